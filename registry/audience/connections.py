@@ -41,7 +41,7 @@ class Connection:
     weighted: tuple[Weighted, ...]
     copied: tuple[Copied, ...] = ()
     layout: tuple[SlotRun, ...] = ()
-    """Which slots each variation holds; `settled` fills it in. None: as the weights say, in their order."""
+    """Which slots each variation holds; `settled` fills it in. None: slots follow from the weights, in their order."""
 
 
 class StandIn(StrEnum):
@@ -49,9 +49,9 @@ class StandIn(StrEnum):
 
     NEVER = "never"
     UNREACHABLE = "unreachable"
-    """Where it does not run, cannot be reached, breaks off or takes too long."""
+    """When it does not run, cannot be reached, breaks off or takes too long."""
     ERRORS = "errors"
-    """And where it answers with an error of its own, 5xx."""
+    """Also when it answers with an error of its own, 5xx."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Terms:
     stand_in: StandIn = StandIn.NEVER
     """When the model's fallback variation answers in its place."""
     protected: bool = False
-    """Whether two named people must stand behind every change of what it serves, and of its callers."""
+    """Whether two named people must agree to every change of what it serves and of its callers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Connections:
     fallback_copied: tuple[Copied, ...] = ()
     fallback_layout: tuple[SlotRun, ...] = ()
     terms: tuple[Terms, ...] = ()
-    """Of variations for which more holds than of any other; by name."""
+    """Properties of single variations, by the variation's name; variations without any are left out."""
 
     @property
     def variations(self) -> tuple[str, ...]:

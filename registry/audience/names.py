@@ -21,9 +21,9 @@ def name_problem(name: object) -> str | None:
     if not isinstance(name, str):
         return f"{name!r} is not a text: put it in quotes"
     if not _NAME.match(name) or name != name.strip():
-        return f"{name!r} is not a valid name: at most {LONGEST_NAME} characters, without / and surrounding spaces"
+        return f"{name!r} is not a valid name: use at most {LONGEST_NAME} characters, no / and no space at either end"
     if name == FALLBACK:
-        return f"{FALLBACK} stands for the requests that no audience matches: choose another name"
+        return f"{FALLBACK} is the name for requests that no audience matches: choose another name"
     return None
 
 

@@ -23,7 +23,7 @@ _UNARY = {
     "exact": Operator.EXACT, "prefix": Operator.PREFIX, "suffix": Operator.SUFFIX, "contains": Operator.CONTAINS,
     "saferegex": Operator.REGEX, "regex": Operator.REGEX,
 }  # fmt: skip
-_ELSEWHERE = {"range": "it stands under binary", **dict.fromkeys((*_UNARY, PRESENT), "it stands under unary")}
+_ELSEWHERE = {"range": "write it under binary", **dict.fromkeys((*_UNARY, PRESENT), "write it under unary")}
 _DOCUMENT = ("api_version", "spec")
 _AUDIENCE = ("id", "name", "description", "conditions", "routes")
 _CONDITIONS = ("unary", "binary")
@@ -154,7 +154,7 @@ class Reading:
     def _present(self, header: str, fields: Fields) -> Condition:
         value, place = fields.get("operand", ("", ()))
         if (as_text(self._text, value, place) or "").lower() == "false":
-            message = "it is not clear whether the key must be missing"
+            message = "operand: false does not say whether the key must be missing"
             self._text.add(place, message, "leave out the operand, or write invert: true", on_value=True)
         return Present(header=header)
 

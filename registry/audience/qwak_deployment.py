@@ -12,8 +12,8 @@ from typing import Any
 from sluicegate.registry.audience.qwak import Fields, QwakAudience, Reading
 from sluicegate.registry.words.yaml_text import Path, Text
 
-_PLAN = "say it in the plan, under serve:"
-_PLACE = "one Sluicegate is one environment"
+_PLAN = "set it in the plan, under serve:"
+_PLACE = "each Sluicegate installation is one environment: remove it"
 _ASIDE = (
     "resources", "auto_scaling", "advanced_options", "timeout", "workers", "server_workers", "daemon_mode",
     "max_batch_size", "deployment_timeout",
@@ -23,7 +23,7 @@ _ELSEWHERE = {
     "stream": "only realtime deployments are read", "batch": "only realtime deployments are read",
     "environments": _PLACE, "environment": _PLACE, "env_vars": _PLAN, "variations": "write audiences: with routes:",
 }  # fmt: skip
-"""What would be lost; an empty one says nothing."""
+"""Keys that Sluicegate cannot carry out, each with what to do instead."""
 _DOCUMENT = ("model_id", "build_id", "realtime")
 _REALTIME = ("variation_name", "audiences", "fallback_variation", "variation_protected_state")
 _PROTECTED = "variation_protected_state"
@@ -70,7 +70,7 @@ def read_deployment(text: Text) -> QwakDeployment:
 def _refuse_elsewhere(text: Text, fields: Fields) -> None:
     for key, fix in _ELSEWHERE.items():
         if key in fields and fields[key][0]:
-            text.add(fields[key][1], f"{key} is Qwak's, and has no place here", fix)
+            text.add(fields[key][1], f"Sluicegate cannot use Qwak's key {key}", fix)
 
 
 def _audiences(reading: Reading, realtime: Fields) -> list[QwakAudience]:
@@ -83,17 +83,21 @@ def _refuse_twice(text: Text, audiences: tuple[QwakAudience, ...]) -> None:
     names = [each.audience.name for each in audiences]
     for place, each in enumerate(audiences):
         if each.audience.name in names[:place]:
-            text.add(each.at, f"the audience {each.audience.name} is there already", "keep one of them")
+            text.add(each.at, f"the audience {each.audience.name} is named twice", "keep one of them")
         routes = [(route.variation, route.shadow) for route in each.routes]
         twice = sorted({variation for variation, shadow in routes if routes.count((variation, shadow)) > 1})
         if twice:
             text.add((*each.at, "routes"), f"{', '.join(twice)}: named twice", "name each variation once")
         if not any(route.weight for route in each.routes if not route.shadow):
-            fix = "give a route that is no shadow a weight above 0: copies alone answer nobody"
-            text.add((*each.at, "routes"), f"the audience {each.audience.name} has nobody who answers", fix)
+            fix = "give a route without shadow: true a weight above 0: a shadow gets copies and answers no caller"
+            text.add((*each.at, "routes"), f"the audience {each.audience.name} has no variation that answers", fix)
         for route in each.routes:
             if route.shadow and route.weight > 100:
-                text.add((*each.at, "routes"), f"{route.variation}: copies are at most 100 %", "such as weight: 20")
+                text.add(
+                    (*each.at, "routes"),
+                    f"{route.variation}: at most 100 % of the requests can be copied",
+                    "such as weight: 20",
+                )
 
 
 def _flag(text: Text, fields: Fields, key: str) -> bool | None:

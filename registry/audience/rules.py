@@ -67,7 +67,7 @@ def _walk(condition: Condition) -> Iterator[Condition]:
 def depth_fault(condition: Condition, left: int = MAX_DEPTH) -> str | None:
     """Why conditions stand too deep within conditions; None when they do not."""
     if left == 0:
-        return f"conditions stand within conditions {MAX_DEPTH + 1} deep; {MAX_DEPTH} is the most"
+        return f"conditions are nested {MAX_DEPTH + 1} levels deep; at most {MAX_DEPTH} are allowed"
     return next(filter(None, (depth_fault(part, left - 1) for part in parts(condition))), None)
 
 
@@ -76,7 +76,7 @@ def header_fault(header: str) -> str | None:
     if not _NAME.match(header):
         return f"{header!r} is no header name: write up to 64 letters, digits, -, _ and ."
     if header.lower() in _TRANSPORT or header.lower().startswith(_OURS):
-        return f"header {header} belongs to the way a request travels; a caller's metadata need a name of their own"
+        return f"header {header} is used for transport; send the caller's metadata in a header of another name"
     return None
 
 
@@ -84,13 +84,13 @@ def size_fault(header: str, operands: Sequence[str]) -> str | None:
     """Why a header cannot be compared with so many values; None when it can."""
     if not operands:
         return f"{header}: an empty list matches nothing; write at least one text"
-    return f"{header}: {len(operands)} values; {MAX_OPERANDS} are the most" if len(operands) > MAX_OPERANDS else None
+    return f"{header}: {len(operands)} values; at most {MAX_OPERANDS}" if len(operands) > MAX_OPERANDS else None
 
 
 def operand_fault(header: str, operator: Operator, operand: str) -> str | None:
     """Why a header cannot be compared with this value; None when it can."""
     if not operand and operator not in (Operator.EXACT, Operator.REGEX):
-        return f"an empty {operator} matches whatever is sent; write present: true"
+        return f"an empty {operator} matches every value; write present: true"
     wrong = _operand_fault(operator, operand)
     return None if wrong is None else f"{header}: {wrong}"
 
@@ -99,19 +99,19 @@ def ends_fault(condition: Range) -> str | None:
     """Why no number can lie in this range; None when one can."""
     ends = [end for end in (condition.low, condition.high) if end is not None]
     if not ends:
-        return f"{condition.header}: a range needs a lower or an upper end"
+        return f"{condition.header}: a range needs from, to or both"
     if not all(math.isfinite(end) for end in ends):
-        return f"{condition.header}: the ends of a range are finite numbers"
+        return f"{condition.header}: the ends of a range must be finite numbers"
     if len(ends) == 2 and ends[0] > ends[1]:
-        return f"{condition.header}: no number is from {ends[0]:g} to {ends[1]:g}"
+        return f"{condition.header}: from {ends[0]:g} is above to {ends[1]:g}, so no number matches"
     return None
 
 
 def _operand_fault(operator: Operator, operand: str) -> str | None:
     if len(operand) > MAX_CHARACTERS:
-        return f"a value of {len(operand)} characters; {MAX_CHARACTERS} is the most"
+        return f"a value of {len(operand)} characters; at most {MAX_CHARACTERS} are allowed"
     if any(_cannot_travel(sign) for sign in operand):
-        return f"{operand!r} holds a character that no header can carry"
+        return f"{operand!r} contains a character that HTTP headers cannot hold"
     match operator:
         case Operator.REGEX:
             return _pattern_fault(operand)
@@ -123,7 +123,7 @@ def _operand_fault(operator: Operator, operand: str) -> str | None:
             blank = operand != operand.rstrip(" \t")
         case Operator.CONTAINS:
             blank = False
-    return f"{operand!r} never matches: HTTP takes the blanks around a value away" if blank else None
+    return f"{operand!r} never matches: HTTP removes spaces at the ends of a value" if blank else None
 
 
 def _cannot_travel(sign: str) -> bool:
@@ -134,7 +134,7 @@ def _pattern_fault(pattern: str) -> str | None:
     try:
         size = whole(pattern).programsize
     except ValueError as error:
-        return f"{pattern!r} is no RE2 expression: {error}"
+        return f"{pattern!r} is not a valid RE2 expression: {error}"
     if size > MAX_PROGRAM:
-        return f"{pattern!r} is too large: {size} RE2 instructions where {MAX_PROGRAM} are the most; split it with any"
+        return f"{pattern!r} is too large: {size} RE2 instructions, at most {MAX_PROGRAM}; split it with any"
     return None

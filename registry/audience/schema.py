@@ -42,9 +42,9 @@ def _conditions() -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            "not": {**_CONDITIONS, "description": "The same once more, negated."},
-            "any": {**several, "description": "One of these holds."},
-            "all": {**several, "description": "Each of these holds."},
+            "not": {**_CONDITIONS, "description": "Conditions that must not all hold."},
+            "any": {**several, "description": "At least one of these must hold."},
+            "all": {**several, "description": "Each of these must hold."},
             "header": {**_BY_HEADER, "description": "Headers that are called not, any, all or header."},
         },
         "additionalProperties": _WANTED,
@@ -62,8 +62,8 @@ def _wanted() -> dict[str, Any]:
             **operators,
             "in": {**_TEXTS, "description": "One of these texts."},
             "present": {"type": "boolean", "description": "Whether the header is sent at all, empty or not."},
-            "not": {**_WANTED, "description": "Anything else, and also no such header."},
-            "from": {**_END, "description": "A number; this one is included."},
-            "to": {**_END, "description": "A number; this one is included."},
+            "not": {**_WANTED, "description": "Any other value, or no such header at all."},
+            "from": {**_END, "description": "The least number that matches."},
+            "to": {**_END, "description": "The largest number that matches."},
         },
     }]}  # fmt: skip

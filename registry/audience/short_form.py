@@ -123,7 +123,7 @@ class _Reading:
     def mapping(self, values: object, at: Path) -> Condition | None:
         """Every key of a mapping must hold."""
         if not isinstance(values, dict):
-            message = "a mapping of headers and what they must be is expected"
+            message = "expected a mapping from headers to the values that they must have"
             self._text.add(at, message, "such as {state: New York}", on_value=True)
             return None
         return _all([self._key(key, value, (*at, key)) for key, value in values.items()])
@@ -162,7 +162,7 @@ class _Reading:
         if not isinstance(value, dict):
             return match_of(self._text, header, Operator.EXACT, value, at)
         if not value:
-            self._text.add(at, f"{header} may be anything: this says nothing", "write what it must be", on_value=True)
+            self._text.add(at, f"{header}: the condition is empty", "write the value that it must have", on_value=True)
             return None
         ends = {key: each for key, each in value.items() if key in _RANGE_KEYS}
         conditions = [self._range(header, ends, at)] if ends else []

@@ -56,12 +56,12 @@ class Trial:
     model: str
     audience: str
     considered: tuple[Considered, ...]
-    """The audiences in the order in which they are asked, up to the one that takes it."""
+    """The audiences in the order in which they are tried, up to the one that matches."""
     parts: tuple[Part, ...]
     unit_header: str | None
-    """The header that is hashed; none: every request is drawn again."""
+    """The header that is hashed; None: every request is assigned at random."""
     slot: Slot | None
-    """None: without a unit it is drawn for each request."""
+    """None: the request has no unit, so each request is assigned at random."""
 
 
 def explain(condition: Condition, metadata: Mapping[str, str]) -> str:

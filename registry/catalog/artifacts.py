@@ -41,7 +41,7 @@ def _from_proxy(rest: Rest, uri: str, into: Path) -> Path:
             for chunk in chunks:
                 file.write(chunk)
         if size is not None and target.stat().st_size != size:
-            raise CatalogUnavailable(f"{root}/{name} came with {target.stat().st_size} bytes instead of {size}.")
+            raise CatalogUnavailable(f"{root}/{name}: MLflow sent {target.stat().st_size:,} bytes instead of {size:,}.")
     return into
 
 
@@ -99,5 +99,7 @@ def _by_mlflow(rest: Rest, uri: str, into: Path) -> Path:
     )
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise CatalogUnavailable(f"{uri} could not be downloaded: {said[0]}.", fix="see its store and our credentials.")
+        raise CatalogUnavailable(
+            f"{uri} could not be downloaded: {said[0]}.", fix="check its store and the credentials for it."
+        )
     return Path(done.stdout.strip().splitlines()[-1])

@@ -132,7 +132,7 @@ class MlflowCatalog:
             if not token:
                 return
             query = {**query, "page_token": token}
-        raise CatalogUnavailable(f"MLflow lists {path} without end.")
+        raise CatalogUnavailable(f"MLflow lists {path} on more than {MAX_PAGES:,} pages.")
 
     def _alias(self, model: str, alias: str) -> str | None:
         """The version that an alias names; None when there is none."""
@@ -151,7 +151,10 @@ class MlflowCatalog:
 
     def _confirm(self, is_there: bool, what: str) -> None:
         if not is_there:
-            raise CatalogUnavailable(f"MLflow took {what} and does not show it.", fix="it is written again next time.")
+            raise CatalogUnavailable(
+                f"MLflow accepted {what}, but does not show it when it is read back.",
+                fix="nothing to do: it is written again at the next attempt.",
+            )
 
 
 def _is_called(model: str) -> str:

@@ -29,7 +29,7 @@ def named(model: str, name: str, builds: Sequence[Build], models: Callable[[], C
     if not found:
         versions = ", ".join(f"v{build.ref.version}" for build in builds[-8:])
         aliases = ", ".join(sorted(f"@{alias}" for build in builds for alias in build.aliases)) or "no alias"
-        raise NotFound(f"{model} has no build {name!r}.", fix=f"there are {versions}, {aliases}, latest.")
+        raise NotFound(f"{model} has no build {name!r}.", fix=f"name one of {versions}, {aliases}, latest.")
     return found[0].ref
 
 
@@ -39,10 +39,10 @@ def no_builds(model: str, models: Collection[str]) -> NotFound:
     if model in models:
         return NotFound(f"the model {model!r} has no builds in MLflow.", fix=register)
     near = nearest(model, models)
-    meant = f"did you mean {near}? Else " if near else ""
+    meant = f"did you mean {near}? Otherwise " if near else ""
     return NotFound(f"MLflow has no model {model!r}.", fix=f"{meant}{register}")
 
 
 def missing(ref: BuildRef) -> NotFound:
     """The error for a build that is not there."""
-    return NotFound(f"{ref} is not in the catalog.", fix=f"see which builds are: sluice builds {ref.model}")
+    return NotFound(f"MLflow has no build {ref}.", fix=f"list the builds: sluice builds {ref.model}")

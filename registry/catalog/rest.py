@@ -46,7 +46,7 @@ class Rest:
         """The object of this name in the answer. One that is not there is no answer of MLflow's."""
         found = self.get(path, **query).get(name)
         if not isinstance(found, dict):
-            raise self.unavailable("answered something that is not MLflow's")
+            raise self.unavailable("sent an answer that is not in MLflow's format")
         return found
 
     def post(self, path: str, body: Mapping[str, object], *, method: str = "POST") -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Rest:
             self._refuse(answer)
             found = answer.json()
         if not isinstance(found, dict):
-            raise self.unavailable("answered something that is not MLflow's")
+            raise self.unavailable("sent an answer that is not in MLflow's format")
         return found
 
     def text(self, path: str, query: Mapping[str, str]) -> str:
@@ -101,7 +101,7 @@ class Rest:
         except httpx.HTTPError as error:
             raise self.unavailable(f"does not answer ({str(error) or type(error).__name__})") from error
         except ValueError as error:
-            raise self.unavailable("answered something that is not MLflow's") from error
+            raise self.unavailable("sent an answer that is not in MLflow's format") from error
 
     def _refuse(self, answer: httpx.Response) -> None:
         if not answer.is_error:
@@ -113,7 +113,8 @@ class Rest:
         code, message = str(body.get("error_code", "")), str(body.get("message", ""))
         if answer.status_code in (401, 403):
             raise self.unavailable(
-                f"refuses us ({answer.status_code})", fix="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+                f"refuses the credentials (HTTP {answer.status_code})",
+                fix="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
             )
         if code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and message.endswith("not found.")):
             raise NotFound(f"MLflow: {message}")
@@ -121,7 +122,7 @@ class Rest:
             raise UsageError(f"MLflow: {message}")
         raise self.unavailable(f"answered {answer.status_code} {message or answer.reason_phrase}".rstrip())
 
-    def unavailable(self, what: str, *, fix: str = "see that it runs: sluice doctor.") -> CatalogUnavailable:
+    def unavailable(self, what: str, *, fix: str = "check that it runs: sluice doctor.") -> CatalogUnavailable:
         """The error that says what this server did."""
         return CatalogUnavailable(f"MLflow at {self.server.url} {what}.", fix=fix)
 

@@ -108,7 +108,7 @@ class MlflowRuns:
             )
         if done.returncode != 0:
             said = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise CatalogUnavailable(f"{name} could not be kept at {run.artifacts}: {said[0]}.")
+            raise CatalogUnavailable(f"{name} could not be stored at {run.artifacts}: {said[0]}.")
 
     def _experiment(self, name: str) -> str:
         """The id of an experiment, made when there is none; one that was deleted is brought back."""
@@ -120,7 +120,7 @@ class MlflowRuns:
                 return str(found["experiment_id"])
             with suppress(CatalogUnavailable):  # somebody else may make it at this moment
                 return str(self._rest.post("/experiments/create", {"name": name})["experiment_id"])
-        raise self._rest.unavailable(f"neither has nor makes the experiment {name!r}")
+        raise self._rest.unavailable(f"has no experiment {name!r} and cannot create it")
 
 
 _SCRIPT = """

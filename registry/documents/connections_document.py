@@ -25,7 +25,7 @@ class Route(Document):
     weights: dict[str, Relative] = Field(min_length=1)
     """Variations with relative whole numbers: {a: 1, b: 3} is 25 % and 75 %."""
     copies: dict[str, Copies] = Field(default_factory=dict)
-    """Variations that get copies, in per cent of the audience's requests; they answer nobody."""
+    """Variations that get copies, in per cent of the audience's requests; callers never get their answers."""
 
     @field_validator("audience")
     @classmethod
@@ -48,7 +48,7 @@ class ConnectionsDocument(Document):
     model: str = Field(min_length=1)
     """The MLflow registered model."""
     audiences: tuple[Route, ...] = ()
-    """In the order in which they are asked: the first that matches takes the request."""
+    """In the order in which they are tried: the first one that matches a request gets it."""
     fallback: dict[str, Relative] = Field(default_factory=lambda: {FALLBACK: 1}, min_length=1)
     """Who gets the requests that no audience matches: a variation, or several with weights."""
     fallback_copies: dict[str, Copies] = Field(default_factory=dict)
@@ -73,7 +73,7 @@ class ConnectionsDocument(Document):
         names = [each.audience for each in self.audiences]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"the audience {', '.join(twice)} is named twice; the first that matches takes a request")
+            raise ValueError(f"the audience {', '.join(twice)} is named twice; name each once")
         return self
 
     @property
@@ -128,7 +128,7 @@ def connections_document(there: Connections) -> ConnectionsDocument:
 def _answering(weights: dict[str, int]) -> dict[str, int]:
     """Weights above 0: who has none is not connected."""
     if not any(weights.values()):
-        raise ValueError("nobody would answer: give a variation a weight above 0")
+        raise ValueError("no variation would answer: give one a weight above 0")
     return _plain({name: weight for name, weight in weights.items() if weight})
 
 

@@ -19,7 +19,9 @@ def read_deployment_file(file: Path) -> QwakDeployment:
             fix="check that it exists, that you may read it and that it is UTF-8 text",
         ) from error
     if len(texts) != 1:
-        raise UsageError(f"{file}: one document is expected, and there are {len(texts)}.", fix="a file for each")
+        raise UsageError(
+            f"{file}: one document is expected, and there are {len(texts)}.", fix="write each into a file of its own"
+        )
     deployment = read_deployment(texts[0])
     if texts[0].problems:
         raise InvalidDocument(tuple(sorted(texts[0].problems, key=lambda each: (each.line, each.column))))

@@ -17,7 +17,7 @@ class State(StrEnum):
     CHANGED = "changed"
     UNCHANGED = "unchanged"
     ABSENT = "only here"
-    """It counts, and no document is for it: `apply --prune` withdraws it."""
+    """It is in force, and no document here declares it: `apply --prune` withdraws it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Change:
     path: str
     """Such as steps.0.weight."""
     before: object
-    """None: it is not there."""
+    """None: it is missing."""
     after: object
 
     def __str__(self) -> str:
@@ -59,9 +59,9 @@ class Known:
     digest: str
     body: Mapping[str, object]
     is_bare: bool = False
-    """Whether it says nothing beside what holds where nobody said anything, so that there is nothing to withdraw."""
+    """Whether it equals the default, so that there is nothing to withdraw."""
     actor: str | None = None
-    """Who said so last, where that is known."""
+    """Who changed it last, where that is known."""
     at: datetime | None = None
 
 

@@ -70,7 +70,7 @@ def _plan_in_words(plan: Plan) -> str:
         case Strategy.BLUE_GREEN:
             return "all requests switch at once"
         case Strategy.SHADOW:
-            return "a shadow and nothing after it" if plan.ends_in_shadow else f"a shadow, then {steps}"
+            return "a shadow alone" if plan.ends_in_shadow else f"a shadow, then {steps}"
 
 
 KINDS: dict[str, Kind] = {
@@ -197,7 +197,7 @@ class ReadDocument:
         if not self.routes:
             return None
         way = f"sluice audience apply -f {self.where} --model MODEL"
-        return f"{self.name}: its routes name no model, so nothing is connected; to connect them: {way}"
+        return f"{self.name}: its routes name no model, so they were not applied; to apply them: {way}"
 
 
 def read_documents(
@@ -332,7 +332,9 @@ def _documents(text: Text, champion_alias: str) -> Iterator[tuple[At, ReadDocume
 def _refuse_kind(text: Text, kind: object, *, is_deployment_file: bool) -> None:
     known = ", ".join(KINDS)
     if kind is None and is_deployment_file:
-        text.add((), "a deployment file of Qwak's is deployed, not applied", f"sluice deploy --from-file {text.where}")
+        text.add(
+            (), "this is a deployment file of Qwak's: apply cannot read it", f"sluice deploy --from-file {text.where}"
+        )
     elif kind is None:
         text.add((), "kind is missing", f"write kind: one of {known}")
     else:
@@ -345,7 +347,7 @@ def _refuse_twice(placed: Sequence[tuple[Text, At, ReadDocument]]) -> None:
         earlier = first.setdefault((document.kind, document.name), document)
         if earlier is not document:
             named_by = KINDS[document.kind].named_by
-            message = f"the {document.kind} {document.name} is there already, in {earlier.where}:{earlier.line}"
+            message = f"the {document.kind} {document.name} is declared twice; first in {earlier.where}:{earlier.line}"
             text.add((*at, named_by), message, _other_name(document.kind))
 
 

@@ -23,7 +23,7 @@ class Means(StrEnum):
 
 
 class Least(StrEnum):
-    """The least severity that is told."""
+    """The lowest severity that is sent."""
 
     ROUTINE = "routine"
     INFO = "info"
@@ -39,13 +39,13 @@ class Notification(Document):
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
     """Its name; the address is kept under it, by `sluice notify set NAME`."""
     send: Means
-    """How it is told."""
+    """How it is sent."""
     severity: Least = Least.WARNING
-    """The least severity that is told."""
+    """The lowest severity that is sent."""
     models: tuple[str, ...] = ("*",)
     """Names of models, * for any letters."""
     per_hour: int = Field(default=20, ge=1, le=3600)
-    """At most so many messages an hour; what comes beyond them is told together, later."""
+    """The most messages an hour; what comes beyond them is sent together, later."""
 
     def wants(self, happening: Happening) -> bool:
         """Whether somebody wants to hear of this."""

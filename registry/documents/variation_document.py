@@ -37,8 +37,8 @@ class VariationDocument(Document):
     def says(self) -> str:
         """A few words about it, for people."""
         words = ("protected" if self.protected else "", "by name" if self.by_name else "")
-        stood_in = "" if self.stand_in is StandIn.NEVER else f"stood in for where {self.stand_in}"
-        return ", ".join(filter(None, (*words, stood_in))) or "nothing beside what holds for all"
+        stood_in = "" if self.stand_in is StandIn.NEVER else f"stand-in: {self.stand_in}"
+        return ", ".join(filter(None, (*words, stood_in))) or "no properties of its own"
 
     @property
     def act(self) -> SetTerms:

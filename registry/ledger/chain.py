@@ -87,7 +87,9 @@ def parse_head(text: str) -> Head:
     """A head as `sluice verify` prints it. Raises UsageError."""
     parts = re.fullmatch(r"(\d{1,18}):([0-9a-f]{64})?", text.strip())
     if parts is None or (parts[2] is None) != (int(parts[1]) == 0):
-        raise UsageError(f"{text!r} is not the head of a record.", fix="write PLACE:HASH as sluice verify printed it.")
+        raise UsageError(
+            f"{text!r} is not the head of a record.", fix="write PLACE:HASH as `sluice verify` printed it."
+        )
     return Head(place=int(parts[1]), hash=parts[2] or "")
 
 
@@ -106,7 +108,7 @@ class Examination:
 
     head: Head
     faults: tuple[str, ...]
-    """Each names what was changed, is missing or was added. None: the record is as it was written."""
+    """Each names a row that was changed, is missing or was added. No faults: the record is as it was written."""
 
 
 def examine(links: Iterable[Link], rows: Iterable[Row], head: Head, *, kept: Head | None = None) -> Examination:
@@ -121,27 +123,32 @@ def examine(links: Iterable[Link], rows: Iterable[Row], head: Head, *, kept: Hea
         faults.extend(_faults(last, link, digests.pop((link.kind, link.name), None)))
         faults.extend(_faults_of_kept(link.head, kept))
         last = link.head
-    faults.extend(f"{kind} {name} was added beside the chain" for kind, name in digests)
+    faults.extend(
+        f"{kind} {name} has no link in the chain: somebody added it to the database directly" for kind, name in digests
+    )
     faults.extend(_faults_of_end(last, head, kept))
     return Examination(head=last, faults=tuple(faults))
 
 
 def _faults(last: Head, link: Link, digest: str | None) -> Iterator[str]:
     if link.place != last.place + 1:
-        yield f"links {last.place + 1} to {link.place - 1} are missing: what they tied may be missing too"
+        yield f"links {last.place + 1} to {link.place - 1} are missing, and perhaps the rows that they belong to"
     if digest is None:
-        yield f"{link.kind} {link.name} is missing, or what it is known by was changed (link {link.place})"
+        yield f"{link.kind} {link.name} is missing, or its key was changed (link {link.place})"
     elif link.hash != _link_hash(last.hash, digest) and link.place == last.place + 1:
-        yield f"{link.kind} {link.name} was changed, or its link {link.place}"
+        yield f"{link.kind} {link.name} was changed, or its link was (link {link.place})"
 
 
 def _faults_of_kept(head: Head, kept: Head | None) -> Iterator[str]:
     if kept is not None and head.place == kept.place and head.hash != kept.hash:
-        yield f"up to {kept.place} the record is another one than the head that was kept"
+        yield f"the first {kept.place} links differ from the record whose head you kept"
 
 
 def _faults_of_end(last: Head, head: Head, kept: Head | None) -> Iterator[str]:
     if last != head:
-        yield f"the record ends at {last.place}, and should end at {head.place} with {head.hash[:12] or 'nothing'}"
+        yield (
+            f"the record ends at link {last.place}, but its stored head is link {head.place} "
+            f"({head.hash[:12] or 'no hash'})"
+        )
     if kept is not None and last.place < kept.place:
-        yield f"the record ends at {last.place}, and went on to {kept.place} when the head was kept"
+        yield f"the record ends at link {last.place}, but the head that you kept is link {kept.place}"

@@ -61,7 +61,7 @@ def copy_database(source: Path, target: Path) -> None:
             new.execute("PRAGMA journal_mode = DELETE")
             (state,) = new.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
-        raise Refused(f"the database {source} cannot be copied: {error}.", fix="sluice doctor says why.") from error
+        raise Refused(f"the database {source} cannot be copied: {error}.", fix="find out why: sluice doctor") from error
     if state != "ok":
         raise Refused(f"the database {source} is damaged: {state}.", fix="restore it from an earlier backup.")
 

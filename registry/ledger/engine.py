@@ -29,7 +29,7 @@ def connect(location: str) -> Engine:
     try:
         parsed = make_url(location)
     except ArgumentError as error:
-        raise InvalidSetting(f"not a ledger URL: {location!r}", fix=_FORMS) from error
+        raise InvalidSetting(f"{location!r} is not a valid URL of a ledger", fix=_FORMS) from error
     match parsed.get_backend_name():
         case "sqlite" if parsed.database not in (None, "", ":memory:"):
             engine = create_engine(parsed)
@@ -42,7 +42,7 @@ def connect(location: str) -> Engine:
             event.listen(engine, "do_connect", Connecting())
             return engine
         case _:
-            raise InvalidSetting(f"the ledger cannot live at {parsed.render_as_string()!r}", fix=_FORMS)
+            raise InvalidSetting(f"the ledger cannot be stored at {parsed.render_as_string()!r}", fix=_FORMS)
 
 
 def log_file(location: str) -> Path | None:
@@ -80,9 +80,12 @@ def writing(engine: Engine, silence: float = SILENCE) -> Iterator[Connection]:
             outcome, fix = _IN_DOUBT  # from here on its answer may be lost, and not what it was asked
 
 
-_FIX = "see that it exists, has space and can be written; sluice doctor says why."
+_FIX = "check that it exists, has free space and can be written; to find out why: sluice doctor"
 _NOTHING = "nothing was recorded: ", _FIX
-_IN_DOUBT = "whether it was recorded is not known: ", "see what happened before you repeat it: sluice rollout list."
+_IN_DOUBT = (
+    "it is not known whether this was recorded: ",
+    "check what happened before you repeat it: sluice rollout list",
+)
 
 
 _TAKE_TURN = (

@@ -77,7 +77,7 @@ class Folds:
     def get(self, rollout: str) -> Rollout:
         """The state of a rollout that is here. Raises NotFound."""
         if rollout not in self._states:
-            raise NotFound(f"there is no rollout {rollout!r}.", fix="`sluice rollout list` shows those that there are.")
+            raise NotFound(f"there is no rollout {rollout!r}.", fix="list the rollouts: sluice rollout list")
         if rollout in self._past:
             self._past.move_to_end(rollout)
         return self._states[rollout]
@@ -97,7 +97,7 @@ class Folds:
         state = self.get(rollout)
         if state.seq + 1 != expected:
             raise LedgerConflict(
-                f"rollout {rollout} is at seq {state.seq}: its next fact is {state.seq + 1}, not {expected}.",
+                f"rollout {rollout} was changed meanwhile: its next fact has number {state.seq + 1}, not {expected}.",
                 fix="read the rollout again, then decide.",
             )
 
@@ -125,7 +125,7 @@ def refuse_busy(state: Rollout, others: Iterable[Rollout]) -> None:
     holder = next((other for other in same_target if other.holds_target), None) if state.holds_target else None
     if holder is not None:
         raise TargetBusy(
-            f"{'/'.join(state.target)} is held by rollout {holder.id} ({holder.phase}): {state.id} cannot begin.",
+            f"{state.id} cannot begin: rollout {holder.id} of {'/'.join(state.target)} has not ended ({holder.phase}).",
             fix=f"wait until it ends, or end it: sluice rollout abort {holder.id}",
         )
 

@@ -20,8 +20,9 @@ def migrate(engine: Engine) -> None:
     version = schema_version(engine)
     if version is not None and version > HEAD:
         raise SluiceError(
-            f"the ledger {engine.url.render_as_string()} has schema {version}; this sluice knows {HEAD} at most.",
-            fix="upgrade sluice to the version that wrote it.",
+            f"the ledger {engine.url.render_as_string()} has schema {version}, which is newer than this sluice "
+            f"knows ({HEAD}).",
+            fix="upgrade sluice to the version that wrote the ledger.",
         )
     if version != HEAD:
         _upgrade(engine)

@@ -15,7 +15,10 @@ _RECEIPT = TypeAdapter(Receipt)
 def repeated(key: OrderKey, digest: str, receipt: Receipt) -> Receipt:
     """The receipt of the first order with this key. Raises UsageError where that was another order."""
     if digest != key.digest:
-        raise UsageError(f"the key {key.key!r} was used for another order.", fix="choose a new key for each order.")
+        raise UsageError(
+            f"the idempotency key {key.key!r} was used for another order already.",
+            fix="choose a new key for each order.",
+        )
     return replace(receipt, repeated=True)
 
 

@@ -72,13 +72,13 @@ def row_faults(connection: Connection) -> Iterator[str]:
     for folded in read_states(connection, list(connection.scalars(opened))):
         row = rows.pop(folded.state.id, None)
         if row is None:
-            yield f"the row of rollout {folded.state.id} is missing, and its facts are there"
+            yield f"rollout {folded.state.id} has facts, but no row in the table of rollouts"
             continue
         said = {"place": folded.first, **_columns(folded.state, folded.last)}
         for name, value in said.items():
             if row[name] != value:
-                yield f"the row of rollout {folded.state.id} says {name} {row[name]}, and its facts {value}"
-    yield from (f"there is a row of rollout {name}, and no fact" for name in rows)
+                yield f"rollout {folded.state.id}: its row says {name} {row[name]}, but its facts say {value}"
+    yield from (f"rollout {name} has a row in the table of rollouts, but no facts" for name in rows)
 
 
 def read_states(connection: Connection, names: Sequence[str]) -> Iterator[Folded]:

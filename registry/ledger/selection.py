@@ -42,8 +42,8 @@ class Selection:
         """Raise NotFound where the rollout that they shall come before is not there."""
         if self.before is not None and not is_known:
             raise NotFound(
-                f"there is no rollout {self.before}, so none was opened before it.",
-                fix="name one that is there, or leave it out for the newest",
+                f"there is no rollout {self.before} to list the earlier ones of.",
+                fix="name an existing rollout, or leave it out to list the newest",
             )
 
     def admits(self, rollout: Rollout) -> bool:

@@ -64,7 +64,7 @@ class SqlLedger:
     def _turn(self) -> Iterator[None]:
         """What was folded is one thread's at a time. Raises Unreachable where another one does not come to an end."""
         if not self._lock.acquire(timeout=TURN_SECONDS):
-            raise Unreachable("the ledger is busy.", fix="try again; sluice doctor says whether its database hangs.")
+            raise Unreachable("the ledger is busy.", fix="try again; if it stays busy: sluice doctor")
         try:
             yield
         finally:

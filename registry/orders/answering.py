@@ -64,7 +64,7 @@ def present_connections(record: Record, model: str, fallback: str | None) -> Con
     chosen = fallback or (there[0] if len(there) == 1 else FALLBACK)
     if there and chosen not in there:
         raise Refused(
-            f"{model} has the variations {', '.join(there)}, and none of them is the fallback yet.",
+            f"{model} has the variations {', '.join(there)}, but none of them is the fallback yet.",
             fix=f"sluice variation connect {model} {there[0]} --fallback",
         )
     return Connections(model=model, fallback=(Weighted(variation=chosen),))

@@ -26,7 +26,7 @@ def applied_plan(record: Record, model: str, variation: str) -> Plan:
     general = record.applied("plan", f"{model}/{FALLBACK}")
     if general is None:
         near = nearest(model, {str(each.body["model"]) for each in record.all_applied("plan")} - {model})
-        meant = f"did you mean {near}, which has one? Else " if near else ""
+        meant = f"did you mean {near}, which has one? Otherwise " if near else ""
         raise NotFound(
             f"no plan is applied for {model}/{variation}.",
             fix=f"{meant}write one and apply it: sluice apply -f plan.yaml",

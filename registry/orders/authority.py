@@ -42,7 +42,7 @@ def refuse_beyond_role(order: Order) -> None:
     if order.override_freeze is not None:
         need(order, Role.ADMIN, "to override a freeze")
     if order.override_assessment is not None:
-        need(order, Role.APPROVER, "to let a build past what its plan asks before the first request")
+        need(order, Role.APPROVER, "to override the checks that the plan makes before the first request")
 
 
 def refuse_unjudged(order: Order, present: Connections, wanted: Connections) -> None:
@@ -55,7 +55,7 @@ def need(order: Order, role: Role, what: str) -> None:
     """Raise Forbidden where the actor has less than this role."""
     if order.party in _BY_ROLE and not order.role.may(role):
         raise Forbidden(
-            f"{what} needs the role {role.title}; {order.actor} is of the role {order.role.title}.",
+            f"{what} needs the role {role.title}; {order.actor} has the role {order.role.title}.",
             fix=f"ask somebody with the role {role.title}, or start a rollout: its gates decide before traffic moves",
         )
 

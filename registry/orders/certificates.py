@@ -44,16 +44,16 @@ def uncertified(record: Record, plan: Plan) -> str | None:
         return None
     name = f"the plan of {plan.model}/{plan.variation}"
     if not (plan.gates or plan.guardrails):
-        return f"{name} has no gate and no guardrail that could be certified"
+        return f"{name} has no gate and no guardrail to certify"
     document = next((each for digest in _digests(record, plan) if (each := record.applied(KIND, digest))), None)
     if document is None:
-        return f"{name} was never certified as it is (digest {plan.digest[:12]})"
+        return f"{name} was not certified in its present form (digest {plan.digest[:12]})"
     if document.body["ok"] is True:
         return None
     checks = document.body["checks"]
     failed = [each for each in checks if not each["ok"]] if isinstance(checks, list) else []
     first = f": {failed[0]['metric']}, {failed[0]['name']}: {failed[0]['reason']}" if failed else ""
-    return f"{name} was certified by {document.actor} and failed{first}"
+    return f"{name} is not certified: the attempt of {document.actor} failed{first}"
 
 
 def must_be_certified(record: Record, plan: Plan) -> bool:
@@ -72,7 +72,7 @@ def refuse_uncertified(record: Record, plan: Plan, version: str) -> None:
     why = uncertified(record, plan)
     if why is not None:
         policy = None if plan.certified else _policy(record, plan.model)
-        by = f", and the policy {policy.name} asks for it" if policy is not None else ""
+        by = f"; the policy {policy.name} requires a certificate" if policy is not None else ""
         past = f"sluice rollout start {plan.model} --build {version} --override-assessment WHY"
         raise Refused(
             f"{why}{by}.", fix=f"sluice certify -f FILE, with the file that was applied; as an approver: {past}"

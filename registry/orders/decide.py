@@ -132,8 +132,9 @@ def _approved(record: Record, order: Order, proposal: Proposal, now: datetime) -
     changes = _carried_out(record, replace(asked, signed_by=both.people), applied_at(asked.act, now), now)
     if effect_of(record, changes) != proposal.effect:
         raise PreconditionFailed(
-            f"proposal {proposal.name}: what {asked.actor} asked for would now do something else: the traffic, a build "
-            "or the rollout has changed since.",
+            f"proposal {proposal.name}: the traffic, a build or the rollout has changed since, so what "
+            f"{asked.actor} asked "
+            "for would now do something else.",
             fix=f"{asked.actor} asks again, or: sluice proposal reject {proposal.name}",
         )
     closed = replace(both, state=APPROVED, closed_by=order.actor, closed_why=order.reason)
@@ -144,7 +145,7 @@ def _rejected(order: Order, proposal: Proposal, now: datetime) -> Changes:
     if proposal.state == REJECTED:
         return Changes(receipt=Receipt(changed=False))
     if proposal.state == APPROVED:
-        raise Refused(f"proposal {proposal.name} was approved by {proposal.closed_by}: it is carried out.")
+        raise Refused(f"proposal {proposal.name} was approved by {proposal.closed_by} and has been carried out.")
     if not any(order.person == each.person for each in proposal.people):
         need(order, Role.APPROVER, f"to reject what {proposal.order.actor} asked for")
     closed = replace(proposal, state=REJECTED, closed_by=order.actor, closed_why=order.reason)
@@ -211,7 +212,8 @@ def _refuse_unseen(record: Record, order: Order) -> None:
             at = _steered_rollout(record, order)
             if (at.id, at.seq) != (name, seq):
                 raise PreconditionFailed(
-                    f"rollout {at.id} has changed since you looked: its seq is {at.seq}; you saw {name} at {seq}.",
+                    f"rollout {at.id} has changed since you looked: you saw {name} at fact {seq}; it is at fact "
+                    f"{at.seq} now.",
                     fix="read it again, then decide.",
                 )
         case SeenConnections(digest=seen):

@@ -32,7 +32,7 @@ def start_experiment(draft: Draft, order: Order, act: StartExperiment) -> tuple[
     ab = plan.ab
     if ab is None:
         raise Refused(
-            f"the plan of {plan.model}/{plan.variation} describes no experiment.",
+            f"the plan of {plan.model}/{plan.variation} has no section ab, so it describes no experiment.",
             fix="add ab: {variations: …, goal: …, max_time: …} to it, and apply it",
         )
     builds = {name: _build(draft, plan, name) for name in ab.variations}
@@ -129,14 +129,15 @@ def _refuse_busy(draft: Draft, plan: Plan, ab: ExperimentSpec) -> None:
     for rollout in rollouts:
         if rollout.is_comparison and not rollout.is_ended and experiment_spec(rollout.plan).audience == ab.audience:
             raise TargetBusy(
-                f"experiment {rollout.requested.experiment} shares audience {ab.audience} already.",
+                f"experiment {rollout.requested.experiment} uses the audience {ab.audience} already.",
                 fix=f"wait for its end, or: sluice experiment end {rollout.requested.experiment}",
             )
     for name in ab.variations:
         holder = current(r for r in rollouts if r.requested.variation == name)
         if holder is not None:
             raise TargetBusy(
-                f"rollout {holder.id} of {plan.model}/{name} is {holder.phase}: its build would change.",
+                f"rollout {holder.id} of {plan.model}/{name} is {holder.phase}, and could change the variation's "
+                "build.",
                 fix=f"wait for its end, or: sluice rollout abort {holder.id}",
             )
 

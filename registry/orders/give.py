@@ -31,12 +31,12 @@ def _tell(proposal: Proposal) -> None:
     """Raise AwaitsApproval for an order that is kept as a proposal."""
     if proposal.state != OPEN:  # the same order, sent again: its proposal was closed meanwhile
         return
-    asker = proposal.people[0].actor if proposal.people else f"nobody named, but {proposal.order.actor},"
+    asker = proposal.people[0].actor if proposal.people else f"{proposal.order.actor}, which is no named person,"
     who = "somebody else" if proposal.people else "two named people"
     raise AwaitsApproval(
         f"{', '.join(proposal.targets)} is protected, and this changes what it serves. {asker} asked for it, and it is "
         f"kept as proposal {proposal.name}: nothing has changed yet.",
-        fix=f"{who} with the role approver, by a token of their own: sluice proposal approve {proposal.name}",
+        fix=f"{who} with the role approver and a token of their own must run: sluice proposal approve {proposal.name}",
     )
 
 
@@ -68,6 +68,6 @@ def _need_admin(actor: str, role: Role) -> None:
     """Raise Forbidden for somebody who may not say what holds for every plan."""
     if not role.may(Role.ADMIN):
         raise Forbidden(
-            f"a policy is for an {Role.ADMIN.title} to say; {actor} is of the role {role.title}.",
+            f"only an {Role.ADMIN.title} may change a policy; {actor} has the role {role.title}.",
             fix=f"ask somebody with the role {Role.ADMIN.title} to apply or withdraw it",
         )

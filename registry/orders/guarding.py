@@ -49,7 +49,10 @@ def guard_rollouts(draft: Draft, before: Connections, after: Connections, actor:
             continue
         guarded = is_guarded(rollout, after, draft.takeovers(*rollout.target))
         if guarded != rollout.guarded:
-            draft.append(rollout.id, Guarded(protected=guarded, actor=actor, reason="its protection was changed"))
+            draft.append(
+                rollout.id,
+                Guarded(protected=guarded, actor=actor, reason="the protection of its variation was changed"),
+            )
 
 
 def _compared(rollout: Rollout, there: Connections) -> set[str]:

@@ -27,7 +27,7 @@ def jump(draft: Draft, order: Order, rollout: Rollout, act: Jump) -> Rollout:
     _refuse_other_way(rollout, act)
     if order.party is not Party.PERSON:
         raise Refused(
-            "only a named person takes a rollout to another step.",
+            "only a named person can take a rollout to another step.",
             fix=f"sluice rollout jump {rollout.id} --to-step {act.step + 1} --reason WHY",
         )
     if not act.back:
@@ -52,10 +52,10 @@ def _signed(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
 def _refuse_without_steps(rollout: Rollout) -> None:
     if rollout.is_aside:
         what = "a shadow" if rollout.is_shadow else "a comparison of an experiment"
-        raise Refused(f"rollout {rollout.id} is {what}, which has no steps to jump to.", fix=way_out(rollout))
+        raise Refused(f"rollout {rollout.id} is {what}, which has no steps.", fix=way_out(rollout))
     if rollout.phase not in (Phase.RUNNING, Phase.PAUSED) or rollout.step < 0:
         how = f"has ended ({rollout.ending})" if rollout.is_ended else f"is {rollout.phase}"
-        raise IllegalMove(f"rollout {rollout.id} {how}: it is at none of its steps.", fix=way_out(rollout))
+        raise IllegalMove(f"rollout {rollout.id} {how}, so it cannot jump to a step.", fix=way_out(rollout))
 
 
 def _refuse_other_way(rollout: Rollout, act: Jump) -> None:
@@ -65,7 +65,7 @@ def _refuse_other_way(rollout: Rollout, act: Jump) -> None:
     at, to = _name(rollout, rollout.step), _name(rollout, act.step)
     again = f"sluice rollout jump {rollout.id} --to-step {act.step + 1}"
     if act.back:
-        raise IllegalMove(f"rollout {rollout.id} is at {at}: {to} lies ahead of it.", fix=f"to go on: {again}")
+        raise IllegalMove(f"rollout {rollout.id} is at {at}: {to} is a later one.", fix=f"to go on: {again}")
     raise IllegalMove(f"rollout {rollout.id} is at {at}, past {to}.", fix=f"to go back: {again} --back")
 
 
@@ -73,13 +73,15 @@ def _refuse_rise(draft: Draft, rollout: Rollout) -> None:
     """More weight, ungated, not in a pause, not by a certified plan and not in a freeze."""
     if rollout.phase is Phase.PAUSED:
         raise Refused(
-            f"rollout {rollout.id} is paused ({rollout.reason}): in a pause the weight does not grow.",
-            fix=f"sluice rollout resume {rollout.id}, which overrides what failed, then jump; --back needs no resume",
+            f"rollout {rollout.id} is paused ({rollout.reason}): its weight cannot grow until it is resumed.",
+            fix=f"sluice rollout resume {rollout.id}, which overrides the failure, then jump; a jump with --back "
+            "needs no resume",
         )
     if must_be_certified(draft, rollout.plan):
         raise Refused(
-            f"rollout {rollout.id} follows a plan that must be certified, and its certificate covers all of its steps.",
-            fix=f"let its gates decide; or override them by name: sluice rollout promote {rollout.id} --reason WHY",
+            f"rollout {rollout.id} follows a plan that must be certified, and its certificate holds only if no "
+            "step is skipped.",
+            fix=f"let its gates decide; or override them: sluice rollout promote {rollout.id} --reason WHY",
         )
     freeze = holding(freezes(draft), rollout, draft.now)
     if freeze is not None:

@@ -36,7 +36,7 @@ def _unknown(record: Record, name: str) -> NotFound:
     near = nearest(name, {*record.models(), *(each.id for each in record.rollouts(Selection(newest=_SUGGESTED)))})
     meant = f"did you mean {near}? " if near else ""
     return NotFound(
-        f"there is no rollout {name!r}, and no model of this name has one.",
+        f"there is no rollout {name!r}, and no model of this name has a rollout.",
         fix=f"{meant}`sluice rollout list` shows those that there are.",
     )
 
@@ -45,7 +45,9 @@ def _only(model: str, rollouts: Sequence[Rollout]) -> Rollout | None:
     """The only one; None for none. Raises Refused for several."""
     if len(rollouts) > 1:
         listed = "; ".join(_described(each) for each in rollouts)
-        raise Refused(f"{model} has {len(rollouts)} rollouts that could be meant: {listed}.", fix="name one by its id.")
+        raise Refused(
+            f"{model} has {len(rollouts)} rollouts and you may mean any of these: {listed}.", fix="give the id of one."
+        )
     return rollouts[0] if rollouts else None
 
 

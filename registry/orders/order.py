@@ -48,7 +48,7 @@ class Share:
 
     def __post_init__(self) -> None:
         if (self.weight is None) == (self.sample is None):
-            raise UsageError(f"{self.audience}: give either a weight or a sample of copies, not both.")
+            raise UsageError(f"{self.audience}: give either a weight or a sample of copies: one of the two.")
         if self.weight is not None and self.weight < 0:
             raise UsageError(f"{self.audience}: a weight is a whole number from 0, got {self.weight}.")
 

@@ -125,10 +125,13 @@ def find_proposal(record: Record, name: str) -> Proposal:
 def signed(proposal: Proposal, order: Order) -> Proposal:
     """The proposal with the approver beside who asked. Raises Forbidden for who cannot be the second person."""
     what = f"proposal {proposal.name} changes what {', '.join(proposal.targets)} serves, which is protected"
-    fix = f"somebody else with the role approver, by a token of their own: sluice proposal approve {proposal.name}"
+    fix = (
+        "somebody else with the role approver and a token of their own must run: sluice proposal approve "
+        f"{proposal.name}"
+    )
     if order.person is None:
         raise Forbidden(
-            f"{what}: only a named person can approve it, and the token {order.actor} belongs to nobody in particular.",
+            f"{what}: only a named person can approve it, and the token {order.actor} does not belong to one.",
             fix=fix,
         )
     mine = Signature(step=0, person=order.person, actor=order.actor)

@@ -68,7 +68,8 @@ def refuse_strategy(plan: Plan, chosen: Strategy) -> None:
             return
         case Strategy.BLUE_GREEN:
             raise Refused(
-                f"the plan of {plan.model}/{plan.variation} is not made for a switch of all requests.",
+                f"the plan of {plan.model}/{plan.variation} does not switch all requests at once: its strategy "
+                "is not blue-green.",
                 fix="write strategy: blue-green in it, and apply it",
             )
         case Strategy.CANARY if plan.switches:
@@ -120,9 +121,9 @@ def former_build(over: Sequence[Takeover], stable: Rollout, version: str | None)
     if wanted:
         return wanted[-1].rollout
     known = ", ".join(sorted({f"v{each.version}" for each in served})) or "none"
-    what = f"v{version} was" if version else "no other build was"
+    what = f"v{version} was never" if version else "no other build was ever"
     raise Refused(
-        f"{what} never stable for {'/'.join(stable.target)}; earlier stable builds: {known}.",
+        f"{what} stable for {'/'.join(stable.target)}; earlier stable builds: {known}.",
         fix=f"to bring in another build: sluice rollout start {stable.requested.model} --build VERSION --allow-older",
     )
 

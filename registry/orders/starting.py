@@ -125,7 +125,8 @@ def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
         )
     if holder is not None and not holder.took_over:
         raise Refused(
-            f"rollout {holder.id} is {holder.phase}: its candidate is not stable yet.",
+            f"rollout {holder.id} is {holder.phase}: its candidate is not stable yet, so there is nothing to "
+            "roll back.",
             fix=f"take it back with: sluice rollout abort {holder.id}",
         )
     former = draft.rollout(former_build(draft.takeovers(model, variation), stable, act.version))
@@ -242,7 +243,7 @@ def override_freeze(draft: Draft, rollout: Rollout, *, actor: str, reason: str) 
     """
     freeze = in_force(freezes(draft), rollout.requested.model, draft.now)
     if freeze is None:
-        raise Refused(f"no freeze holds {rollout.id} now: there is nothing to override.", fix=way_out(rollout))
+        raise Refused(f"no freeze is in force for {rollout.id}: there is nothing to override.", fix=way_out(rollout))
     if holding(freezes(draft), rollout, draft.now) is None:
         return rollout
     fact = FreezeOverridden(actor=actor, reason=reason, freeze=freeze.name, until=freeze.until.isoformat())
@@ -292,15 +293,15 @@ def _let_past(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
     return draft.append(rollout.id, AssessmentOverridden(actor=order.actor, reason=why))
 
 
-STILL = "Abort and rollback work all the same."
+STILL = "Abort and rollback work during a freeze."
 
 
 def _refuse_in_freeze(draft: Draft, order: Order, model: str) -> None:
     freeze = in_force(freezes(draft), model, draft.now)
     if freeze is not None and order.override_freeze is None:
         raise Refused(
-            f"{model}: {freeze}, and nothing starts or advances until then.",
-            fix=f"wait, or as an admin start or deploy it with --override-freeze WHY. {STILL}",
+            f"{model}: {freeze}; no rollout starts or advances until then.",
+            fix=f"wait; or, as an admin, repeat the command with --override-freeze WHY. {STILL}",
         )
 
 

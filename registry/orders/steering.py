@@ -31,11 +31,11 @@ def resume(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
     """End a pause. Where a rule has failed that pauses, this overrides it, as only a named approver may."""
     failures = rollout.failures if rollout.phase is Phase.PAUSED else ()
     if failures:
-        need(order, Role.APPROVER, f"to override what has failed ({', '.join(failures)})")
+        need(order, Role.APPROVER, f"to override the failure of {', '.join(failures)}")
         if order.party is not Party.PERSON:
             raise Refused(
-                f"rollout {rollout.id} was paused because {', '.join(failures)} failed: only a named person overrides "
-                "that.",
+                f"rollout {rollout.id} was paused because {', '.join(failures)} failed: only a named person can "
+                "override that.",
                 fix=f"resume it by name: sluice rollout resume {rollout.id} --reason WHY, or abort it",
             )
     resumed = Resumed(actor=order.actor, party=order.party, reason=order.reason, overrides=failures)
@@ -50,7 +50,7 @@ def approve(draft: Draft, order: Order, rollout: Rollout, step: int) -> Rollout:
     if 0 <= step < rollout.step:
         raise IllegalMove(
             f"rollout {rollout.id} has left step {step + 1} already: it is at step {rollout.step + 1}.",
-            fix=f"look at the step that it is at now: sluice rollout show {rollout.id}",
+            fix=f"look at its present step: sluice rollout show {rollout.id}",
         )
     approved = Approved(
         step=step, actor=order.actor, party=order.party, person=order.person, reason=order.reason
@@ -69,7 +69,9 @@ def _other_approver(rollout: Rollout) -> str | None:
     """Who may approve instead, where a second named person must."""
     if signature_wanted(rollout) is None:
         return None
-    return f"somebody else with the role approver, by a token of their own: sluice rollout approve {rollout.id}"
+    return (
+        f"somebody else with the role approver and a token of their own must run: sluice rollout approve {rollout.id}"
+    )
 
 
 def promote(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
@@ -106,8 +108,8 @@ def retry(draft: Draft, order: Order, old: Rollout) -> Started:
     One that is under way already is found, not doubled.
     """
     if not old.is_ended or old.took_over:
-        how = f"is {old.phase}" if not old.is_ended else f"has ended well ({old.ending})"
-        raise Refused(f"rollout {old.id} {how}: there is nothing to try again.", fix=way_out(old))
+        how = f"is {old.phase}" if not old.is_ended else f"has ended with success ({old.ending})"
+        raise Refused(f"rollout {old.id} {how}: there is nothing to retry.", fix=way_out(old))
     wanted, order = (
         old.requested,
         dataclasses.replace(order, cause=f"retry of {old.id}: {order.reason}", follows=old.id),

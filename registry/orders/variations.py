@@ -185,7 +185,9 @@ def _refuse_other_order(draft: Draft, model: str) -> None:
         if rollout.is_comparison and not rollout.is_ended:
             name = rollout.requested.experiment
             fix = f"end it first: sluice experiment end {name}"
-            raise TargetBusy(f"experiment {name} of {model} is running, and this would change its audience.", fix=fix)
+            raise TargetBusy(
+                f"this would change the audience of experiment {name} of {model}, which is running.", fix=fix
+            )
 
 
 def _refuse_unknown(model: str, audiences: Sequence[str], known: Sequence[str]) -> None:
@@ -250,7 +252,7 @@ def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
     trusted_rollout = _undeployable(draft, model, variation)
     _refuse_experiment(draft, model, variation)
     if has_traffic(draft, model, variation):
-        need(order, Role.APPROVER, f"to take callers from {model}/{variation}")
+        need(order, Role.APPROVER, f"to remove the variation {model}/{variation}, which has callers")
     others = {each.variation for each in standings(draft.current(model))} - {variation}
     if others:
         record_connections(draft, _emptied(present_connections(draft, model, None), variation, others), order.actor)

@@ -14,17 +14,17 @@ def wrong_acts(plan: PlanFields) -> Iterator[Found]:
     """What is wrong with the consequences of a plan's rules, wherever they stand."""
     for at, gate in _everywhere(plan):
         if not gate.decides and gate.then == "pause":
-            yield (*at, "then"), "a rule that only watches has no consequence", "remove then, or remove mode: watch"
+            yield (*at, "then"), "with mode: watch nothing follows from a failure", "remove then, or remove mode: watch"
         elif gate.then == "pause" and at[0] != "gates" and at[0] != "guardrails":
             message = "a shadow, a replay and an experiment end by themselves, so nobody resumes them after a failure"
             yield (*at, "then"), message, "remove it, or write mode: watch"
     if plan.ab is not None and not plan.ab.goal.decides:
-        message = "the goal is what an experiment is for, so it cannot only watch"
-        yield ("ab", "goal", "mode"), message, "remove it, or watch the metric under guardrails"
+        message = "the goal decides how the experiment ends, so it cannot have mode: watch"
+        yield ("ab", "goal", "mode"), message, "remove it, or write mode: watch for the metric under guardrails"
     shadow = plan.shadow
     if shadow is not None and shadow.then is not None and shadow.gates and not any(g.decides for g in shadow.gates):
-        message = "its gates only watch, so nothing can tell whether the candidate may go on"
-        yield ("shadow", "then"), message, "let one of them decide, or remove then"
+        message = "every gate of the shadow has mode: watch, so none can decide whether a canary follows"
+        yield ("shadow", "then"), message, "remove mode: watch from one of them, or remove then"
 
 
 def _everywhere(plan: PlanFields) -> Iterator[tuple[tuple[str | int, ...], GateSpec]]:

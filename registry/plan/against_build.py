@@ -32,8 +32,8 @@ def _unsigned(metric: MetricSpec, build: Build) -> Iterator[str]:
     """What cannot be asked of a build without a signature."""
     if metric.source is Source.CONTRACT:
         yield (
-            f"{build.ref} was logged without a signature of its outputs, so there is nothing to hold its answers "
-            "against; log it with signature=infer_signature(X, model.predict(X)), or remove the metric"
+            f"{build.ref} was logged without a signature of its outputs, so its answers cannot be checked; "
+            "log it with signature=infer_signature(X, model.predict(X)), or remove the metric"
         )
 
 
@@ -46,15 +46,15 @@ def _problems(metric: MetricSpec, outputs: list[dict[str, object]], build: Build
     if output is None:
         known = ", ".join(_names(outputs))
         hint = suggestion(column or "prediction", _names(outputs))
-        yield f"{build.ref} answers {known}, and no column {column or 'prediction'} ({hint})"
+        yield f"{build.ref} answers with {known}, but not with a column {column or 'prediction'} ({hint})"
     elif metric.source is Source.PREDICTION and _is_text(output):
         yield (
-            f"drift is measured on numbers, and {build.ref} answers type {_type(output)} there; name a column of "
+            f"drift is measured on numbers, but {build.ref} answers with the type {_type(output)}; name a column of "
             "numbers under prediction: {column: NAME}, or remove the metric"
         )
     elif metric.score in _PROBABILITIES and _is_label(output):
         yield (
-            f"{metric.score} needs a probability, and {build.ref} answers labels only (type {_type(output)}); "
+            f"{metric.score} needs a probability, but {build.ref} answers with labels only (type {_type(output)}); "
             "log the model so that it answers probabilities and its signature says so, such as "
             "pyfunc_predict_fn='predict_proba', signature=infer_signature(X, model.predict_proba(X)), "
             "or use score: zero_one"

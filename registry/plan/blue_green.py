@@ -22,14 +22,14 @@ def blue_green_faults(plan: PlanFields) -> Iterator[Fault]:
         yield ("steps",), message, "remove them, or write strategy: canary"
     for section in ("shadow", "ab"):
         if getattr(plan, section) is not None:
-            message = f"{section} means nothing with strategy: blue-green"
+            message = f"{section} has no effect with strategy: blue-green"
             yield (section,), message, f"remove it, or write strategy: {'canary' if section == 'shadow' else 'ab'}"
     if plan.confirm is not None:
-        message = "late labels confirm beside a holdout, and after a switch no caller is left on the former stable"
+        message = "confirm needs a holdout on the former stable, and after a switch the former stable has no callers"
         yield ("confirm",), message, "remove it, or write strategy: canary"
     if "bake" in plan.model_fields_set and not plan.bake:
-        message = "without a bake nobody could switch back at once, and nothing would be judged"
-        yield ("bake",), message, "write bake: 10m, or remove it: 10m is what it is then"
+        message = "without a bake nothing would be judged, and nobody could switch back at once"
+        yield ("bake",), message, "write bake: 10m, or remove it: 10m is the default"
     for section, gates in (("gates", plan.gates), ("guardrails", plan.guardrails)):
         for position, gate in enumerate(gates):
             yield from (((section, position, *at), what, fix) for at, what, fix in _gate(plan, gate))
@@ -41,14 +41,16 @@ def _gate(plan: PlanFields, gate: GateSpec) -> Iterator[Fault]:
     if spec is None:
         return
     if spec.source not in _KNOWN_AT_ONCE:
-        message = f"{gate.metric} can only be judged beside stable's requests, and after a switch there are none"
+        message = (
+            f"{gate.metric} can only be judged in comparison with stable, and after a switch stable has no requests"
+        )
         yield ("metric",), message, f"judge it before, with offline, replay or check; or write {_CANARY}"
     elif gate.margin is not None or gate.below is None:
-        what = "has a margin beside stable" if gate.margin is not None else "is compared with stable"
+        what = "has a margin relative to stable" if gate.margin is not None else "is compared with stable"
         message = f"{gate.metric} {what}, and after a switch stable has no requests to compare with"
         yield ("metric",), message, f"write {_limit(spec)}, or {_CANARY}"
     if gate.slices:
-        message = "slices are compared with stable's, and after a switch stable has no requests"
+        message = "slices are compared with stable's, but after a switch stable has no requests"
         yield ("slices",), message, f"remove slices, or write {_CANARY}"
 
 
@@ -61,5 +63,5 @@ def _limit(spec: MetricSpec) -> str:
 def _approval(plan: PlanFields) -> Iterator[Fault]:
     """Approval of a first request that no caller's answer comes of."""
     if plan.approval and (plan.strategy == "ab" or plan.ends_in_shadow):
-        message = "no request of a caller goes to a candidate by this plan, so there is nothing to approve"
+        message = "by this plan no caller's request goes to a candidate, so there is nothing to approve"
         yield ("approval",), message, "remove it"

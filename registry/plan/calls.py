@@ -34,22 +34,24 @@ class Check(Call):
     timeout: Duration = Field(default=60.0, ge=1, le=86_400)
     """How long an answer may take, all attempts together."""
     attempts: int = Field(default=3, ge=1, le=10)
-    """How often to ask when the connection breaks off or the system cannot be reached."""
+    """How many attempts to make when the connection breaks off or the system cannot be reached."""
     then: Literal["pause", "abort"] = "pause"
-    """What a no does. No answer at all pauses the rollout; a resume asks once more."""
+    """What follows when the answer is no. No answer at all pauses the rollout; a resume asks again."""
 
 
 class Hook(Call):
     """Another system is notified of what has happened. Nothing waits for it. Name a deployment or a url."""
 
     deployment: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")] | None = None
-    """A Prefect deployment, flow/name: a run of it is created; it took the news when that run ends as Completed."""
+    """A Prefect deployment, flow/name: a run of it is created. The notification has arrived once that run ends as
+    Completed."""
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+[^\s#@]*$")] | None = None
-    """An address that gets a signed POST; it took the news when it answers with a status from 200 to 299."""
+    """An address that gets a signed POST. The notification has arrived once it answers with a status from 200 to
+    299."""
     after: Literal["promotion", "abort", "rollback"]
     """What it is notified of. promotion: a build took all of the variation's traffic, in steps, at once or as the first
     one. abort: all traffic went back to stable, in whatever phase. rollback: an earlier build took its place again."""
     timeout: Duration = Field(default=60.0, ge=1, le=3600)
     """How long one attempt may take."""
     attempts: int = Field(default=8, ge=1, le=20)
-    """How often to tell it before it is given up; the time between attempts grows from 2 seconds to one hour."""
+    """How many attempts to make before giving up; the time between attempts grows from 2 seconds to one hour."""

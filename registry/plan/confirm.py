@@ -27,7 +27,7 @@ def confirm_faults(plan: PlanFields) -> Iterator[Fault]:
     if confirm is None or plan.switches:
         return
     if not plan.steps:
-        message = "nothing is ever promoted by this plan, so nothing can be confirmed"
+        message = "this plan never promotes a build, so there is nothing to confirm"
         yield ("confirm",), message, "write steps, or remove confirm"
         return
     yield from _metric(plan, confirm)
@@ -37,7 +37,7 @@ def confirm_faults(plan: PlanFields) -> Iterator[Fault]:
         yield ("confirm", "max_time"), message, f"write more than {soak}"
     most, left = plan.steps[-1].weight, FULL - confirm.holdout
     if confirm.holdout > FULL // 2:
-        message = "what is promoted gets most of the requests, so no more than half of them can be held out"
+        message = "a promoted build gets most of the requests, so at most half of them can be held out"
         yield ("confirm", "holdout"), message, "write at most 50, such as 5"
     elif most > left:
         message = (
@@ -54,8 +54,12 @@ def _metric(plan: PlanFields, confirm: Confirm) -> Iterator[Fault]:
         yield ("confirm", "metric"), message, suggestion(confirm.metric, plan.metrics)
         return
     if spec.source is not Source.OUTCOME:
-        message = f"{confirm.metric} is known at once, so nothing of it comes after the promotion"
-        yield ("confirm", "metric"), message, "name an outcome, or make it a gate or a guardrail"
+        message = f"{confirm.metric} is known at once, so no values of it arrive after the promotion"
+        yield (
+            ("confirm", "metric"),
+            message,
+            "name a metric with source: outcome, or judge this one by a gate or a guardrail",
+        )
     if confirm.metric in plan.rules:
         message = f"{confirm.metric} has a gate or a guardrail already, which decides before the promotion"
         fix = "keep one of them, or measure the outcome under a second name with another matures_after"
@@ -63,6 +67,7 @@ def _metric(plan: PlanFields, confirm: Confirm) -> Iterator[Fault]:
     if spec.matures_after >= confirm.max_time:
         after = format_duration(spec.matures_after)
         message = (
-            f"a label of {confirm.metric} counts once its request is {after} old, so none of after the promotion would"
+            f"a label of {confirm.metric} counts once its request is {after} old, so no label of a request "
+            "after the promotion would count in time"
         )
         yield ("confirm", "max_time"), message, f"write more than {after}, and enough for the requests that it takes"

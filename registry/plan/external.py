@@ -33,7 +33,9 @@ def _breaks(value: object) -> Breaks:
     match = re.fullmatch(r"\s*([0-9]{1,3})\s+of\s+([0-9]{1,3})\s*", value) if isinstance(value, str) else None
     broken, of = (int(each) for each in match.groups()) if match else (0, 0)
     if not 1 <= broken <= of <= MOST_SAMPLES:
-        raise ValueError(f"not so many of so many: {value!r}; write 3 of 5, at most {MOST_SAMPLES}")
+        raise ValueError(
+            f"not a number of samples: {value!r}; write such as 3 of 5, with at most {MOST_SAMPLES} samples"
+        )
     return Breaks(broken=broken, of=of)
 
 
@@ -61,9 +63,9 @@ class HttpValue(Document):
     path: str = Field(max_length=4000)
     """Path and query below the source's address, such as /queues?model={model}."""
     value: Pointer
-    """Where the number stands in the answer: a JSON Pointer, such as /data/depth."""
+    """Where the number is in the answer: a JSON Pointer, such as /data/depth."""
     at: Pointer | None = None
-    """Where the time stands at which it was measured: ISO 8601, or seconds since 1970; none: the answer's own time."""
+    """JSON Pointer to the time of measurement: ISO 8601, or seconds since 1970; none: the time of the answer."""
 
 
 class ExternalGate(Document):
@@ -71,7 +73,7 @@ class ExternalGate(Document):
     no test: it has no alpha."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
-    """Its name; no metric of a gate or a guardrail has it."""
+    """Its name; it must differ from the metrics of gates and guardrails."""
     source: str = Field(pattern=SOURCE_NAME)
     """Where the number comes from: the setting SLUICE_SOURCE_<SOURCE> holds address and secret."""
     promql: str | None = Field(default=None, min_length=1, max_length=4000)
@@ -88,14 +90,14 @@ class ExternalGate(Document):
     every: Duration = Field(default=60.0, ge=5, le=3600)
     """How often the source is asked."""
     max_age: Duration = Field(default=300.0, ge=5, le=86_400)
-    """An older value is no data; measured by the source's own time, where it tells one."""
+    """Age at which a value no longer counts (NO DATA), by the source's own time of measurement if it gives one."""
     after: Duration = 0.0
-    """How long after a weight took effect the first sample is taken; samples of before do not let a step end."""
+    """How long after a weight took effect the first sample of the step is taken; earlier samples cannot end a step."""
     fails: Fails = Breaks(broken=3, of=5)
-    """How many of the last samples break the limit before it fails. It passes with so many samples of the step, of
-    which fewer break it, and the last one keeps it."""
+    """How many of the last samples break the limit before it fails. It passes once the step has as
+    many samples, fewer of them break the limit, and the last one keeps it."""
     guardrail: bool = False
-    """Whether it may only stop; else it must pass before a step ends."""
+    """Whether it can only stop the rollout; otherwise it must pass before a step ends."""
     mode: Literal["decide", "watch"] = "decide"
     """Whether its verdict has consequences. watch: judged and shown."""
     then: Literal["abort", "pause"] = "abort"

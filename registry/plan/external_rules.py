@@ -19,7 +19,7 @@ def external_faults(plan: PlanFields) -> Iterator[Fault]:
     metrics = {gate.metric for gate in (*plan.gates, *plan.guardrails)}
     names = Counter(gate.name for gate in plan.external)
     if plan.external and (plan.strategy == "ab" or plan.ends_in_shadow):
-        message = "external gates are those of a canary, and nothing of this plan is one"
+        message = "external gates judge a canary, and this plan has none"
         yield ("external",), message, "remove them, or write the steps of a canary"
     for position, gate in enumerate(plan.external):
         at = ("external", position)
@@ -27,7 +27,11 @@ def external_faults(plan: PlanFields) -> Iterator[Fault]:
             message = f"{gate.name} is the metric of a gate already"
             yield (*at, "name"), message, f"write another name, such as {gate.name}_outside"
         elif names[gate.name] > 1:
-            yield (*at, "name"), f"{gate.name} names {names[gate.name]} external gates", "name each of its own"
+            yield (
+                (*at, "name"),
+                f"{names[gate.name]} external gates have the name {gate.name}",
+                "give each a name of its own",
+            )
         for inner, message, fix in (*_asked(gate), *_limited(gate)):
             yield (*at, *inner), message, fix
 
@@ -36,7 +40,11 @@ def _asked(gate: ExternalGate) -> Iterator[Fault]:
     """Exactly one question, whose placeholders can be filled."""
     asked = [key for key in ("promql", "sql", "http") if getattr(gate, key) is not None]
     if len(asked) != 1:
-        message = f"it asks {' and '.join(asked)}, and one is wanted" if asked else f"nothing is asked of {gate.source}"
+        message = (
+            f"it has {' and '.join(asked)}, but a gate asks one question"
+            if asked
+            else f"it has no question for {gate.source}"
+        )
         yield ("source",), message, "write one of promql: …, sql: … and http: {path: …, value: …}"
     if gate.promql is not None:
         yield from ((("promql",), *fault) for fault in promql_faults(gate.promql))
@@ -50,12 +58,16 @@ def _limited(gate: ExternalGate) -> Iterator[Fault]:
     if gate.below is None and gate.above is None:
         yield ("name",), f"{gate.name} has no limit", "write below: 0.9, above: 0.1, or both"
     if gate.below is not None and gate.above is not None and gate.above >= gate.below:
-        yield ("above",), f"nothing is above {gate.above:g} and below {gate.below:g}", "write a smaller above"
+        yield ("above",), f"no number is above {gate.above:g} and also below {gate.below:g}", "write a smaller above"
     if gate.max_age < gate.every:
         every = format_duration(gate.every)
-        message = f"it is asked every {every}, so between two samples it would have no data"
+        message = f"the source is asked every {every}, so each value would be too old before the next one comes"
         yield ("max_age",), message, f"write {every} or more"
     if not gate.decides and gate.then == "pause":
-        yield ("then",), "a rule that only watches has no consequence", "remove then, or remove mode: watch"
+        yield ("then",), "with mode: watch nothing follows from a failure", "remove then, or remove mode: watch"
     if not gate.decides and gate.guardrail:
-        yield ("guardrail",), "a rule that only watches stops nothing", "remove guardrail, or remove mode: watch"
+        yield (
+            ("guardrail",),
+            "with mode: watch it stops nothing, so it cannot be a guardrail",
+            "remove guardrail, or remove mode: watch",
+        )

@@ -623,7 +623,8 @@ class PlanFields(Document):
     """How long the former stable keeps running once every request is the candidate's. With strategy: blue-green that is
     before the promotion: gates judge meanwhile, and it is 10m unless it is named."""
     hooks: tuple[Hook, ...] = Field(default=(), max_length=10)
-    """Other systems that are told of a promotion, an abort or a rollback, each until it took the news."""
+    """Other systems that are notified of a promotion, an abort or a rollback. Each is notified again until it
+    accepts."""
     deadline: Deadline | None = None
     """What happens to a rollout that takes too long; none: it waits for ever."""
     blind: Blind = Blind()

@@ -19,5 +19,5 @@ def wrong_hooks(plan: PlanFields) -> Iterator[Found]:
             message = f"this plan ends in the shadow, so no {hook.after} ever follows from it"
             yield (*at, "after"), message, "write after: abort, or remove the hook"
         if (hook.after, str(hook)) in seen:
-            yield (*at, "after"), f"{hook} is told after {hook.after} already", "keep one of them"
+            yield (*at, "after"), f"{hook} is named twice for after: {hook.after}", "keep one of them"
         seen.add((hook.after, str(hook)))

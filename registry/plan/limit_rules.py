@@ -18,8 +18,8 @@ def wrong_limits(plan: PlanFields) -> Iterator[Found]:
         for i, gate in enumerate(gates):
             at = (section, i, "below")
             if gate.below is not None and gate.slices and section == "guardrails":
-                message = "slices are compared with stable's, and below is a limit whatever stable does"
-                yield at, message, "remove below, or slices; a metric of another name may have the other"
+                message = "slices are compared with stable, but below is a limit that does not depend on stable"
+                yield at, message, "remove below or slices; to have both, add the metric once more under another name"
             if isinstance(gate.below, TimeLimit):
                 yield from _time(plan, gate, at)
             elif gate.below is not None:
@@ -30,20 +30,26 @@ def in_shadow(plan: PlanFields) -> Iterator[Found]:
     """What a shadow's rules have no limit for: copies of requests have nobody who waits, or is refused."""
     for i, gate in enumerate(plan.gates):
         if isinstance(gate.below, TimeLimit):
-            message = "a time is a limit for requests that somebody waits for, and a shadow answers copies"
+            message = "a limit in time needs requests that somebody waits for, but a shadow answers copies"
             yield ("gates", i, "below"), message, "move it to the gates of the canary, or write margin: 20%"
     for i, gate in enumerate(plan.guardrails):
         if gate.below is not None:
-            message = "a guardrail of a shadow only stops what is worse, so there is nothing it must be below"
+            message = "a guardrail of a shadow only stops a candidate that is worse than stable, so it has no limit"
             yield ("guardrails", i, "below"), message, "remove it, or move it to gates"
 
 
 def _time(plan: PlanFields, gate: GateSpec, at: tuple[str | int, ...]) -> Iterator[Found]:
     spec = plan.metrics.get(gate.metric)
     if spec is not None and (spec.source is not Source.LATENCY or spec.quantile is None):
-        yield at, f"{gate.below} is a limit of a latency's quantile, and {gate.metric} is none", "write below: 1%"
+        yield (
+            at,
+            f"{gate.below} is a time, which is a limit for a quantile of latency; {gate.metric} is not one",
+            "write below: 1%",
+        )
     if any(plan.margin(gate, step) is not None for step in range(len(plan.steps))) or gate.margin is not None:
-        message = f"{gate.metric} is held against {gate.below} whatever stable does, so it has no margin"
+        message = (
+            f"{gate.metric} has the fixed limit {gate.below}, so it cannot have a margin relative to stable as well"
+        )
         yield at, message, f"remove the margin, or name a second metric for it: {gate.metric}_beside_stable"
 
 
@@ -51,4 +57,4 @@ def _share(plan: PlanFields, gate: GateSpec, at: tuple[str | int, ...]) -> Itera
     spec = plan.metrics.get(gate.metric)
     if spec is not None and not (spec.is_binary and spec.worse is Worse.HIGHER):
         fix = "write margin: 5% instead" if at[0] == "gates" else "remove it"
-        yield at, f"below is for rates of what goes wrong, and {gate.metric} is none", fix
+        yield at, f"below is for rates of failures; {gate.metric} is not one", fix

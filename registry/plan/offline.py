@@ -61,7 +61,7 @@ def judge_offline(gate: OfflineGate, candidate: RunMetrics, stable: RunMetrics |
     said = "; ".join(words for passed, words in parts if passed == is_passed)
     return OfflineVerdict(
         answer=Answer.PASS if is_passed else Answer.FAIL,
-        reason=f"{gate.metric} of {candidate.build} is {mine:.6g}: {said or 'nothing to compare it with'}",
+        reason=f"{gate.metric} of {candidate.build} is {mine:.6g}: {said or 'stable has no value to compare it with'}",
         candidate=mine,
         stable=theirs,
     )
@@ -75,10 +75,10 @@ def _value(gate: OfflineGate, run: RunMetrics) -> float | _Lacking:
     value = run.values.get(gate.metric)
     if value is None:
         near = nearest(gate.metric, set(run.values))
-        meant = f"did you mean {near}? Else " if near else ""
+        meant = f"did you mean {near}? Otherwise " if near else ""
         return _Lacking(reason=f"the run of {run.build} has no metric {gate.metric}", fix=f"{meant}{log}")
     if not math.isfinite(value):
-        return _Lacking(reason=f"{gate.metric} of {run.build} is {value}, which is no number", fix=log)
+        return _Lacking(reason=f"{gate.metric} of {run.build} is {value}, which is not a number", fix=log)
     return value
 
 
@@ -86,7 +86,7 @@ def _limited(gate: OfflineGate, mine: float) -> tuple[bool, str]:
     assert gate.limit is not None
     side = "most" if gate.worse is Worse.HIGHER else "least"
     is_within = mine <= gate.limit if gate.worse is Worse.HIGHER else mine >= gate.limit
-    return is_within, f"at {side} {gate.limit:.6g} {'holds' if is_within else 'does not hold'}"
+    return is_within, f"{'within' if is_within else 'beyond'} the limit (at {side} {gate.limit:.6g})"
 
 
 def _beside(gate: OfflineGate, margin: float, mine: float, theirs: float, stable: str) -> tuple[bool, str]:
@@ -97,5 +97,5 @@ def _beside(gate: OfflineGate, margin: float, mine: float, theirs: float, stable
     if harm <= 0:
         return True, f"no worse than {beside}"
     if theirs == 0:
-        return is_within, f"worse than {beside}, of which no margin can be taken"
+        return is_within, f"worse than {beside}, and a margin relative to 0 allows nothing"
     return is_within, f"{share(harm / abs(theirs))} worse than {beside}, and {allowed}"

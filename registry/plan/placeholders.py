@@ -41,10 +41,10 @@ def promql_faults(query: str) -> Iterator[Fault]:
 def sql_faults(query: str) -> Iterator[Fault]:
     """What is wrong with an SQL query: one SELECT, and placeholders without quotes, for they become parameters."""
     if not re.match(r"\s*(select|with)\b", query, re.IGNORECASE):
-        yield "it is no SELECT", "write one SELECT that gives one row with one number"
+        yield "it is not a SELECT", "write one SELECT that gives one row with one number"
     bare = "".join("''" if is_quoted else text for text, is_quoted in _parts(_SQL_QUOTED, query))
     if ";" in bare.rstrip().rstrip(";"):
-        yield "it is more than one statement", "write one SELECT"
+        yield "it contains more than one statement", "write one SELECT"
     for text, is_quoted in _parts(_SQL_QUOTED, query):
         for name in _PLACE.findall(text):
             if is_quoted and name in PLACEHOLDERS:
@@ -56,11 +56,14 @@ def sql_faults(query: str) -> Iterator[Fault]:
 def path_faults(path: str) -> Iterator[Fault]:
     """What is wrong with a path below a source's address: it must not lead out of it."""
     if not path.startswith("/") or path.startswith("//"):
-        yield "a path begins with one /", "write it below the source's address, such as /queues/depth?model={model}"
+        yield (
+            "a path must begin with exactly one /",
+            "write it below the source's address, such as /queues/depth?model={model}",
+        )
     if re.search(r"[\s#\\\x00-\x1f\x7f]", path):
-        yield "a path has no blanks, # or \\", "write %20 for a blank"
+        yield "a path must not contain spaces, # or \\", "write %20 for a space"
     if any(part in (".", "..") for part in re.split(r"[/?&=]|%2f", path.lower().replace("%2e", "."))):
-        yield "a path does not go up", "write it below the source's address"
+        yield "a path must not contain ..", "write it below the source's address"
     for name in _PLACE.findall(path):
         if name not in PLACEHOLDERS:
             yield _unknown(name)

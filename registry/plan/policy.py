@@ -27,7 +27,8 @@ class Policy(Document):
     models: tuple[str, ...] = Field(default=("*",), min_length=1)
     """Names of models, * for any letters."""
     certified: Literal[True]
-    """No plan starts a rollout before `sluice certify` has passed it as it is, as if it said certified: true itself."""
+    """Every plan must have passed `sluice certify` in its present form before it starts a rollout, as with
+    certified: true in the plan itself."""
 
     def is_for(self, model: str) -> bool:
         """Whether plans of this model are held to it."""

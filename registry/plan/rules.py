@@ -73,17 +73,21 @@ def _trigger(plan: PlanFields, champion_alias: str) -> Iterator[Broken]:
 def _offline(plan: PlanFields) -> Iterator[Broken]:
     """What offline gates say must be sayable, once for each value; and a certificate must be of something."""
     if plan.certified and not (plan.gates or plan.guardrails):
-        message = "there is no gate and no guardrail that could be certified"
+        message = "there is no gate and no guardrail to certify"
         yield Broken(at=("certified",), message=message, fix="add one outside of shadow and ab, or remove certified")
     names = Counter(gate.name for gate in plan.offline)
     for position, gate in enumerate(plan.offline):
         if gate.margin is None and gate.limit is None:
-            message = f"nothing is asked of {gate.name}"
-            fix = "write margin: 1% (beside stable's run), limit: 0.9 (the worst value that it may have), or both"
+            message = f"the offline gate on {gate.metric} has neither a margin nor a limit"
+            fix = "write margin: 1% (relative to stable's run), limit: 0.9 (the worst value allowed), or both"
             yield Broken(at=("offline", position, "metric"), message=message, fix=fix)
         if names[gate.name] > 1:
             message = f"{gate.name} has {names[gate.name]} offline gates"
-            yield Broken(at=("offline", position, "metric"), message=message, fix="keep one: it takes margin and limit")
+            yield Broken(
+                at=("offline", position, "metric"),
+                message=message,
+                fix="keep one: a gate may have both margin and limit",
+            )
 
 
 def _metrics(plan: PlanFields) -> Iterator[Broken]:
@@ -115,13 +119,17 @@ _PROBABILITY = ("log_loss", "brier")
 def _metric(name: str, metric: MetricSpec) -> Iterator[Found]:
     for key in sorted(frozenset[str]().union(*_FIELDS_OF.values()) - _FIELDS_OF[metric.source]):
         if getattr(metric, key):
-            yield (key,), f"{key} means nothing for source: {metric.source}", "remove it"
+            yield (key,), f"{key} has no effect with source: {metric.source}", "remove it"
     if metric.source == "prediction":
         yield from _prediction(metric)
     elif metric.worse == "lower" and (metric.source != "outcome" or metric.score not in (None, "outcome")):
         yield ("worse",), f"{name} is a loss: higher is always worse", "remove worse: lower"
     if metric.range is not None and not -math.inf < metric.range[0] < metric.range[1] < math.inf:
-        yield ("range",), "a range is a smaller and a larger number", "write the least and the largest: [0, 100000]"
+        yield (
+            ("range",),
+            "a range needs a smaller and then a larger number",
+            "write the least and the largest: [0, 100000]",
+        )
     if metric.cap is not None and metric.cap <= 0:
         yield ("cap",), "a cap must be above 0", "write the largest value that still counts as itself"
     if metric.source == "latency":
@@ -134,14 +142,18 @@ def _latency(metric: MetricSpec) -> Iterator[Found]:
     if metric.quantile is None and metric.cap is None:
         yield (), "a latency metric needs a quantile", "write quantile: 0.99, or for the mean a cap in seconds: cap: 10"
     if metric.quantile is not None and metric.cap is not None:
-        yield ("cap",), "a quantile needs no cap", "remove cap"
+        yield ("cap",), "a quantile has no cap", "remove cap"
 
 
 def _prediction(metric: MetricSpec) -> Iterator[Found]:
     if metric.worse == "lower":
         yield ("worse",), "predictions that differ are neither better nor worse", "remove worse: lower"
     if metric.prediction is not None and metric.prediction.positive is not None:
-        yield ("prediction", "positive"), "no outcome is looked at, so no class is positive", "remove positive"
+        yield (
+            ("prediction", "positive"),
+            "this source does not look at outcomes, so it has no positive class",
+            "remove positive",
+        )
 
 
 def _outcome(name: str, metric: MetricSpec) -> Iterator[Found]:
@@ -149,12 +161,16 @@ def _outcome(name: str, metric: MetricSpec) -> Iterator[Found]:
         yield (), "an outcome metric needs the name under which outcomes arrive", "write outcome: NAME"
     if metric.score is None:
         scores = "log_loss, brier, zero_one, absolute_error, squared_error, outcome"
-        yield (), f"{name} is no known score and none is named", f"write score: one of {scores}"
+        yield (), f"no score is named, and {name} is not the name of one", f"write score: one of {scores}"
     if metric.score in _PROBABILITY and (metric.prediction is None or metric.prediction.positive is None):
-        message = f"{metric.score} needs to know which outcome the probability speaks of"
+        message = f"{metric.score} needs to know which outcome's probability the column holds"
         yield ("prediction",), message, "write prediction: {column: probability, positive: 1}"
     if metric.score == "outcome" and metric.prediction is not None:
-        yield ("prediction",), "score: outcome looks at no prediction", "remove prediction, or name another score"
+        yield (
+            ("prediction",),
+            "score: outcome does not look at the prediction",
+            "remove prediction, or name another score",
+        )
 
 
 def _gates(plan: PlanFields) -> Iterator[tuple[str, int, GateSpec]]:
@@ -176,14 +192,14 @@ def _names(plan: PlanFields, *, in_shadow: bool = False) -> Iterator[Broken]:
         for name in step.margins:
             if name not in gated | spelled:
                 fix = suggestion(name, gated)
-                message = f"there is no gate on {name}, so a margin for it means nothing"
+                message = f"there is no gate on {name}, so a margin for it has no effect"
                 yield Broken(at=("steps", position, "margins", name), message=message, fix=fix)
 
 
 def _disagreement(at: tuple[str, int], gate: GateSpec, in_shadow: bool) -> Iterator[Broken]:
     """Two answers to one request exist in a shadow only; and to differ is neither better nor worse."""
     if not in_shadow:
-        message = f"{gate.metric} compares two answers to one request, which only a shadow and a replay have"
+        message = f"{gate.metric} compares two answers to one request; only a shadow and a replay have two"
         yield Broken(at=(*at, "metric"), message=message, fix="move it under shadow: gates:, or replay: gates:")
     elif gate.below is None and at[0] == "gates":
         message = f"{gate.metric} needs the share of answers that may differ"
@@ -214,7 +230,9 @@ def _roles(plan: PlanFields, *, shadowed: bool = False) -> Iterator[Broken]:
     for position, gate in enumerate(plan.gates):
         spec = plan.metrics.get(gate.metric)
         if spec is not None and spec.source == "prediction":
-            message = f"{gate.metric} compares predictions, of which none is better, so it can only stop"
+            message = (
+                f"{gate.metric} compares predictions, which can differ but not be better, so it can only be a guardrail"
+            )
             yield Broken(at=("gates", position, "metric"), message=message, fix="move it to guardrails")
             continue
         if plan.switches or gate.below is not None or (spec is not None and spec.source == "disagreement"):
@@ -223,14 +241,14 @@ def _roles(plan: PlanFields, *, shadowed: bool = False) -> Iterator[Broken]:
         if bare:
             at = ", ".join(f"{format_weight(plan.steps[i].weight)} %" for i in bare)
             message = f"the gate on {gate.metric} has no margin at {at}, so it could never pass there"
-            fix = "write margin: 5%, for a rate of errors below: 1%, or move it to guardrails when it shall only stop"
+            fix = "write margin: 5%, for a rate of errors below: 1%, or move it to guardrails if it should only stop"
             yield Broken(at=("gates", position), message=message, fix=fix)
 
 
 def _fresh(plan: PlanFields) -> Iterator[Broken]:
     for section, position, gate in _gates(plan):
         if gate.fresh is not None and (section == "guardrails" or plan.fresh_margin(gate) is None):
-            message = "fresh is of a gate that must rule out a margin at the last of several steps, and this one is not"
+            message = "fresh is for a gate that must rule out a margin at the last of several steps; this one does not"
             yield Broken(at=(section, position, "fresh"), message=message, fix="remove it")
 
 
@@ -239,7 +257,10 @@ def _alphas(plan: PlanFields) -> Iterator[Broken]:
     gates += [plan.confirm.rule] if plan.confirm is not None else []
     total = sum(gate.alpha for gate in gates)
     if total > ALPHA_LIMIT * (1 + 1e-9):
-        message = f"together the gates and guardrails would stop an equal candidate with a chance of {total:.3g}"
+        message = (
+            "together the gates and guardrails could stop a candidate that is as good as stable with a "
+            f"chance of {total:.3g}"
+        )
         each = f"{ALPHA_LIMIT / len(gates):.2g}"
         fix = f"lower their alphas so that they add up to {ALPHA_LIMIT} at most, such as alpha: {each} each"
         at = next((name for name in ("gates", "guardrails") if getattr(plan, name)), "confirm")
@@ -253,11 +274,13 @@ def _weights(plan: PlanFields) -> Iterator[Broken]:
     for position, step in enumerate(plan.steps):
         at, weight = ("steps", position, "weight"), step.weight
         if weight >= FULL:
-            message = "100 % is what promotion gives; a step compares, so it leaves stable some traffic"
+            message = (
+                "a step compares two builds, so it must leave stable some requests; 100 % comes with the promotion"
+            )
             yield Broken(at=at, message=message, fix="remove the step, or write a smaller weight")
         elif weight <= before:
             message = (
-                f"{format_weight(weight)} % does not follow {format_weight(before)} %: weights rise from step to step"
+                f"the weight {format_weight(weight)} % is not above {format_weight(before)} %, that of the step before"
             )
             yield Broken(
                 at=at, message=message, fix=f"write a weight above {format_weight(before)}, or remove the step"
@@ -278,12 +301,15 @@ def _steps(plan: PlanFields) -> Iterator[Broken]:
 
 def _without_steps(plan: PlanFields) -> Iterator[Broken]:
     if not plan.ends_in_shadow:
-        fix = "write steps: [{weight: 10}, {weight: 50}]; only strategy: shadow without then: canary needs none"
+        fix = (
+            "write steps: [{weight: 10}, {weight: 50}]; only a plan with strategy: shadow and without then: "
+            "canary has none"
+        )
         yield Broken(at=("steps",), message="steps is missing", fix=fix)
         return
     for section in ("gates", "guardrails", "deadline"):
         if getattr(plan, section):
-            message = f"{section} of a canary mean nothing where the plan has no steps"
+            message = "this belongs to a canary, but the plan has no steps"
             fix = "write steps, or remove it; a shadow ends by shadow: max_time"
             if section != "deadline":
                 fix = f"move them under shadow, or write steps: {{shadow: {{{section}: […]}}}}"
@@ -330,7 +356,7 @@ def _shadow(plan: PlanFields) -> Iterator[Broken]:
         fix = f"write a max_time above {format_duration(shadow.soak)}"
         yield Broken(at=("shadow", "max_time"), message=message, fix=fix)
     if shadow.then is not None and not shadow.gates:
-        message = "without a gate nothing can tell whether the candidate may go on"
+        message = "the shadow has no gate to decide whether a canary follows"
         yield Broken(at=("shadow", "then"), message=message, fix="add a gate under shadow, or remove then")
 
 
@@ -347,13 +373,17 @@ def _replay(plan: PlanFields) -> Iterator[Broken]:
     for position, gate in enumerate(replay.gates):
         at, spec = (REPLAY, "gates", position), plan.metrics.get(gate.metric)
         if not gate.decides:
-            message = "what is replayed lets the candidate start or does not, so no rule of it can only watch"
-            yield Broken(at=(*at, "mode"), message=message, fix="remove it, or watch the metric under shadow")
+            message = "a rule of a replay decides whether the candidate may start, so it cannot have mode: watch"
+            yield Broken(
+                at=(*at, "mode"), message=message, fix="remove it, or write mode: watch for the metric under shadow"
+            )
         if spec is not None and spec.source == "latency":
-            message = "requests are replayed one by one, which tells nothing of times under traffic"
+            message = "requests are replayed one by one, so their latency says nothing about latency under traffic"
             yield Broken(at=(*at, "metric"), message=message, fix="move it to the gates of the canary, or of a shadow")
         if spec is not None and spec.has_open_cap:
-            message = f"the values of {gate.metric} have no cap, and none can be frozen before there is traffic"
+            message = (
+                f"the values of {gate.metric} have no cap, and none can be taken from stable before there is traffic"
+            )
             yield Broken(
                 at=(*at, "metric"), message=message, fix=f"write a cap or a range under metrics: {gate.metric}"
             )
@@ -373,12 +403,14 @@ def _generate(plan: PlanFields) -> Iterator[Broken]:
         return
     yield from _captured(plan, plan.generate.requests, "generate", "send")
     if plan.strategy == "ab" or plan.ends_in_shadow:
-        message = "requests are generated while a candidate answers a share of requests, and by this plan none does"
+        message = (
+            "requests are generated while a candidate answers a share of requests, but this plan never gives it a share"
+        )
         yield Broken(at=("generate",), message=message, fix="remove it, or write strategy: canary with steps")
         return
     ruled = {gate.metric for gate in (*plan.gates, *plan.guardrails)}
     if not any(spec.source in _OF_GENERATED for name, spec in plan.metrics.items() if name in ruled):
-        message = "no gate judges errors, latency or contract, and generated requests count in nothing else"
+        message = "generated requests count only for errors, latency and contract, and no gate judges one of these"
         yield Broken(at=("generate",), message=message, fix="add a gate with source: status, latency or contract")
 
 
@@ -405,11 +437,15 @@ def _paired(staged: PlanFields, within: str) -> Iterator[Broken]:
             message = f"{gate.metric} is the outcome itself, which is the same for both answers to a request"
             yield Broken(at=at, message=message, fix="name a score that looks at the prediction, such as log_loss")
         if spec.source == "prediction":
-            message = f"{gate.metric} compares predictions of different requests, and here both answer the same ones"
+            message = (
+                f"{gate.metric} compares predictions on different requests, but here both builds answer the same ones"
+            )
             yield Broken(at=at, message=message, fix="use a metric with source: disagreement")
         if spec.source == "disagreement" and section == "guardrails":
-            message = "how many answers may differ is a cap, which a guardrail has none of"
-            yield Broken(at=at, message=message, fix="move it to gates, with below: 2%; it stops there as well")
+            message = "a limit on how many answers may differ belongs to a gate, not to a guardrail"
+            yield Broken(
+                at=at, message=message, fix="move it to gates, with below: 2%; a gate stops the rollout as well"
+            )
 
 
 def _ab(plan: PlanFields) -> Iterator[Broken]:
@@ -422,14 +458,14 @@ def _ab(plan: PlanFields) -> Iterator[Broken]:
             yield Broken(at=("strategy",), message=message, fix=fix)
         return
     if plan.strategy == "ab" and plan.trigger is not None:
-        message = "an experiment compares builds that are deployed: it has no candidate that a trigger could name"
+        message = "an experiment compares builds that are deployed already, so a trigger cannot name a candidate"
         yield Broken(at=("trigger",), message=message, fix="remove it, or write strategy: canary")
     if plan.variation not in ab.variations:
-        message = f"the plan's own variation {plan.variation} is the control, and takes no part"
+        message = f"the plan's own variation {plan.variation} is the control, but it is not listed"
         yield Broken(at=("ab", "variations"), message=message, fix=f"add {plan.variation}: 1")
         return
     if "beta" in ab.goal.model_fields_set:
-        message = "in an experiment alpha is the chance of either mistake"
+        message = "an experiment has no beta: its alpha limits both mistakes"
         yield Broken(at=("ab", "goal", "beta"), message=message, fix="remove it")
     whole = staged(plan, "ab", next(name for name in ab.variations if name != plan.variation)).model_copy(
         update={"gates": (ab.goal.model_copy(update={"margin": ab.goal.margin or 0.0}),), "guardrails": ab.guardrails}
@@ -449,29 +485,30 @@ def _kept(plan: PlanFields) -> Iterator[Broken]:
         at, after = ("metrics", name, "matures_after"), format_duration(metric.matures_after)
         if metric.matures_after >= plan.kept_for:
             kept = format_duration(plan.kept_for)
-            message = f"requests are kept for {kept}, so none is ever {after} old"
+            message = f"requests are kept for {kept}, but a value counts only after {after}"
             yield Broken(at=at, message=message, fix=f"write retention: above {after}, or leave it out")
         is_late = plan.confirm is not None and plan.confirm.metric == name
         if plan.deadline is not None and metric.matures_after >= plan.deadline.after and not is_late:
             message = (
-                f"the deadline comes after {format_duration(plan.deadline.after)}, before any value is {after} old"
+                f"the deadline comes after {format_duration(plan.deadline.after)}, but a value counts only "
+                f"after {after}"
             )
             yield Broken(at=at, message=message, fix=f"write a deadline above {after}, or a shorter matures_after")
     blind = [name for name, metric in plan.metrics.items() if _reads_predictions(metric)]
     if blind and plan.serve.capture.predictions == "off":
-        message = f"{', '.join(blind)} would compare predictions, and none are kept"
+        message = f"{', '.join(blind)} would compare predictions, but none are kept"
         fix = "write predictions: summary, or remove it"
         yield Broken(at=("serve", "capture", "predictions"), message=message, fix=fix)
     capture = plan.serve.capture
     for position, header in enumerate(capture.headers):
         place = ("serve", "capture", "headers", position)
         if header in _SECRET:
-            yield Broken(at=place, message=f"{header} holds what lets its owner in", fix="remove it")
+            yield Broken(at=place, message=f"{header} holds credentials, which are never written down", fix="remove it")
         if not capture.has_bodies:
-            message = f"{header} is written beside bodies, and none are written"
+            message = f"{header} would be written beside bodies, but none are written"
             yield Broken(at=place, message=message, fix="write features: full or hashed, or remove it")
     if capture.share != type(capture).model_fields["share"].default and not capture.has_bodies:
-        message = "a share means nothing while no bodies are written"
+        message = "share has no effect: no bodies are written"
         yield Broken(
             at=("serve", "capture", "share"), message=message, fix="write features: full or hashed, or remove it"
         )

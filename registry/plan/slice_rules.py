@@ -39,35 +39,48 @@ def slice_faults(plan: PlanFields) -> Iterator[Fault]:
                 yield (*at, position, "slices"), why, fix
     headers = sliced_headers(plan)
     if len(headers) > MOST_HEADERS:
-        message = f"{len(headers)} headers part the traffic: {', '.join(headers)}; the gateway tells of {MOST_HEADERS}"
-        yield ("guardrails",), message, f"name {MOST_HEADERS} headers in all at most"
+        message = f"slices use {len(headers)} headers: {', '.join(headers)}; the gateway logs at most {MOST_HEADERS}"
+        yield ("guardrails",), message, f"name at most {MOST_HEADERS} headers in the whole plan"
 
 
 def _of_guardrail(plan: PlanFields, gate: GateSpec) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
     spec = plan.metrics.get(gate.metric)
     if gate.slices and spec is not None and not (spec.is_binary and spec.source in _SOURCES):
-        message = f"slices compare rates, and {gate.metric} is none"
-        fix = "name a metric of source: status or contract, a latency with a quantile, or an outcome by zero_one"
+        message = f"slices compare rates; {gate.metric} is not one"
+        fix = (
+            "use a metric with source: status or contract, a latency with a quantile, or an outcome with "
+            "score: zero_one"
+        )
         yield ("slices",), message, fix
     for number, header in enumerate(gate.slices):
         at = ("slices", number)
         if header in gate.slices[:number]:
             yield at, f"{header} is named already", "remove it"
         elif header == plan.unit:
-            yield at, f"{header} is the unit, so each slice would be one of its values alone", "name another header"
+            yield at, f"{header} is the unit, so each slice would be a single unit", "name another header"
         elif header in _SECRETS or header.startswith("x-sluice-"):
-            yield at, f"the values of {header} must not be written down", "name another header"
+            yield at, f"{header} must not be written into logs", "name another header"
 
 
 def _elsewhere(plan: PlanFields) -> Iterator[tuple[tuple[str | int, ...], tuple[GateSpec, ...], str, str]]:
     """Where slices mean nothing."""
-    yield ("gates",), plan.gates, "a slice can only stop", "move the slices to a guardrail, on this or another metric"
+    yield (
+        ("gates",),
+        plan.gates,
+        "slices belong to guardrails: a slice can only stop a rollout",
+        "move the slices to a guardrail, on this or another metric",
+    )
     if plan.shadow is not None:
         for section, gates in (("gates", plan.shadow.gates), ("guardrails", plan.shadow.guardrails)):
             fix = "write shadow: {segments: [...]}, which splits the comparison of answers"
-            yield ("shadow", section), gates, "a shadow has segments instead of slices", fix
+            yield ("shadow", section), gates, "a shadow has segments, not slices", fix
     if plan.replay is not None:
-        yield ("replay", "gates"), plan.replay.gates, "what is replayed is judged as a whole", "remove slices"
+        yield (
+            ("replay", "gates"),
+            plan.replay.gates,
+            "a replay is judged as a whole, so it has no slices",
+            "remove slices",
+        )
     if plan.ab is not None:
         message, fix = "the variations of an experiment are not compared by slices", "remove slices"
         yield ("ab", "guardrails"), plan.ab.guardrails, message, fix

@@ -71,7 +71,7 @@ def _next(report: Report) -> str:
     if rollout.blind is not None or rollout.no_driver is not None:
         return rollout.blind or rollout.no_driver or ""
     if rollout.ending is not None:
-        return "nothing: it has ended"
+        return "nothing: the rollout has ended"
     if rollout.needs_person:
         return f"a person must act: {rollout.waits_for or rollout.reason}"
     if rollout.phase == Phase.CONFIRMING:
@@ -89,10 +89,10 @@ def _gate(gate: GateReport, *, is_alone: bool) -> GateExplanation:
     return GateExplanation(
         metric=view.metric,
         verdict=view.verdict,
-        kind=f"{'guardrail' if view.guardrail else 'gate'}{' that only watches' if view.then == 'nothing' else ''}",
+        kind=f"{'guardrail' if view.guardrail else 'gate'}{' with mode: watch' if view.then == 'nothing' else ''}",
         inputs=(
-            f"stable {measured(view.stable, Unit(view.unit))} over {view.stable_n:,} rows, candidate "
-            f"{measured(view.candidate, Unit(view.unit))} over {view.candidate_n:,} rows; {gate.worse} is worse"
+            f"stable {measured(view.stable, Unit(view.unit))} over {view.stable_n:,} values, candidate "
+            f"{measured(view.candidate, Unit(view.unit))} over {view.candidate_n:,} values; {gate.worse} is worse"
         ),
         interval=_ALONE if is_alone else _interval(gate, last),
         threshold=_limit(view) if is_alone else _threshold(gate, last),
@@ -104,7 +104,7 @@ def _gate(gate: GateReport, *, is_alone: bool) -> GateExplanation:
 def _external(gate: ExternalGateView) -> GateExplanation:
     values = [each.value for each in gate.samples if each.value is not None]
     last = f", the last is {number(values[-1])}" if values else ""
-    watches = " that only watches" if gate.then == "nothing" else ""
+    watches = " with mode: watch" if gate.then == "nothing" else ""
     lacks = f", and {len(gate.samples) - len(values):,} readings without one" if len(values) < len(gate.samples) else ""
     return GateExplanation(
         metric=gate.gate,
@@ -112,13 +112,13 @@ def _external(gate: ExternalGateView) -> GateExplanation:
         kind=f"external {'guardrail' if gate.guardrail else 'gate'}{watches}",
         inputs=f"{len(values):,} values of {gate.source}{last}{lacks}",
         interval=f"none: {NO_TEST}",
-        threshold=f"{gate.limit}: it fails once {gate.fails} samples are not",
+        threshold=f"{gate.limit}: it fails once {gate.fails} samples break the limit",
         why=gate.reason,
-        change=_AFTER_FAILURE[gate.then] if gate.verdict == "FAIL" else "what the source gives next",
+        change=_AFTER_FAILURE[gate.then] if gate.verdict == "FAIL" else "the next samples of its source",
     )
 
 
-_ALONE = "none beside stable, which has no requests: the candidate's own rate is held against the limit"
+_ALONE = "no comparison: stable has no requests, so the candidate's own rate is compared with the limit"
 
 
 def _interval(gate: GateReport, last: LookPoint | None) -> str:
@@ -164,17 +164,17 @@ def _change(gate: GateReport, last: LookPoint | None) -> str:
         case "FAIL":
             return _AFTER_FAILURE[gate.view.then]
         case "PASS":
-            return "harm that a later look finds; or the next step, whose margin may be narrower"
+            return "a later look that shows harm, or the next step, whose margin may be smaller"
         case "NO DATA":
-            return f"data that can be judged: {gate.view.reason}"
+            return f"data to judge: {gate.view.reason}"
         case _:
             return _open(gate, last)
 
 
 _AFTER_FAILURE = {
-    "abort": "nothing: failing is final for this rollout; a new one starts afresh",
+    "abort": "nothing: a failure is final for this rollout; only a new rollout is judged anew",
     "pause": "a named person: resuming overrides the failure, and the requests after that are judged again",
-    "nothing": "nothing: failing is final for this rollout, and it only watches",
+    "nothing": "nothing: a failure is final for this rollout, though with mode: watch it stops nothing",
 }
 
 
@@ -186,16 +186,16 @@ def _open(gate: GateReport, last: LookPoint | None) -> str:
         return f"more data: {gate.view.reason}"
     end = None if last is None else last.high if gate.worse == "higher" else last.low
     if last is None or last.estimate is None or end is None or last.bound is None:
-        return "more rows: the interval is not bounded on the harmful side yet"
+        return "more data: the interval has no end on the harmful side yet"
     room, width = abs(last.bound - last.estimate), abs(end - last.estimate)
     is_beyond = last.estimate >= last.bound if gate.worse == "higher" else last.estimate <= last.bound
     unit = Unit(gate.view.unit)
     if is_beyond or room == 0:
-        beyond = f"it is beyond {difference(last.bound, unit)} now"
-        return f"a smaller difference: {beyond}, and no number of rows alone would pass that"
+        beyond = f"at present it exceeds {difference(last.bound, unit)}"
+        return f"a smaller difference: {beyond}, and more data alone would not let it pass"
     more = max((width / room) ** 2 - 1, 0.0) * last.candidate_n
     stays = f"if the difference stays {difference(last.estimate, unit)}"
-    return f"about {_round(more):,} more candidate rows would pass it {stays}"
+    return f"about {_round(more):,} more values of the candidate would let it pass {stays}"
 
 
 def _round(count: float) -> int:

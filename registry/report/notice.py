@@ -64,4 +64,4 @@ def _title(happening: Happening) -> str:
 
 def _titles(happenings: Sequence[Happening]) -> str:
     models = ", ".join(dict.fromkeys(each.model for each in happenings))
-    return f"{len(happenings)} things about {models}"
+    return f"{len(happenings)} events of {models}"

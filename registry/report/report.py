@@ -69,7 +69,7 @@ class ArmErrors:
     errors: int
     """As `source: status` counts them: callers who left before the answer included."""
     causes: Mapping[str, int]
-    """left (the caller did), 5xx, timeout, reset, connect, retried (of the first try it is not told)."""
+    """left (the caller did), 5xx, timeout, reset, connect, retried (the log does not say why the first try failed)."""
     closed: int
     """Answered, and closed by the caller before the answer's end: no errors."""
 

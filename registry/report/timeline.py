@@ -134,9 +134,9 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
             )
         case Guarded(protected=protected):
             is_guarded = "what it changes is protected: a second named person must approve it"
-            return (is_guarded, "plain") if protected else ("what it changes is protected no longer", "wait")
+            return (is_guarded, "plain") if protected else ("what it changes is not protected any more", "wait")
         case Begun(stable=None):
-            return "started; nothing serves yet", "plain"
+            return "started; the variation has no stable build yet", "plain"
         case Begun(stable=stable):
             return f"started; stable is v{stable}", "plain"
         case Assessed(gate=gate, answer=answer):
@@ -182,7 +182,7 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
             asked = f"of step {step + 1}" if step >= 0 else "before the first step"
             return f"the check {actor} {asked} {said}", "good" if answer == "yes" else "wait"
         case FreezeOverridden(freeze=freeze, until=until):
-            return f"allowed through the freeze {freeze} until {until[:16].replace('T', ' ')} UTC", "wait"
+            return f"freeze {freeze} overridden for this rollout until {until[:16].replace('T', ' ')} UTC", "wait"
         case Confirmed():
             return "confirmed: late labels have ruled the harm out, and the holdout ends", "good"
         case Unconfirmed():
@@ -192,7 +192,7 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
             takes = "all traffic" if weight in (0, FULL) else rest
             return f"promoted{' by override' if override else ''}: the candidate takes {takes}", "good"
         case Baked():
-            return "the bake time is over; the former stable build may stop", "plain"
+            return "the bake is over; the former stable build may stop", "plain"
         case Established():
             return "the first build takes all traffic", "good"
         case Aborted():
@@ -208,7 +208,9 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
         case Scaled(replicas=replicas):
             return f"scaled to {replicas} replica{'s' if replicas > 1 else ''}", "plain"
         case HookCalled(after=after, attempt=attempt, answer=answer, actor=actor):
-            said = {"taken": "took the news", "failed": "did not take the news"}.get(answer, "was given up")
+            said = {"taken": "was notified", "failed": "could not be notified"}.get(
+                answer, "could not be notified; no further attempt"
+            )
             return f"hook after {after}: {actor} {said} (attempt {attempt})", "good" if answer == "taken" else "wait"
         case Settled(changes=changes):
             return "written to MLflow: " + ("; ".join(changes) or "nothing to change"), "plain"

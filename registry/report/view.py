@@ -243,8 +243,8 @@ def _generated(rollout: Rollout, sent: int | None) -> str | None:
     what = "captured requests" if generate.requests == CAPTURED else PurePath(generate.requests).name
     asked = f"{what} at {format_rate(generate.rate)}"
     if sent:
-        return f"{asked}, {sent:,} so far; they are not among the requests above, and count for no outcome"
-    return f"{asked}, none so far" + ("; sluice doctor says why" if rollout.phase is Phase.RUNNING else "")
+        return f"{asked}, {sent:,} so far; they are not included in the requests above and get no outcomes"
+    return f"{asked}, none so far" + ("; to find out why: sluice doctor" if rollout.phase is Phase.RUNNING else "")
 
 
 def _preview(rollout: Rollout) -> str | None:

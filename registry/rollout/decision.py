@@ -143,7 +143,7 @@ def _confirming(rollout: Rollout, verdicts: Sequence[Verdict], failure: Decision
         return Decision(choice=Choice.CONFIRM, reason=f"confirmed by {confirm.metric}: {late.reason}")
     known = failure.reason if failure is not None else late.reason if late is not None else "nothing judged yet"
     if now >= until:
-        reason = f"{format_duration(confirm.max_time)} are over and {confirm.metric} is not confirmed: {known}"
+        reason = f"{confirm.metric} was not confirmed within {format_duration(confirm.max_time)}: {known}"
         return Decision(choice=Choice.UNCONFIRM, reason=reason)
     waits = f"confirming by {confirm.metric} until {until:%Y-%m-%d %H:%M} UTC: {known}"
     if failure is not None:
@@ -176,7 +176,7 @@ def _over_while_paused(rollout: Rollout, shadow: Shadow, now: datetime) -> Decis
     """A pause does not lengthen a shadow, which costs the host copies: it only keeps anything from following."""
     if rollout.phase is not Phase.PAUSED or not _shadow_is_over(rollout, now):
         return None
-    reason = f"{format_duration(shadow.max_time)} are over while it was paused: {rollout.reason}"
+    reason = f"its {format_duration(shadow.max_time)} ended while it was paused: {rollout.reason}"
     return Decision(choice=Choice.CONCLUDE, reason=reason)
 
 
@@ -194,7 +194,7 @@ def _comparison(
     """The comparisons of an experiment end together: when all have reached the goal, and when its time is over."""
     ab, began = rollout.plan.ab, rollout.step_observed_at
     if waiting is None and experiment is not None and experiment.all_passed:
-        return Decision(choice=Choice.CONCLUDE, reason="every variation that goes on has reached the goal")
+        return Decision(choice=Choice.CONCLUDE, reason="every remaining variation has reached the goal")
     if ab is None or began is None:
         return waiting or _hold("waiting for the experiment to begin")
     left = timedelta(seconds=ab.max_time) - (now - began)
@@ -221,10 +221,15 @@ def _overdue(rollout: Rollout, now: datetime) -> Decision | None:
     began = _later(rollout.began_at or rollout.requested_at, rollout.resumed_at)
     if deadline is not None and now - began >= timedelta(seconds=deadline.after):
         choice = Choice.ABORT if deadline.then == "abort" else Choice.PAUSE
-        return Decision(choice=choice, reason=f"not decided within the deadline of {format_duration(deadline.after)}")
+        return Decision(
+            choice=choice, reason=f"undecided when the deadline of {format_duration(deadline.after)} passed"
+        )
     started = _later(rollout.step_observed_at or rollout.step_entered_at or began, rollout.resumed_at)
     if step.max_time is not None and now - started >= timedelta(seconds=step.max_time):
-        return Decision(choice=Choice.PAUSE, reason=f"step {_at(rollout)} exceeded {format_duration(step.max_time)}")
+        return Decision(
+            choice=Choice.PAUSE,
+            reason=f"the step of {_at(rollout)} took longer than its max_time of {format_duration(step.max_time)}",
+        )
     return None
 
 
@@ -238,7 +243,9 @@ def heed_blindness(rollout: Rollout, blind: Blindness, now: datetime) -> Decisio
     if now - _later(blind.since, rollout.resumed_at) < timedelta(seconds=plan.after):
         return _hold(str(blind))
     choice = Choice.ABORT if plan.then == "abort" else Choice.PAUSE
-    return Decision(choice=choice, reason=f"blind for {format_duration(plan.after)}: {blind.reason}")
+    return Decision(
+        choice=choice, reason=f"too many requests went uncounted for {format_duration(plan.after)}: {blind.reason}"
+    )
 
 
 def _later(at: datetime, resumed_at: datetime | None) -> datetime:
@@ -250,7 +257,7 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     """What still stands between this step and the next; None when nothing does."""
     step = rollout.plan.steps[rollout.step]
     if rollout.observed_epoch != rollout.epoch or rollout.step_observed_at is None:
-        return _hold(f"waiting for the data plane to serve {_at(rollout)}")
+        return _hold(f"waiting for the gateway to apply {_at(rollout)}")
     deciding = rollout.plan.must_pass
     mine = [verdict for verdict in verdicts if verdict.metric in deciding and not verdict.guardrail]
     here = [verdict for verdict in mine if verdict.step == rollout.step]
@@ -265,7 +272,7 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
         return _hold(f"{progress.candidate_requests} of {step.min_requests} candidate requests served at this step")
     left = timedelta(seconds=step.soak) - (now - rollout.step_observed_at)
     if left > timedelta(0):
-        still = f"baking, stable v{rollout.stable} stays warm" if rollout.switches else "soaking"
+        still = f"baking, stable v{rollout.stable} keeps running" if rollout.switches else "soaking"
         reason = f"{still}, {format_duration(round(left.total_seconds()))} left"
         return Decision(choice=Choice.HOLD, reason=reason, wait=left)
     if step.check is not None:
@@ -276,7 +283,11 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     if unsigned is not None:
         return unsigned
     if _needs_approval(rollout, step) and rollout.step not in rollout.approvals:
-        why = "no gate decides" if not rollout.plan.deciding_gates else f"step {_at(rollout)} wants a person"
+        why = (
+            "no gate decides about this step"
+            if not rollout.plan.deciding_gates
+            else f"the plan requires a person's approval at {_at(rollout)}"
+        )
         reason = f"waiting for approval: {why}; sluice rollout approve {rollout.id}"
         return Decision(choice=Choice.HOLD, reason=reason, person=True)
     return None
@@ -319,7 +330,10 @@ def first_approval_wanted(rollout: Rollout) -> Decision | None:
     if not rollout.wants_approval:
         return signature_wanted(rollout)
     what = "the switch" if rollout.switches else "its first request"
-    reason = f"waiting for approval: the plan wants a person before {what}; sluice rollout approve {rollout.id}"
+    reason = (
+        f"waiting for approval: the plan requires a person's approval before {what}; sluice rollout approve "
+        f"{rollout.id}"
+    )
     return signature_wanted(rollout) or Decision(choice=Choice.HOLD, reason=reason, person=True)
 
 
@@ -333,7 +347,7 @@ def signature_wanted(rollout: Rollout) -> Decision | None:
     if rollout.is_shadow or not rollout.wants_signature:
         return None
     asker = rollout.asked_by
-    who = f"{asker.actor} asked for it: somebody else" if asker else "nobody named asked for it: two people"
+    who = f"{asker.actor} asked for it, so somebody else" if asker else "no named person asked for it, so two people"
     what = "its first request" if rollout.step < 0 else "its promotion"
     reason = (
         f"waiting for approval: {'/'.join(rollout.target)} is protected, and {who} with the role approver must approve "
@@ -366,13 +380,15 @@ def _failure(rollout: Rollout, verdicts: Sequence[Verdict]) -> Decision | None:
     pausing = {metric for metric, rule in rollout.plan.rules.items() if rule.then == "pause"}
     fatal = [verdict for verdict in failing if verdict.metric not in pausing]
     if fatal and rollout.took_over:
-        return Decision(choice=Choice.ABORT, reason=f"rolled back after the promotion: {_failed(fatal)}")
+        return Decision(choice=Choice.ABORT, reason=f"taken back after the promotion: {_failed(fatal)}")
     if fatal:
         return Decision(choice=Choice.ABORT, reason=_failed(fatal))
     if failing and rollout.took_over:
-        return Decision(choice=Choice.PAUSE, reason=f"{_failed(failing)}; a person decides")
+        return Decision(choice=Choice.PAUSE, reason=f"{_failed(failing)}; a person must decide")
     if failing:
-        return Decision(choice=Choice.PAUSE, reason=f"{_failed(failing)}; resuming overrides it, and judges it again")
+        return Decision(
+            choice=Choice.PAUSE, reason=f"{_failed(failing)}; to override the failure and judge anew, resume it"
+        )
     return None
 
 

@@ -44,7 +44,7 @@ class Split:
 def experiment_spec(plan: Plan) -> ExperimentSpec:
     """The experiment that a comparison's plan describes."""
     if plan.ab is None:
-        raise ValueError("a comparison's plan has its section ab")
+        raise ValueError("the plan of a comparison must have a section ab")
     return plan.ab
 
 
@@ -212,7 +212,7 @@ def _changed(rollout: Rollout, serving: Mapping[tuple[str, str], BuildRef]) -> s
     for target, version in ((control, rollout.stable), (rollout.target, rollout.requested.version)):
         stable = serving.get(target)
         if stable is None:
-            return f"{target[1]} holds no build any more"
+            return f"{target[1]} has no build any more"
         if stable.version != version:
-            return f"{target[1]} holds v{stable.version} now, not v{version}"
+            return f"the build of {target[1]} is v{stable.version} now, not v{version}"
     return None

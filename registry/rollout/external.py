@@ -14,7 +14,7 @@ from sluicegate.registry.words.units import format_duration
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 NOTHING = "no sample yet at this step"
-NO_TEST = "a limit held against samples: no test, so it has no p-value and no part of alpha"
+NO_TEST = "a fixed limit for samples, not a statistical test: it has no p-value and uses no alpha"
 LAST = 200
 """Samples of a gate that are kept and read: a failure among those before is on record."""
 
@@ -83,7 +83,7 @@ def _broken(gate: ExternalGate, samples: Sequence[Sample]) -> str | None:
         breaking = [each for each in window if not gate.keeps(_value(each))]
         if len(breaking) >= gate.fails.broken:
             shown = ", ".join(number(_value(each)) for each in breaking)
-            return f"{len(breaking)} of {len(window)} samples are not {gate.limit}: {shown}"
+            return f"{len(breaking)} of {len(window)} samples break the limit ({gate.limit}): {shown}"
     return None
 
 
@@ -97,13 +97,13 @@ def _doubt(gate: ExternalGate, mine: Sequence[Sample], began: datetime | None, n
             return f"{gate.source}: {reason}"
         case Measured():
             if now - last.at > timedelta(seconds=gate.max_age):
-                return f"{gate.source}: nobody has asked for more than {age}, or it does not answer"
+                return f"no answer from {gate.source} for more than {age}"
             if now - last.measured_at > timedelta(seconds=gate.max_age):
-                return f"{gate.source}: what it gives is older than {age}"
+                return f"the last value of {gate.source} is older than {age}"
             if last.measured_at - last.at > timedelta(seconds=gate.max_age):
-                return f"{gate.source}: what it gives is of more than {age} ahead of our clock"
+                return f"the last value of {gate.source} has a time more than {age} in the future"
             if began is not None and last.measured_at < began:
-                return f"{gate.source}: what it gives was measured before this step"
+                return f"the last value of {gate.source} was measured before this step"
             return None
 
 

@@ -17,7 +17,7 @@ class Party(StrEnum):
     """Who acts. `actor` beside it is the name that people read; nothing is decided by that."""
 
     PERSON = "person"
-    """Somebody who is named."""
+    """A person whose name is known."""
     POLICY = "policy"
     """The plan: its gates, steps and times."""
     SLUICE = "sluice"
@@ -56,7 +56,7 @@ class Requested:
     plan_digest: str
     actor: str
     cause: str
-    """The door: cli, prefect, console, alias:candidate, stage:Production, tag:deploy=yes, keeper."""
+    """Where the order came from: cli, prefect, console, alias:candidate, stage:Production, tag:deploy=yes, keeper."""
     experiment: str | None = None
     """ab: the experiment that this comparison of a variation with the control belongs to."""
     former_stages: dict[str, str] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Requested:
     promoted."""
     party: Party = Party.PERSON
     person: str | None = None
-    """Who the actor is beyond doubt; none: nobody named."""
+    """The actor's identity, as a token proves it; none: no named person."""
     follows: str | None = None
     """The rollout or the experiment that it follows from: a shadow's canary, an experiment's winner, a second try."""
 
@@ -214,7 +214,7 @@ class Approved:
     reason: str
     party: Party = Party.PERSON
     person: str | None = None
-    """Who the actor is beyond doubt; none: nobody named."""
+    """The actor's identity, as a token proves it; none: no named person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,8 +389,8 @@ def from_payload(name: str, payload: dict[str, Any]) -> Fact:
     """The fact that `to_payload` wrote. An unknown name means a newer writer; it is not skipped."""
     if name not in FACTS:
         raise SluiceError(
-            f"the ledger holds a fact {name!r} that this version does not know.",
-            fix="upgrade sluice to the version that wrote it.",
+            f"the ledger contains a fact {name!r}, which this version of sluice does not know.",
+            fix="upgrade sluice to the version that wrote the ledger.",
         )
     return _adapter(name).validate_python(payload)
 

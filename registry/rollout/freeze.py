@@ -98,11 +98,11 @@ class Freeze(Document):
     models: tuple[str, ...] = ("*",)
     """Names of models, * for any letters."""
     zone: Annotated[str, AfterValidator(_zone)] = "UTC"
-    """Time zone of the windows, such as Europe/Berlin; summer time is followed."""
+    """Time zone of the windows, such as Europe/Berlin; daylight saving time is respected."""
     windows: tuple[Window, ...] = ()
-    """The times; none: the freeze is lifted."""
+    """The times; an empty list lifts the freeze."""
     reason: str = ""
-    """Why; told to whoever is kept waiting."""
+    """The reason, shown to everybody whose rollout has to wait."""
 
     def document(self) -> dict[str, object]:
         """The freeze as JSON values."""

@@ -91,7 +91,7 @@ def fold(entries: Iterable[Entry]) -> Rollout:
     for entry in entries:
         state = begin(entry) if state is None else advance(state, entry)
     if state is None:
-        raise IllegalMove("a rollout has at least the fact Requested.")
+        raise IllegalMove("a rollout without facts: its first fact must be Requested.")
     return state
 
 
@@ -110,7 +110,7 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
     """The state after one more fact. Raises IllegalMove, naming phase and fact, where the table has no move."""
     fact, at = entry.fact, entry.at
     if entry.seq != rollout.seq + 1:
-        raise IllegalMove(f"rollout {rollout.id} is at seq {rollout.seq}: fact {entry.seq} does not follow.")
+        raise IllegalMove(f"rollout {rollout.id} is at fact {rollout.seq}: fact {entry.seq} cannot be next.")
     refuse_illegal(rollout, fact)
     state = replace(rollout, seq=entry.seq)
     match fact:
@@ -204,41 +204,54 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
         raise IllegalMove(f"rollout {rollout.id} is {rollout.phase}{how}, which does not allow {name}.")
     match fact:
         case StepEntered() | Promoted() | Established() if not rollout.ready and not rollout.is_comparison:
-            raise IllegalMove(f"rollout {rollout.id}: {name} needs a candidate that is ready.")
+            raise IllegalMove(f"rollout {rollout.id}: {name} needs a candidate that has become ready.")
         case StepEntered() if rollout.stable is None:
-            raise IllegalMove(f"rollout {rollout.id}: a step shares traffic with a stable build, and there is none.")
+            raise IllegalMove(
+                f"rollout {rollout.id}: a step splits traffic between candidate and stable, but there is no "
+                "stable build."
+            )
         case StepEntered(step=step) if step != rollout.step + 1 or step >= len(rollout.plan.steps):
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot enter step {step}.")
         case StepEntered(step=step, weight=weight) if weight != rollout.plan.steps[step].weight:
-            raise IllegalMove(f"rollout {rollout.id}: the plan gives step {step} another weight than {weight}.")
+            raise IllegalMove(
+                f"rollout {rollout.id}: the weight {weight} is not the one that the plan has for step {step}."
+            )
         case StepEntered(step=0) if rollout.wants_approval:
             raise IllegalMove(f"rollout {rollout.id}: the first step needs a person's approval.")
         case StepEntered(step=0) if not _may_begin(rollout):
-            raise IllegalMove(f"rollout {rollout.id}: the first step needs a yes of the check {rollout.plan.check}.")
+            raise IllegalMove(
+                f"rollout {rollout.id}: the check {rollout.plan.check} must answer yes before the first step."
+            )
         case StepEntered(step=0) if not rollout.is_replayed:
-            raise IllegalMove(f"rollout {rollout.id}: the first step needs a pass of every gate of the replay.")
+            raise IllegalMove(f"rollout {rollout.id}: every gate of the replay must pass before the first step.")
         case Jumped() if not _may_jump(rollout, fact):
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot jump to step {fact.step}.")
         case Jumped(party=party, actor=actor) if not _is_named(party, actor):
-            raise IllegalMove(f"rollout {rollout.id}: only a named person takes it to another step, not {party}.")
+            raise IllegalMove(f"rollout {rollout.id}: only a named person can take it to another step, not {party}.")
         case Jumped(step=step) if step > rollout.step and not rollout.is_signed:
-            raise IllegalMove(f"{_protected(rollout)}: a jump on needs a second named person's approval.")
+            raise IllegalMove(f"{_protected(rollout)}: a second named person must approve a jump to a later step.")
         case Packed() if not rollout.is_assessed:
-            raise IllegalMove(f"rollout {rollout.id}: Packed needs a pass of every offline gate, or an override.")
+            raise IllegalMove(
+                f"rollout {rollout.id}: every offline gate must pass, or be overridden, before a build is packed."
+            )
         case AssessmentOverridden(actor=""):
-            raise IllegalMove(f"rollout {rollout.id}: an override needs the name of who gives it.")
+            raise IllegalMove(f"rollout {rollout.id}: an override needs the name of the person who gives it.")
         case Resumed(overrides=overrides) if set(overrides) != set(rollout.failures):
-            raise IllegalMove(f"rollout {rollout.id}: who resumes it overrides what failed: {rollout.failures}.")
+            raise IllegalMove(
+                f"rollout {rollout.id}: resuming it must override exactly what failed: {', '.join(rollout.failures)}."
+            )
         case Resumed(overrides=overrides, party=party, actor=actor) if overrides and not _is_named(party, actor):
-            raise IllegalMove(f"rollout {rollout.id}: only a named person overrides what failed, not {party}.")
+            raise IllegalMove(f"rollout {rollout.id}: only a named person can override a failure, not {party}.")
         case Ready() if rollout.packed is None:
-            raise IllegalMove(f"rollout {rollout.id}: Ready needs Packed.")
+            raise IllegalMove(f"rollout {rollout.id}: a build must be packed before it is ready.")
         case Approved(step=step) if step != rollout.step or (step < 0 and not _may_be_approved_first(rollout)):
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: step {step} cannot be approved.")
         case Approved(step=-1) if not rollout.ready and not rollout.is_comparison:
-            raise IllegalMove(f"rollout {rollout.id}: its first request is approved once the candidate is ready.")
+            raise IllegalMove(
+                f"rollout {rollout.id}: its first request can be approved only once the candidate is ready."
+            )
         case Approved(person=None) if rollout.guarded:
-            raise IllegalMove(f"{_protected(rollout)}: only a named person approves it, with a token of their own.")
+            raise IllegalMove(f"{_protected(rollout)}: only a named person can approve it, with a token of their own.")
         case Approved(person=str(person), actor=actor) if rollout.guarded and rollout.is_asked_by(
             Signature(step=rollout.step, person=person, actor=actor)
         ):
@@ -250,28 +263,30 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
         case Checked(step=step) if step != rollout.step or rollout.check is None:
             raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: there is no check of step {step}.")
         case Promoted() if rollout.is_shadow:
-            raise IllegalMove(f"rollout {rollout.id} is a shadow: it gives no traffic; start a canary of the build.")
+            raise IllegalMove(f"rollout {rollout.id} is a shadow: it cannot be promoted; start a canary of the build.")
         case Promoted() if rollout.is_comparison:
-            raise IllegalMove(f"rollout {rollout.id} is a comparison: it ends, and the control gets the build.")
+            raise IllegalMove(f"rollout {rollout.id} is a comparison of an experiment: it cannot be promoted.")
         case Promoted(override=False, verdicts=verdicts) if not _all_passed(rollout, verdicts):
             raise IllegalMove(
-                f"rollout {rollout.id}: promotion needs a passing verdict of every gate at the last step, "
-                "or a person's override."
+                f"rollout {rollout.id}: every gate must pass at the last step, or a person must override it, "
+                "before the promotion."
             )
         case Promoted(override=True, actor=""):
-            raise IllegalMove(f"rollout {rollout.id}: an override needs the name of who gives it.")
+            raise IllegalMove(f"rollout {rollout.id}: an override needs the name of the person who gives it.")
         case Promoted(override=True, party=party) if party is not Party.PERSON and rollout.is_judged:
-            raise IllegalMove(f"rollout {rollout.id}: only a person overrides the gates, not {party}.")
+            raise IllegalMove(f"rollout {rollout.id}: only a person can override the gates, not {party}.")
         case Established() if rollout.stable is not None:
-            raise IllegalMove(f"rollout {rollout.id}: only an empty variation can be established.")
+            raise IllegalMove(f"rollout {rollout.id}: only an empty variation can get a first build.")
         case Undeployed() if not rollout.took_over or rollout.undeployed:
-            raise IllegalMove(f"rollout {rollout.id} has {rollout.phase}: Undeployed needs a build that is trusted.")
+            raise IllegalMove(f"rollout {rollout.id} is {rollout.phase}: only a stable build can be undeployed.")
         case Scaled() if not rollout.took_over or rollout.undeployed:
-            raise IllegalMove(f"rollout {rollout.id} has {rollout.phase}: Scaled needs a build that is trusted.")
+            raise IllegalMove(f"rollout {rollout.id} is {rollout.phase}: only a stable build can be scaled.")
         case HookCalled() if not _is_next_attempt(rollout, fact):
-            raise IllegalMove(f"rollout {rollout.id}: attempt {fact.attempt} to tell {fact.actor} does not follow.")
+            raise IllegalMove(
+                f"rollout {rollout.id}: attempt {fact.attempt} to notify {fact.actor} is not the next one."
+            )
         case Settled() if rollout.settled:
-            raise IllegalMove(f"rollout {rollout.id} is settled already.")
+            raise IllegalMove(f"the end of rollout {rollout.id} has been written to MLflow already.")
         case _:
             return
 
@@ -361,7 +376,7 @@ def _full(rollout: Rollout, at: datetime) -> Rollout:
 
 def _observed(rollout: Rollout, epoch: int, at: datetime) -> Rollout:
     if epoch != rollout.epoch:
-        raise IllegalMove(f"rollout {rollout.id} is at epoch {rollout.epoch}: epoch {epoch} was not asked for.")
+        raise IllegalMove(f"rollout {rollout.id} is at epoch {rollout.epoch}: epoch {epoch} cannot have been applied.")
     return replace(rollout, observed_epoch=epoch, step_observed_at=rollout.step_observed_at or at)
 
 

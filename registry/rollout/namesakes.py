@@ -25,7 +25,7 @@ def namesakes(rollouts: Iterable[Rollout], builds: Iterable[Build]) -> dict[str,
         if serving is not None and build.created_at is not None and build.created_at != serving:
             others[version] = (
                 f"v{version} in MLflow is not the v{version} that serves: it was registered at "
-                f"{build.created_at:%Y-%m-%d %H:%M:%S} UTC, and the one that serves at {serving:%Y-%m-%d %H:%M:%S} UTC"
+                f"{build.created_at:%Y-%m-%d %H:%M:%S} UTC, the one that serves at {serving:%Y-%m-%d %H:%M:%S} UTC"
             )
     return others
 

@@ -366,5 +366,5 @@ def _join(*parts: str) -> str:
 def _split(what: str, text: str, count: int) -> list[str]:
     parts = [unquote(part) for part in text.split(";")]
     if len(parts) != count:
-        raise ValueError(f"{what} has {len(parts)} parts where {count} belong: {text!r}")
+        raise ValueError(f"{what} has {len(parts)} parts instead of {count}: {text!r}")
     return parts

@@ -20,12 +20,12 @@ def check_inputs(candidate: Build, stable: Build) -> tuple[str, ...]:
     if needed:
         problems.append(
             f"{candidate.ref} needs {_list(needed)}, which callers of stable v{stable.ref.version} do not send: "
-            "make new columns optional in its signature, or register it as a model of its own"
+            "make new columns optional in its signature, or register it under another model name"
         )
     if unknown:
         problems.append(
-            f"{candidate.ref} does not take {_list(unknown)}, which callers of stable v{stable.ref.version} send: "
-            "let it take and ignore them, or register it as a model of its own"
+            f"{candidate.ref} does not accept {_list(unknown)}, which callers of stable v{stable.ref.version} send: "
+            "let it accept and ignore them, or register it under another model name"
         )
     return tuple(problems)
 

@@ -12,15 +12,15 @@ class Confirmation(StrEnum):
     """What a gateway says of the routes that it was given last."""
 
     CONFIRMED = "confirmed"
-    """It serves them."""
+    """It serves the present routes."""
     AWAY = "away"
     """It does not run, and serves nobody. It starts with the routes in its files, which are these."""
     LATE = "late"
-    """It answers, and serves others."""
+    """It answers, but serves other routes."""
     SILENT = "silent"
-    """It takes connections and does not answer: what it serves is not known."""
+    """It accepts connections but does not answer, so nobody knows which routes it serves."""
     REFUSED = "refused"
-    """It refuses them and serves those before."""
+    """It refused the present routes and serves the former ones."""
 
 
 HARMLESS = (Confirmation.CONFIRMED, Confirmation.AWAY)
@@ -78,6 +78,6 @@ class GatewayStates:
         """By gateway; all are unknown once nobody looks any more."""
         if self.noted_at is None or now - self.noted_at <= STALE:
             return tuple(self.noted)
-        why = "nobody looks: the keeper does not run, or hangs: sluice status"
+        why = "not known, because the keeper does not run or hangs; see: sluice status"
         since = self.noted_at
         return tuple(replace(each, confirmation=Confirmation.SILENT, since=since, why=why) for each in self.noted)

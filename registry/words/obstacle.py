@@ -37,12 +37,12 @@ class Obstacle(StrEnum):
 
 
 FIXES = {
-    Obstacle.UNREACHABLE: "see whether the Prefect server runs: sluice status, sluice doctor",
+    Obstacle.UNREACHABLE: "check that the Prefect server runs: sluice status, sluice doctor",
     Obstacle.DENIED: "set PREFECT_API_AUTH_STRING or PREFECT_API_KEY as the server wants it, then: sluice up",
-    Obstacle.MISSING: "the keeper registers the deployments again; sluice up does, too",
-    Obstacle.STALE: "the keeper registers the deployments again; sluice up does, too",
-    Obstacle.ERROR: "look into the log of the Prefect server; the keeper asks again",
-    Obstacle.WAITING: "see whether a worker polls the work pool and has a slot free: sluice doctor",
+    Obstacle.MISSING: "wait: the keeper registers the deployments again; sluice up does so, too",
+    Obstacle.STALE: "wait: the keeper registers the deployments again; sluice up does so, too",
+    Obstacle.ERROR: "look into the log of the Prefect server; the keeper tries again",
+    Obstacle.WAITING: "check that a worker polls the work pool and has a free slot: sluice doctor",
     Obstacle.CRASHED: "look into its log: sluice logs ROLLOUT; the keeper creates another run",
 }
 """What to do about each."""
@@ -61,7 +61,7 @@ class Driver(StrEnum):
     """How it stands with a rollout's driver where nothing hinders it."""
 
     AT_WORK = "at work"
-    """A driver has the lease, or none is to be made."""
+    """A driver holds the lease, or none is needed."""
     COMING = "coming"
     """A run is created and had no time yet to take the lease."""
 

@@ -46,7 +46,7 @@ def output_differences(stable: Build, candidate: Build) -> tuple[str, ...]:
     gone = (f"{name} ({kind}) is missing" for name, kind in mine.items() if name not in its)
     new = (f"{name} ({kind}) is new" for name, kind in its.items() if name not in mine)
     changed = (
-        f"{name} is {its[name]} where stable's is {kind}"
+        f"{name} is {its[name]}, but stable's is {kind}"
         for name, kind in mine.items()
         if name in its and its[name] != kind
     )

@@ -9,17 +9,17 @@ class Role(IntEnum):
     """What somebody may do. From the viewer on, each may do what the ones before it may, but read captures."""
 
     REPORTER = 0
-    """Send outcomes, and nothing else: not even read."""
+    """Send outcomes; no reading."""
     VIEWER = 1
     """Read."""
     ANALYST = 2
-    """Read captured requests and answers besides. Of the others an admin alone does so: they are people's data."""
+    """Also read captured requests and answers, which are personal data. Besides this role only an admin can."""
     OPERATOR = 3
     """Start, pause, resume, abort, roll back, apply documents, report outcomes."""
     APPROVER = 4
-    """Approve steps, promote, override what failed and paused, and say who is answered by which variation."""
+    """Approve steps, promote, override failures, and change which variation answers whom."""
     ADMIN = 5
-    """Give and take tokens, override freezes."""
+    """Create and revoke tokens, override freezes."""
 
     @property
     def title(self) -> str:

@@ -25,7 +25,10 @@ def with_files(environment: Mapping[str, str]) -> dict[str, str]:
         if not name.endswith(_SUFFIX) or not _is_setting(setting) or not path.strip():
             continue
         if named.get(setting, "").strip():
-            raise InvalidSetting(f"both {setting} and {name} are set.", fix=f"unset one; {name} is the safer one.")
+            raise InvalidSetting(
+                f"both {setting} and {name} are set.",
+                fix=f"unset one of them; a file ({name}) is safer, because others cannot see its content.",
+            )
         values[setting] = _content(name, path.strip())
     return {**lines, **environment, **values}
 

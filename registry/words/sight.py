@@ -26,7 +26,7 @@ class Blindness:
     """What is not seen, why, and what to do, in words."""
 
     def __str__(self) -> str:
-        return f"blind since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
+        return f"too many requests uncounted since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,6 @@ class Sights:
 
 
 def _silent(sight: Sight, noted_at: datetime) -> Sight:
-    reason = "nobody looks whether requests are counted: the keeper does not run, or hangs: sluice status"
+    reason = "not known whether requests are counted, because the keeper does not run or hangs; see: sluice status"
     since = sight.blind.since if sight.blind is not None else noted_at
     return replace(sight, blind=Blindness(since=since, reason=reason))

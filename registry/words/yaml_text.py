@@ -70,7 +70,7 @@ def read_texts(text: str, where: str) -> tuple[Text, ...]:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         said = " ".join(filter(None, (error.problem, error.context)))
-        return (_broken(where, line, column, f"not YAML: {said}", "see the indentation, quotes and brackets there"),)
+        return (_broken(where, line, column, f"not YAML: {said}", "check the indentation, quotes and brackets there"),)
     except (YAMLError, ValueError, RecursionError) as error:
         line = getattr(error, "position", 0)
         found = text[:line].count("\n") + 1 if isinstance(line, int) else 1
@@ -102,7 +102,9 @@ class _Reading:
             self._text.values = self._value(self._root, ())
         except _TooMuch as error:
             self._text.values = None
-            self._text.add((), str(error), "write out what aliases repeat, and leave out what is not needed")
+            self._text.add(
+                (), str(error), "write out repeated parts instead of using aliases, and remove what is not needed"
+            )
         return self._text
 
     def _value(self, node: Node, at: Path) -> object:
@@ -128,9 +130,9 @@ class _Reading:
                 continue
             path = (*at, name)
             if key.tag == f"{_TAG}merge":
-                self._note(key, path, "merge keys are not understood", "write the keys out")
+                self._note(key, path, "merge keys (<<) are not supported", "write the keys out")
             elif name in seen:
-                self._note(key, path, f"{name} is there already, in line {seen[name]}", "remove one of the two")
+                self._note(key, path, f"{name} is written twice, first in line {seen[name]}", "remove one of them")
             else:
                 seen[name] = line
                 self._text.is_key[path] = (line, column)
@@ -147,9 +149,9 @@ class _Reading:
                     self._text.written[at] = node.value
                     return getattr(self._constructor, f"construct_yaml_{kind}")(node)
                 case tag:
-                    self._note(node, at, f"the tag {tag} is not understood", "write the plain value")
+                    self._note(node, at, f"the tag {tag} is not supported", "write the plain value")
         except (ValueError, OverflowError):
-            self._note(node, at, "not a number that can be read", "write fewer digits")
+            self._note(node, at, "the number is too large or malformed", "write fewer digits")
         return None
 
     def _note(self, node: Node, at: Path, message: str, fix: str) -> None:

@@ -232,7 +232,7 @@ class Fleet:
         has_failed = state is not None and state.condition is Condition.FAILED
         if len(failures) >= _LOAD_FAILURES or (failures and has_failed):
             return f"the model cannot be loaded: {failures[-1]}"
-        return f"its process ended again and again; see {state.log}" if state and has_failed else None
+        return f"its process keeps ending; see {state.log}" if state and has_failed else None
 
     def clean(self, now: datetime, *, unused_days: float = 14.0) -> tuple[str, ...]:
         """Delete the logs of services that are not here and were last written so long ago; returns their names."""

@@ -36,7 +36,7 @@ def probe(endpoint: Endpoint, model: Path) -> str | None:
     if status in _PASSING:
         return f"{endpoint.address} is not ready for the model's own input example yet: {status}"
     if status != 200:
-        raise ServiceFailed(f"the model's own input example is answered with {status}: {_error(answer)}")
+        raise ServiceFailed(f"the service answers the model's own input example with {status}: {_error(answer)}")
     return None
 
 

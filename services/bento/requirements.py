@@ -37,7 +37,7 @@ class Conflict:
     found: str
 
     def __str__(self) -> str:
-        return f"{self.package}: wants {self.wanted}, found {self.found}"
+        return f"{self.package}: the model needs {self.wanted}, installed is {self.found}"
 
 
 @dataclass(frozen=True, kw_only=True)

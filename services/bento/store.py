@@ -49,7 +49,7 @@ class BentoStore:
             if digest != wanted:
                 raise PackFailed(
                     f"the {part} of {tag} was changed after it was packed: "
-                    f"its digest is {digest[:12]}, packed was {wanted[:12]}.",
+                    f"its digest is {digest[:12]} instead of {wanted[:12]}.",
                     fix=_REPACK,
                 )
 

@@ -101,7 +101,11 @@ def answer(outcome: httpx.Response | httpx.RequestError) -> httpx.Response:
         return outcome
     kind = problems.TimedOut if isinstance(outcome, httpx.TimeoutException) else problems.Unreachable
     sent = was_sent(outcome)
-    fix = "It may have been served all the same." if sent else "Nothing was sent. Is the URL right, and does it run?"
+    fix = (
+        "The server may have carried it out nevertheless."
+        if sent
+        else "Nothing was sent. Check the URL, and that the server runs."
+    )
     reason = f"{outcome.request.url}: {type(outcome).__name__} {outcome}".rstrip()
     raise kind(f"{reason}.", was_sent=sent, fix=fix) from outcome
 

@@ -62,7 +62,7 @@ class Connecting:
         """From a client's arguments; what they leave out, as `eval "$(sluice env)"` has it. Raises CannotBeSent."""
         gateway = url or environment.get("SLUICE_GATEWAY")
         if not gateway:
-            raise CannotBeSent("no gateway is named.", fix='Give its URL, or run eval "$(sluice env)" before.')
+            raise CannotBeSent("no gateway is named.", fix='Pass its URL, or first run eval "$(sluice env)" before.')
         if console := options.get("console") or environment.get("SLUICE_API"):
             options = {**options, "console": console}
         if known := options.get("gateway_token") or environment.get("SLUICE_GATEWAY_TOKEN"):
@@ -80,7 +80,7 @@ class Connecting:
         """Raise CannotBeSent where no console is named."""
         if self.console is None:
             fix = "Client(url, token, console=URL); sluice status prints it."
-            raise CannotBeSent("outcomes and orders go to the console, and none is named.", fix=fix)
+            raise CannotBeSent("outcomes and orders go to the console, but no console is named.", fix=fix)
 
     def http(self, server: Server) -> dict[str, Any]:
         """Keyword arguments of the HTTP client that asks this server."""

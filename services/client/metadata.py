@@ -1,7 +1,7 @@
 """Metadata and units as HTTP headers: what an audience's conditions and the hash see. Pure.
 
 Names are without regard to case, as HTTP's are. Values go as UTF-8 bytes, which is what the gateway compares; numbers
-and truth values as their usual text. Whatever would arrive as something else than was meant is refused.
+and truth values as their usual text. Whatever would arrive as something other than what was meant is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def metadata_headers(metadata: Mapping[str, MetadataValue]) -> list[Header]:
             continue
         key = _name(name)
         if key in headers:
-            raise CannotBeSent(f"metadata name {name!r} is given twice.", fix="Case makes no difference; keep one.")
+            raise CannotBeSent(
+                f"metadata name {name!r} is given twice.", fix="Upper and lower case are the same name; keep one."
+            )
         headers[key] = (key.encode(), _value(f"metadata {name!r}", value))
     return list(headers.values())
 
@@ -44,7 +46,7 @@ def unit_header(name: str, unit: str | int) -> Header:
     """The header that carries the unit. Raises CannotBeSent where the gateway would not hash it."""
     text = str(unit)
     if not text or "," in text:
-        what = "is empty" if not text else "contains a comma, which makes it two values"
+        what = "is empty" if not text else "contains a comma, which HTTP reads as two values"
         raise CannotBeSent(f"unit {text!r} {what}; it would be assigned at random.", fix="Give one plain id.")
     return _name(name).encode(), _value("the unit", text)
 
@@ -56,7 +58,7 @@ def _name(name: str) -> str:
         raise CannotBeSent(f"metadata name {name!r} cannot be the name of an HTTP header.", fix=fix)
     alike = key.replace("_", "-")  # some servers take the two for the same name
     if alike in _OF_HTTP or alike.startswith(_OF_GATEWAY):
-        raise CannotBeSent(f"metadata name {name!r} belongs to HTTP or to the gateway.", fix="Choose another name.")
+        raise CannotBeSent(f"metadata name {name!r} is reserved for HTTP or the gateway.", fix="Choose another name.")
     return key
 
 
@@ -65,7 +67,7 @@ def _value(what: str, value: str | bool | float | Decimal) -> bytes:
     if _CONTROLS.search(text):
         raise CannotBeSent(f"{what} has a control character, such as a line break: {text!r}.", fix="Leave it out.")
     if text.strip(_EDGES) != text:
-        fix = "HTTP strips spaces at both ends, so no condition would see them: strip them."
+        fix = "Remove them: HTTP drops spaces at both ends, so no condition could match them."
         raise CannotBeSent(f"{what} begins or ends with a space: {text!r}.", fix=fix)
     try:
         return text.encode()
@@ -86,8 +88,8 @@ def _text(what: str, value: str | bool | float | Decimal) -> str:
         case _ if hasattr(value, "item"):
             return _text(what, value.item())
         case _:
-            fix = "Send a text, a finite number or a truth value."
-            raise CannotBeSent(f"{what} is {value!r}, which is neither.", fix=fix)
+            fix = "Send a text, a finite number, True or False."
+            raise CannotBeSent(f"{what} is {value!r}, which cannot be sent in a header.", fix=fix)
 
 
 def _decimal(value: float) -> str:

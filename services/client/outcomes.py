@@ -70,11 +70,13 @@ def outcome(
         if not isinstance(text, str) or not 0 < len(text) <= _LONGEST:
             raise CannotBeSent(f"{what} is {text!r}.", fix=f"Give a text of 1 to {_LONGEST} characters.")
     if (prediction_id is None) == (unit is None) or (unit is None) != (model is None):
-        raise CannotBeSent("an outcome is of one prediction, or of one model's unit.", fix="Give one or the other.")
+        raise CannotBeSent(
+            "an outcome needs either a prediction_id, or a model and a unit.", fix="Pass one of the two."
+        )
     if not isinstance(value, str | bool | int | float | None) or (
         isinstance(value, float) and not math.isfinite(value)
     ):
-        raise CannotBeSent(f"value is {value!r}.", fix="Give a finite number, a truth value, a text or None.")
+        raise CannotBeSent(f"value is {value!r}.", fix="Give a finite number, True, False, a text or None.")
     if at.tzinfo is None:
         raise CannotBeSent(f"at is {at}, without a time zone.", fix="Give an aware datetime.")
     return {"name": name, "value": value, "at": at.isoformat(), **{k: v for k, v in about.items() if v is not None}}
@@ -102,7 +104,7 @@ class Outbox:
         """Keep an outcome; how many wait now. Raises FeedbackFull."""
         with self._lock:
             if len(self._waiting) >= self.most:
-                fix = "Is the console reachable? flush() says why not."
+                fix = "Check that the console can be reached; flush() reports why not."
                 raise FeedbackFull(f"{self.most} outcomes wait to be sent already.", fix=fix)
             self._waiting.append(item)
             return len(self._waiting)
@@ -160,7 +162,7 @@ def _receipt(batch: Sequence[dict[str, Any]], body: Any) -> Receipt:
         refused = tuple(Turned(outcome=batch[one["index"]], reason=one["reason"]) for one in body["refused"])
         counts = {name: int(body[name]) for name in ("accepted", "duplicate", "contradictory")}
     except (KeyError, TypeError, IndexError) as error:
-        raise Failed(f"this is no console: it answered {body!r}.", status=200) from error
+        raise Failed(f"the server at this URL is not a console: it answered {body!r}.", status=200) from error
     for turned in refused:
         log.warning("an outcome was refused: %s", turned.reason)
     return Receipt(**counts, refused=refused)

@@ -48,7 +48,10 @@ def _form(data: Any) -> tuple[str, Any, Any]:
         )
     if hasattr(data, "shape") and hasattr(data, "tolist"):
         if not data.shape:
-            raise CannotBeSent("input is an array without dimensions.", fix="Give one with a row for each prediction.")
+            raise CannotBeSent(
+                "input is an array without dimensions, so it has no rows.",
+                fix="Give one with a row for each prediction.",
+            )
         return "inputs", data.tolist(), None
     if isinstance(data, Mapping):
         return "inputs", (dict(data) if _is_columns(data) else [dict(data)]), None
@@ -64,7 +67,7 @@ def _is_columns(data: Mapping[str, Any]) -> bool:
 def _split(frame: Any) -> dict[str, Any]:
     names = [str(name) for name in frame.columns]
     if len(set(names)) != len(names):
-        raise CannotBeSent("the DataFrame has two columns of one name.", fix="Rename one of them.")
+        raise CannotBeSent("two columns of the DataFrame have the same name.", fix="Rename one of them.")
     cells = [frame.iloc[:, position].tolist() for position in range(len(names))]
     return {"columns": names, "data": list(zip(*cells, strict=True))}
 
@@ -102,12 +105,14 @@ def _plain(value: Any, where: str) -> Any:
         case _ if hasattr(value, "tolist"):
             return _plain(value.tolist(), where)
         case _:
-            raise CannotBeSent(f"{where} is {type(value).__name__}, which JSON cannot carry.", fix="Convert it first.")
+            raise CannotBeSent(
+                f"{where} is {type(value).__name__}, which JSON cannot represent.", fix="Convert it first."
+            )
 
 
 def _finite(value: float, where: str) -> float | None:
     if math.isinf(value):
-        raise CannotBeSent(f"{where} is infinite, which JSON cannot carry.", fix="Replace it by a number or None.")
+        raise CannotBeSent(f"{where} is infinite, which JSON cannot represent.", fix="Replace it by a number or None.")
     return None if math.isnan(value) else value
 
 

@@ -68,9 +68,7 @@ class Guard:
             await problem(error)(scope, receive, send_with_headers)
             return
         if who is not None and not who.role.may(Role.VIEWER) and path not in INTAKE:
-            told = problem(
-                Forbidden(f"the token of {who.name} may send outcomes, and read nothing.", fix=_ASK_AN_ADMIN)
-            )
+            told = problem(Forbidden(f"the token of {who.name} may only send outcomes, not read.", fix=_ASK_AN_ADMIN))
             await told(scope, receive, send_with_headers)
             return
         if who is not None:
@@ -85,25 +83,25 @@ class Guard:
         await _stranger(request, seconds, token)(scope, receive, send_with_headers)
 
 
-_ASK_AN_ADMIN = "ask an admin for a token that reads: sluice token give NAME --role viewer"
-_WAY_IN = "send Authorization: Bearer TOKEN; sluice env prints the admin's, sluice token give makes others."
+_ASK_AN_ADMIN = "ask an admin for a token that may read: sluice token give NAME --role viewer"
+_WAY_IN = "send Authorization: Bearer TOKEN; `sluice env` prints the admin's token, `sluice token give` creates others."
 
 
 def _lacking(request: Request) -> str:
     """What keeps a stranger out: whoever has a token that is wrong must not look for one that is missing."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme and (scheme.lower() != "bearer" or not token.strip()):
-        return f"a bearer token is required, and the authorization is of the kind {scheme[:20]!r} or empty."
+        return f"a bearer token is required, but the Authorization header has the scheme {scheme[:20]!r} or no token."
     if token:
-        return "this token is not known: it was revoked, or is of another installation, or is not whole."
+        return "this token is not known: it was revoked, belongs to another installation or is incomplete."
     if request.session.get("token"):
-        return "this browser's session is over: it ended, its token was revoked, or the form is an old one."
+        return "this browser's session has ended, its token was revoked, or the form is out of date: sign in again."
     return "a token is required."
 
 
 def _stranger(request: Request, seconds: float | None, token: Token | None) -> ASGIApp:
     if seconds is not None:
-        return Response("too many wrong tries", status_code=429, headers={"retry-after": f"{seconds:.0f}"})
+        return Response("too many wrong attempts", status_code=429, headers={"retry-after": f"{seconds:.0f}"})
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/login", status_code=303)
     detail, fix = _lacking(request), _WAY_IN

@@ -34,7 +34,7 @@ class TrialLedger:
 
     def __getattr__(self, name: str) -> object:
         if name not in _READ:
-            raise UsageError(f"this act has no dry run, because it changes something at once ({name}).")
+            raise UsageError(f"this call has no dry run, because it changes something at once ({name}).")
         return getattr(self._base, name)
 
     def count(self, selection: Selection = ALL) -> int:
@@ -83,7 +83,7 @@ def dry_run(desk: Desk, method: str, path: str, request: Request) -> Answer:
     if not operation.is_recorded:
         raise UsageError("sending outcomes has no dry run: they are counted when they are sent.")
     if operation.is_secret:
-        raise UsageError(f"{method} {path} has no dry run: its answer is the secret itself.")
+        raise UsageError(f"{method} {path} has no dry run: its answer is a secret.")
     status, answer = operation.run(replace(request, path=names))
     changes = ledger.draft.changes(None)
     facts = [fact_json(entry) for entry in changes.entries]

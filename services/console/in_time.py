@@ -50,5 +50,5 @@ class InTime:
 def _silent(seconds: float) -> Unreachable:
     return Unreachable(
         f"the telemetry has not answered for {seconds:.0f} s.",
-        fix="`sluice doctor` says whether its database can be reached; this page asks again by itself.",
+        fix="check whether its database can be reached: `sluice doctor`; this page tries again by itself.",
     )

@@ -22,7 +22,8 @@ def allow(caller: Caller, operation: Operation) -> None:
     if not caller.role.may(operation.role):
         needed, has = operation.role.title, caller.role.title
         raise Forbidden(
-            f"{operation.method} {operation.path} needs the role {needed}; the token of {caller.name} is a {has}'s.",
+            f"{operation.method} {operation.path} needs the role {needed}; the token of {caller.name} has the "
+            f"role {has}.",
             fix=f"ask an admin: sluice token give NAME --role {needed}",
         )
 
@@ -74,7 +75,7 @@ def _refuse_another(kept: Call, wanted: Call) -> None:
     key sees that it is done once.
     """
     if kept.digest != wanted.digest:
-        raise UsageError(f"Idempotency-Key {kept.key!r} was used for another call.", fix="choose a new key")
+        raise UsageError(f"Idempotency-Key {kept.key!r} was used for another call already.", fix="choose a new key")
 
 
 def _digest(method: str, path: str, request: Request) -> str:

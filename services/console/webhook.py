@@ -32,7 +32,7 @@ def receiver(desk: Desk) -> Callable[[Request], Awaitable[JSONResponse]]:
                 return _refused("the delivery is too large", 413)
         headers = {name: request.headers.get(theirs, "") for name, theirs in _HEADERS.items()}
         if not is_genuine(desk.webhook_secret, headers, body):
-            return _refused("signature, age or form of the delivery is not right", 401)
+            return _refused("the delivery has a wrong signature, is too old or is malformed", 401)
         try:
             entity = _entity(body)
         except UsageError as error:

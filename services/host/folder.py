@@ -90,7 +90,7 @@ class StateFolder:
                 folder.chmod(0o700)
             except OSError as error:
                 raise Refused(
-                    f"the state folder {folder} cannot be made: {error.strerror}.",
+                    f"the state folder {folder} cannot be created: {error.strerror}.",
                     fix="Set SLUICE_STATE to a folder that you may write to.",
                 ) from error
 
@@ -107,11 +107,11 @@ class StateFolder:
                 holder = handle.read().strip() or "another process"
                 if time.monotonic() > deadline:
                     raise TimedOut(
-                        f"`sluice` in process {holder} has held {handle.name} for {seconds:.0f} s.",
+                        f"`sluice` in process {holder} has locked {handle.name} for {seconds:.0f} s.",
                         fix="Wait until it is done, or end that process, and try again.",
                     )
                 if on_wait and not has_noted:
-                    on_wait(f"waiting for process {holder}, which is at work on {self.root}")
+                    on_wait(f"waiting for process {holder}, which is using {self.root}")
                     has_noted = True
                 time.sleep(0.05)
             with contextlib.suppress(OSError):  # a full disk: whose it is only helps those who wait

@@ -176,7 +176,7 @@ class Machine:
         environment = base_environment(self._recipe.environment)
         for part in parts:
             if part.handover is not None and supervisor.hand_over(part.program, part.handover, environment):
-                _note(on_progress)(f"{part.name} has changed and took over from the one before")
+                _note(on_progress)(f"{part.name} has changed: the new one has replaced the old one")
 
     def _site(self, supervisor: Supervisor, survivors: Collection[str], gateways: int | None) -> Site:
         running = {state.name for state in supervisor.running() if state.pid} | set(survivors)

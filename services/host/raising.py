@@ -95,7 +95,7 @@ def raise_stack(
                 step.cancel()
 
 
-_LATE_FIX = "Look into the log; `sluice up` goes on from here, `sluice down` stops what was started."
+_LATE_FIX = "Read the log. `sluice up` continues from here, `sluice down` stops what was started."
 
 
 class _Raising:
@@ -143,7 +143,7 @@ class _Raising:
         if state.condition is Condition.RETRYING:
             starts.add(state.since)
         if state.condition is Condition.FAILED or len(starts) >= _STARTS_BEFORE_GIVING_UP:
-            raise ServiceFailed(f"{part.name} keeps ending.\n{tail(state.log)}", fix=f"Look into {state.log}.")
+            raise ServiceFailed(f"{part.name} ends again and again.\n{tail(state.log)}", fix=f"Look into {state.log}.")
         if part.probe is None:
             return state.condition is Condition.RUNNING
         lives = state.condition in (Condition.STARTING, Condition.RUNNING)

@@ -73,7 +73,8 @@ class Webhook:
             result = self._call("POST", f"/{hooks[0]['webhook_id']}/test", body={}).get("result", {})
         except Unreachable:  # MLflow has just answered: it waits for who is to take the delivery
             return (
-                f"MLflow's test delivery was not taken within {_SECONDS:.0f} s: the console hangs, or what it waits for"
+                f"the console did not accept MLflow's test delivery within {_SECONDS:.0f} s: it or a server "
+                "that it needs hangs"
             )
         if result.get("success"):
             return None
@@ -98,7 +99,7 @@ class Webhook:
         if answer.status != 200:
             raise ServiceFailed(
                 f"MLflow answered {answer.status} to {method} webhooks: {answer.text[:200]}",
-                fix="see MLflow's log. It takes plain http and private addresses only when started with "
+                fix="read MLflow's log. MLflow accepts plain http and private addresses only when started with "
                 "MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https and MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true.",
             )
         document: dict[str, Any] = json.loads(answer.text or "{}")

@@ -152,7 +152,7 @@ def _why(rollout: Rollout, withdrawn: Withdrawal) -> str:
         case Withdrawal.DELETED:
             return f"{rollout.candidate} was deleted from MLflow"
         case Withdrawal.LEFT:
-            return f"{rollout.requested.cause} does not point at {rollout.candidate} any more"
+            return f"the trigger {rollout.requested.cause} does not point at {rollout.candidate} any more"
 
 
 def _remember_refusal(ledger: Ledger, plan: Plan, build: Build, refused: Refused) -> None:

@@ -45,7 +45,7 @@ class DriverPass:
             self._thread = threading.Thread(target=self._pass, args=(rollouts, now), name="drivers", daemon=True)
             self._thread.start()
         elif self._began is not None and (hangs := self.elapsed() - self._began) > SLOW:
-            detail = f"Prefect has not ended its answer for {hangs:.0f} s"
+            detail = f"Prefect has not finished its answer for {hangs:.0f} s"
             hindrance = Hindrance(obstacle=Obstacle.UNREACHABLE, detail=detail)
             self._note({rollout.id: hindrance for rollout in rollouts}, now)
 
@@ -78,7 +78,7 @@ class DriverPass:
             if _kind(before.get(name)) is not note.hindrance.obstacle:
                 log.warning("no driver can be made; traffic and guardrails go on", rollout=name, why=str(note))
         for name in before.keys() - after.keys():
-            log.info("nothing keeps a driver away any more", rollout=name)
+            log.info("drivers can be made again", rollout=name)
         return bool(after)
 
 

@@ -76,7 +76,7 @@ class Run:
     @classmethod
     def from_answer(cls, answer: Mapping[str, Any]) -> Run:
         """From Prefect's JSON."""
-        message = str((answer.get("state") or {}).get("message") or "it does not say why")
+        message = str((answer.get("state") or {}).get("message") or "no reason given")
         return cls(state=str(answer["state_type"]), message=message, is_queued=answer.get("work_pool_name") is not None)
 
 
@@ -154,7 +154,7 @@ class PrefectDrivers:
             why = f"{type(error).__name__}: {error}"
             return Hindrance(obstacle=Obstacle.UNREACHABLE, detail=f"Prefect does not answer ({why})")
         except (ValueError, KeyError, TypeError) as error:
-            detail = f"what answers in Prefect's place is not Prefect ({error!r})"
+            detail = f"the server at Prefect's address is not Prefect ({error!r})"
             return Hindrance(obstacle=Obstacle.ERROR, detail=detail)
 
     def _attempt(self, rollout: Rollout, now: datetime) -> Driver | Hindrance:
@@ -172,7 +172,7 @@ class PrefectDrivers:
         """Pause a rollout whose run was cancelled, where that is the setting and the rollout admits it."""
         if self._on_cancel is OnCancel.DRIVE or rollout.phase not in _PAUSABLE:
             return False
-        reason = f"its Prefect run was cancelled; to go on: sluice rollout resume {rollout.id}"
+        reason = f"its Prefect run was cancelled; to continue: sluice rollout resume {rollout.id}"
         try:
             pause = Order(
                 act=Pause(rollout=rollout.id), actor=PREFECT, role=role_of_prefect(self._ledger), party=Party.PREFECT,
@@ -196,9 +196,7 @@ class PrefectDrivers:
         name = self._deployment(rollout)
         deployment = self._http.get(f"/deployments/name/{name}").raise_for_status().json()
         if deployment["work_pool_name"] is None:
-            return Hindrance(
-                obstacle=Obstacle.MISSING, detail=f"the deployment {name} belongs to no work pool any more"
-            )
+            return Hindrance(obstacle=Obstacle.MISSING, detail=f"the deployment {name} has no work pool any more")
         requested = rollout.requested
         order = {
             "model": requested.model, "build": requested.version, "variation": requested.variation,

@@ -100,7 +100,7 @@ class Keeper:
                 if self.leads():
                     self.look(self.clock())
             except Exception:
-                log.exception("a look failed; the next one starts afresh")
+                log.exception("a pass failed; the next one starts anew")
             select.select(bell.sockets(), [], [], LOOK_SECONDS)
             bell.drain()
 
@@ -188,7 +188,9 @@ class Keeper:
     def _say_unwritten(self, error: Exception) -> None:
         """Say once why what the ledger asks for is not in force or not recorded."""
         if str(error) != self._unwritten:
-            log.warning("not in force, or not recorded as such; tried at every look", why=str(error))
+            log.warning(
+                "routes are not in force, or that is not recorded yet; tried again at every pass", why=str(error)
+            )
         self._unwritten = str(error)
 
     def _accepted(self, now: datetime) -> None:
@@ -209,7 +211,7 @@ class Keeper:
         """Stop what nobody could judge for as long as its plan allows. Only the ledger is asked: telemetry may hang."""
         began = self._judging_since
         if began is not None and self.elapsed() - began > HANGS:
-            note_untended(self.ledger, {each.id: "judging does not end" for each in rollouts}, now)
+            note_untended(self.ledger, {each.id: "judging has not finished for a long time" for each in rollouts}, now)
         seen = sights(self.ledger) if rollouts else Sights()
         for rollout in rollouts:
             blind = seen.blindness(rollout.id, rollout.listeners, now)
@@ -239,7 +241,7 @@ class Keeper:
             except Exception as error:  # whatever it is, it is this rollout's alone
                 failures[rollout.id] = f"{type(error).__name__}: {error}"
                 if (self._untended or {}).get(rollout.id) != failures[rollout.id]:
-                    log.exception("a rollout cannot be judged; all others are", rollout=rollout.id)
+                    log.exception("a rollout cannot be judged; all others can", rollout=rollout.id)
                 continue
             if tended is not None:
                 with_work.append(tended)

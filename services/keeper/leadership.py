@@ -41,7 +41,9 @@ class Leadership:
     def check(self) -> None:
         """Raise NotLeading where it may not act. Asked before each effect; the fence is behind it."""
         if not self.leads():
-            raise NotLeading("this keeper's lease has ended.", fix="another keeper leads, or will: sluice status.")
+            raise NotLeading(
+                "this keeper's lease has ended.", fix="another keeper has taken over or will: sluice status."
+            )
 
     def look(self) -> bool:
         """Renew the lease, or see whether it can be taken; False where another keeper led since this one did."""

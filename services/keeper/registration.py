@@ -77,7 +77,7 @@ class Registration:
 
     def _begin(self) -> None:
         self._began = self.elapsed()
-        log.warning("Prefect does not have our deployments as they should be; they are registered again")
+        log.warning("Prefect's deployments of Sluicegate are missing or outdated; they are registered again")
         try:
             running = self.start()
             running.begin()

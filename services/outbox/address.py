@@ -23,7 +23,7 @@ class Address:
         """From `URL` or `URL KEY`. Raises UsageError, which does not repeat it."""
         words = text.split()
         if not 1 <= len(words) <= 2 or "://" not in words[0]:
-            raise UsageError("an address is a URL, and for a webhook a space and its signing key.")
+            raise UsageError("an address must be a URL; for a webhook, add a space and its signing key.")
         return cls(url=words[0], key=words[1] if len(words) == 2 else "")
 
 

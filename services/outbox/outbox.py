@@ -42,7 +42,7 @@ class NotNow(SluiceError):
     """The sink must not be told at this moment; it says when."""
 
     def __init__(self, until: datetime) -> None:
-        super().__init__("too much was told already.")
+        super().__init__("the limit of messages an hour has been reached.")
         self.until = until
 
 
@@ -116,7 +116,7 @@ class Outbox:
     def _note_trouble(self, name: str, error: SluiceError) -> None:
         times = self._troubles[name].times + 1 if name in self._troubles else 1
         self._troubles[name] = Trouble(times=times, until=self.elapsed() + BACKOFF[min(times, len(BACKOFF)) - 1])
-        log.warning("could not tell; tried again", sink=name, why=str(error))
+        log.warning("notification not sent; tried again", sink=name, why=str(error))
 
     def _place(self, name: str) -> int:
         """Up to where the sink was told. A new one is told what happens from now on."""

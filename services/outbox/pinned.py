@@ -31,7 +31,7 @@ def public_addresses(url: str, allowed: Collection[str]) -> tuple[str, ...]:
     except (OSError, ValueError):  # no such host; no such port, or nothing that could be a host
         raise Unreachable(f"the name of the host {host} cannot be resolved.") from None
     if parts.scheme != "https" or not all(is_public(ipaddress.ip_address(each)) for each in addresses):
-        raise Refused(f"{host} is not a public https server.", fix=f"allow it by name: SLUICE_CHECK_HOSTS={host}")
+        raise Refused(f"{host} is not a public https server.", fix=f"to allow it, set SLUICE_CHECK_HOSTS={host}")
     return tuple(dict.fromkeys(addresses))
 
 

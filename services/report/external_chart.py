@@ -34,7 +34,10 @@ def external_chart(gate: ExternalGateView, name: str, width: int = ALONE) -> str
         *_dots([each for each, _ in points], places),
     )
     broken = sum(each.keeps is False for each in gate.samples)
-    about = f"{len(points)} samples from {gate.source}, last {number(points[-1][1])}; {broken} are not {gate.limit}."
+    about = (
+        f"{len(points)} samples from {gate.source}, last {number(points[-1][1])}; {broken} break the limit "
+        f"({gate.limit})."
+    )
     title = f"{gate.gate} against its limit, {gate.limit}"
     return figure(name, width=width, height=HEIGHT, title=title, about=about, parts=parts)
 

@@ -104,7 +104,7 @@ def _exposures(report: Report) -> Iterator[str]:
     p_value = "" if ratio.p_value is None else f" (p = {number(ratio.p_value)})"
     reason = f": {ratio.reason}" if ratio.reason else ""
     yield f"## Exposures\n\nSample ratio: **{ratio.answer}**{p_value}{_cell(reason)}\n"
-    yield "| weight asked | seen | stable | errors | candidate | errors |\n|---:|---:|---:|---:|---:|---:|"
+    yield "| desired weight | observed | stable | errors | candidate | errors |\n|---:|---:|---:|---:|---:|---:|"
     for row in report.exposures:
         stable, candidate = (f"{arm.requests:,} | {arm.errors:,}" for arm in (row.stable, row.candidate))
         yield f"| {per_cent(row.weight)} | {per_cent(row.seen)} | {stable} | {candidate} |"

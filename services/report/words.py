@@ -38,7 +38,7 @@ def _under_way(rollout: RolloutView) -> str:
     if rollout.phase != "running":
         return f"{candidate} is {rollout.phase} at {weight}"
     if rollout.strategy == "shadow":
-        return f"{candidate} gets copies of {weight} of the requests and answers nobody"
+        return f"{candidate} gets copies of {weight} of the requests; callers do not get its answers"
     return f"{candidate} gets {weight} of the requests"
 
 
@@ -57,7 +57,7 @@ def _ended(rollout: RolloutView) -> str:
             spared = f"{stable} was not affected" if rollout.stable else "nothing else was changed"
             return f"{candidate} could not be launched; {spared}"
         case "superseded":
-            return f"{candidate} gave way to a newer candidate"
+            return f"{candidate} was replaced by a newer candidate"
         case "concluded":
             return f"{candidate} was compared and nothing was changed"
         case _:

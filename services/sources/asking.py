@@ -33,11 +33,14 @@ def ask_source(
 def _ask(gate: ExternalGate, values: Mapping[str, str], source: Source, seconds: float) -> Measured:
     is_http = gate.sql is None
     if is_http != source.speaks_http:
-        raise NoNumber(f"it is {'an HTTP server' if source.speaks_http else 'a database'}, and the gate asks otherwise")
+        raise NoNumber(
+            f"it is {'an HTTP server' if source.speaks_http else 'a database'}, but the gate's question is for "
+            "the other kind"
+        )
     if gate.promql is not None:
         return ask_prometheus(source, fill_promql(gate.promql, values), seconds)
     if gate.sql is not None:
         return ask_sql(source, gate.sql, values, seconds)
     if gate.http is not None:
         return ask_http(source, gate.http, fill_path(gate.http.path, values), seconds)
-    raise NoNumber("the gate asks nothing")
+    raise NoNumber("the gate has no question")

@@ -26,14 +26,16 @@ def get(source: Source, path: str, seconds: float, params: dict[str, str] | None
     except httpx.HTTPError as error:
         raise NoNumber(_why(error)) from None
     except (httpx.InvalidURL, ValueError):
-        raise NoNumber("its setting holds no address that can be asked") from None
+        raise NoNumber("its setting is not a valid address") from None
 
 
 def _told(answer: httpx.Response) -> httpx.Response:
     if answer.is_redirect:
-        raise NoNumber(f"it redirects ({answer.status_code}), which is not followed: write the address that it means")
+        raise NoNumber(
+            f"it redirects ({answer.status_code}), which is not followed: write the final address into its setting"
+        )
     if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        raise NoNumber(f"it refuses our credentials ({answer.status_code}): its setting holds no token that it takes")
+        raise NoNumber(f"it refuses the credentials ({answer.status_code}): write a valid token into its setting")
     return answer
 
 
@@ -42,7 +44,7 @@ def _body(answer: httpx.Response) -> bytes:
     for chunk in answer.iter_bytes(16 * 1024):
         body += chunk
         if len(body) > LARGEST:
-            raise NoNumber(f"its answer is larger than {LARGEST // 1024} KiB, where one number is wanted")
+            raise NoNumber(f"its answer is larger than {LARGEST // 1024} KiB, but a gate needs one number")
     return body
 
 
@@ -50,8 +52,8 @@ def _why(error: httpx.HTTPError) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
-            return f"its TLS cannot be trusted: {cause.reason or 'no valid certificate'}"
+            return f"its TLS certificate cannot be trusted: {cause.reason or 'no valid certificate'}"
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.ConnectError):
         return "it cannot be reached"
-    return f"it does not answer as an HTTP server does ({type(error).__name__})"
+    return f"its answer is not HTTP ({type(error).__name__})"

@@ -22,7 +22,7 @@ def ask_http(source: Source, wanted: HttpValue, path: str, seconds: float) -> Me
     try:
         document = json.loads(answer.content)
     except (ValueError, RecursionError):
-        raise NoNumber("its answer is no JSON") from None
+        raise NoNumber("its answer is not JSON") from None
     value = _number(_at(document, wanted.value), wanted.value)
     return Measured(value=value, at=None if wanted.at is None else _time(_at(document, wanted.at), wanted.at))
 
@@ -31,16 +31,16 @@ def _at(document: object, pointer: str) -> object:
     try:
         return resolve_pointer(document, pointer)
     except (JsonPointerException, TypeError):
-        raise NoNumber(f"nothing stands at {pointer} of its answer") from None
+        raise NoNumber(f"its answer has no value at {pointer}") from None
 
 
 def _number(value: object, pointer: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise NoNumber(f"what stands at {pointer} is no number: {json.dumps(value)[:60]}")
+        raise NoNumber(f"the value at {pointer} is not a number: {json.dumps(value)[:60]}")
     try:
         return finite(float(value))
     except OverflowError:
-        raise NoNumber(f"what stands at {pointer} is larger than any number here") from None
+        raise NoNumber(f"the number at {pointer} is too large") from None
 
 
 def _time(value: object, pointer: str) -> datetime:
@@ -52,4 +52,4 @@ def _time(value: object, pointer: str) -> datetime:
             return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
         pass
-    raise NoNumber(f"what stands at {pointer} is no time: {json.dumps(value)[:60]}")
+    raise NoNumber(f"the value at {pointer} is not a time: {json.dumps(value)[:60]}")

@@ -19,5 +19,5 @@ class NoNumber(Exception):
 def finite(value: float) -> float:
     """The number. Raises NoNumber for NaN and infinities: neither keeps a limit, nor breaks one."""
     if not math.isfinite(value):
-        raise NoNumber(f"it gives {value}, which is no number that a limit could hold")
+        raise NoNumber(f"its value is {value}, which cannot be compared with a limit")
     return value

@@ -18,7 +18,7 @@ def ask_prometheus(source: Source, query: str, seconds: float) -> Measured:
     try:
         told = json.loads(answer.content)
     except (ValueError, RecursionError):
-        raise NoNumber(f"it answers {answer.status_code} with something else than JSON") from None
+        raise NoNumber(f"it answers {answer.status_code} with something other than JSON") from None
     if not isinstance(told, dict) or told.get("status") != "success" or not answer.is_success:
         said = told.get("error") if isinstance(told, dict) else None
         raise NoNumber(f"it answers {answer.status_code}: {said or 'no reason given'}")
@@ -33,15 +33,15 @@ def _point(data: Any) -> Measured:
         case {"resultType": "vector", "result": [{"value": point}]} | {"resultType": "scalar", "result": point}:
             return _measured(point)
         case {"resultType": "vector", "result": [_, _, *_] as series}:
-            raise NoNumber(f"{len(series)} series match, and one is wanted: write sum(…) or max(…)")
+            raise NoNumber(f"{len(series)} series match the query, but a gate needs one: write sum(…) or max(…)")
         case _:
-            raise NoNumber(f"it gives {kind or 'nothing known'}, where a number is wanted")
+            raise NoNumber(f"its answer is of the type {kind or 'unknown'}, but a gate needs a number")
 
 
 def _measured(point: object) -> Measured:
     if not isinstance(point, list) or len(point) != 2:
-        raise NoNumber("its value is no number")
+        raise NoNumber("its value is not a number")
     try:
         return Measured(value=finite(float(point[1])), at=datetime.fromtimestamp(point[0], UTC))
     except (TypeError, ValueError, OverflowError, OSError):
-        raise NoNumber("its value is no number") from None
+        raise NoNumber("its value is not a number") from None

@@ -38,7 +38,7 @@ def ask_sql(source: Source, query: str, values: Mapping[str, str], seconds: floa
     except DBAPIError as error:
         raise NoNumber(_why(error, seconds)) from None
     except (SQLAlchemyError, ArgumentError, ValueError):
-        raise NoNumber("its setting holds no address of a database") from None
+        raise NoNumber("its setting is not the address of a database") from None
     return _one(rows)
 
 
@@ -85,7 +85,7 @@ def _patience(seconds: float) -> dict[str, object]:
 def _why(error: DBAPIError, seconds: float) -> str:
     said = str(error.orig).strip()
     if "statement timeout" in said or "has not answered" in said or said == "interrupted":
-        return f"the query has not ended within {seconds:g} s"
+        return f"the query did not finish within {seconds:g} s"
     first = said.splitlines()[0] if said else type(error.orig).__name__
     is_away = error.connection_invalidated or "connection" in said.lower() or "unable to open" in said
     return "the database cannot be reached" if is_away else f"the query fails: {first}"
@@ -93,20 +93,22 @@ def _why(error: DBAPIError, seconds: float) -> str:
 
 def _one(rows: Sequence[Sequence[object]]) -> Measured:
     if not rows:
-        raise NoNumber("the query gives no row")
+        raise NoNumber("the query returns no row")
     if len(rows) > 1:
-        raise NoNumber("the query gives several rows, and one is wanted")
+        raise NoNumber("the query returns several rows, but a gate needs one")
     value, *rest = rows[0]
     if len(rest) > 1:
-        raise NoNumber(f"the row has {len(rest) + 1} columns: write the number, and the time of its measurement")
+        raise NoNumber(
+            f"the row has {len(rest) + 1} columns: select the number and, if you like, the time of its measurement"
+        )
     if value is None:
-        raise NoNumber("the query gives NULL")
+        raise NoNumber("the query returns NULL")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise NoNumber(f"the query gives no number, but {type(value).__name__}")
+        raise NoNumber(f"the query returns {type(value).__name__} instead of a number")
     try:
         number = finite(float(value))
     except (OverflowError, ValueError):
-        raise NoNumber("the query gives a number that is too large") from None
+        raise NoNumber("the query returns a number that is too large") from None
     return Measured(value=number, at=_time(rest[0]) if rest else None)
 
 
@@ -115,5 +117,5 @@ def _time(value: object) -> datetime:
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
-        raise NoNumber("the second column is no time of a measurement") from None
+        raise NoNumber("the second column is not a time") from None
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

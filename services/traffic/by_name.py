@@ -21,7 +21,7 @@ def not_by_name(route: ModelRoute, named: Named) -> str:
     """Why the variation is not there for whoever asks for it by its name."""
     model, variation = route.model, named.variation
     return (
-        f"{model}/{variation} may not be asked for by its name: POST /MODEL/predict, "
+        f"callers may not ask for {model}/{variation} by name: send POST /MODEL/predict, "
         f"or allow it: sluice variation set {model} {variation} --by-name"
     )
 
@@ -29,5 +29,5 @@ def not_by_name(route: ModelRoute, named: Named) -> str:
 def unknown_name(route: ModelRoute) -> str:
     """What there is in place of a variation that is not there."""
     names = ", ".join(each.variation for each in route.named if each.target is not None)
-    allowed = f"by name there are: {names}" if names else "none may be asked for by its name"
-    return f"{route.model} has no such variation, or it holds no build; {allowed}"
+    allowed = f"variations that may be asked for by name: {names}" if names else "no variation may be asked for by name"
+    return f"{route.model} has no such variation, or it has no build; {allowed}"

@@ -22,7 +22,7 @@ from sluicegate.services.traffic.table import RouteTable
 
 PATIENCE = 1.0
 """Seconds that others are waited for once the first gateway has answered, and after which one counts as silent."""
-_NOT_ASKED = "it has not been asked yet"
+_NOT_ASKED = "not checked yet"
 
 
 class Gateway(DataPlane, Protocol):
@@ -87,7 +87,7 @@ class _Line:
         """How it stands to what it was given, and why."""
         is_quiet = self.serves is None and not self.is_away
         if silent or (is_quiet and self.given is not None):
-            return Confirmation.SILENT, "it takes connections and does not answer"
+            return Confirmation.SILENT, "it accepts connections but does not answer"
         if self.given is None:
             return Confirmation.LATE, _NOT_ASKED
         if self.is_away and self.stands == self.given:
@@ -134,13 +134,13 @@ class Gateways:
         self._raise_refusals()
         if all(each.confirmation is Confirmation.AWAY for each in states):
             raise Unreachable(
-                "no gateway runs; the routes stand in their files and come into force when they start.",
-                fix="see why they do not run: sluice status.",
+                "no gateway runs; the routes are in their files and take effect when they start.",
+                fix="check why they do not run: sluice status.",
             )
         behind = [each for each in states if each.holds_up]
         if behind:
             told = "; ".join(f"{each.name}: {each.why}" for each in behind)
-            raise TimedOut(f"not every gateway has confirmed the routes: {told}.", fix="see why: sluice status.")
+            raise TimedOut(f"not every gateway has confirmed the routes: {told}.", fix="check them: sluice status.")
 
     def renew(self) -> None:
         """Note at every gateway that a keeper watches."""

@@ -74,7 +74,11 @@ class Switch:
             return
         if has_gone or not self._told:
             self._say()
-            then = "candidates get no requests, shadows no copies" if has_gone else "nothing is tried here"
+            then = (
+                "candidates get no requests and shadows no copies"
+                if has_gone
+                else "no candidate or shadow has traffic here"
+            )
             log.error("no keeper watches", gateway=self.name, seconds=round(self._silence.seconds), then=then)
         self._told = True
 

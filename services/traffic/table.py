@@ -170,7 +170,7 @@ class RouteTable:
         for route in self.models:
             if route.model == name:
                 return route
-        raise NotFound(f"no route leads to model {name!r}.", fix="deploy a build of it first: sluice deploy.")
+        raise NotFound(f"no route leads to the model {name!r}.", fix="deploy a build of it first: sluice deploy MODEL.")
 
     def only(self, models: Collection[str]) -> RouteTable:
         """The table of some of the models."""
@@ -188,12 +188,12 @@ def refuse_older(token: FencingToken, held: FencingToken) -> None:
         return
     if token.restored == held.restored and token.term >= held.term:
         fix = (
-            "if the ledger was restored from a backup, or lost its last facts when its database failed over, say so: "
-            "sluice restored. Otherwise SLUICE_LEDGER names another ledger."
+            "if the ledger was restored from a backup, or lost its last facts when its database failed over, "
+            "tell the gateways: sluice restored. Otherwise SLUICE_LEDGER names another ledger."
         )
     else:
         fix = "another keeper took over: sluice status names it."
-    raise Fenced(f"a route table from {token} is older than the one that the data plane holds, from {held}.", fix=fix)
+    raise Fenced(f"a route table from {token} is older than the one that the data plane has, from {held}.", fix=fix)
 
 
 def answer(route: ModelRoute, metadata: Mapping[str, str], draw: Callable[[int], int]) -> Assignment:

@@ -109,7 +109,7 @@ def test_one_word_is_a_plan_everything_switches_bakes_ten_minutes_and_a_person_p
     given.switched()
     assert (given.shares, given.rollout.phase, given.rollout.weight) == ({"2": 100}, Phase.RUNNING, 10_000)
     assert build("1") in standings(given.ledger.rollouts())[0].needed
-    assert "baking, stable v1 stays warm, 9m59s left" in given.ticks().decision.reason
+    assert "baking, stable v1 keeps running, 9m59s left" in given.ticks().decision.reason
     given.after(minutes=10)
     assert given.rollout.phase is Phase.RUNNING
     assert "waiting for approval: no gate decides" in given.ticks().decision.reason
@@ -260,17 +260,17 @@ def test_the_check_is_asked_before_the_switch() -> None:
     ("changes", "message"),
     [
         ({"steps": [{"weight": 50}]}, r"steps: blue-green switches all requests at once.*strategy: canary"),
-        ({"gates": [{"metric": "errors", "margin": "5%"}]}, r"gates.0.metric: errors has a margin beside stable"),
+        ({"gates": [{"metric": "errors", "margin": "5%"}]}, r"gates.0.metric: errors has a margin relative to stable"),
         ({"guardrails": [{"metric": "errors"}], "gates": []},
          r"guardrails.0.metric: errors is compared with stable, and after a switch stable has no requests.*below: 1%"),
         ({"guardrails": [{"metric": "p99", "alpha": 0.01}]}, r"write below: 300ms, or strategy: canary"),
         ({"guardrails": [{"metric": "p99", "alpha": 0.01, "below": "300ms", "slices": ["x-state"]}]}, "slices"),
         ({"metrics": {"loss": {"source": "outcome", "outcome": "late", "score": "zero_one"}}, "guardrails": [],
-          "gates": [{"metric": "loss", "below": "5%"}]}, r"loss can only be judged beside stable's requests"),
-        ({"bake": "0s"}, r"bake: without a bake nobody could switch back"),
+          "gates": [{"metric": "loss", "below": "5%"}]}, r"loss can only be judged in comparison with stable"),
+        ({"bake": "0s"}, r"bake: without a bake nothing would be judged"),
         ({"deadline": {"after": "20m"}}, r"deadline.after: the bake alone lasts 30m"),
-        ({"confirm": {"metric": "errors", "margin": "5%", "max_time": "9d"}}, "no caller is left on the former stable"),
-        ({"shadow": {"sample": 10, "max_time": "1h"}}, "shadow means nothing with strategy: blue-green"),
+        ({"confirm": {"metric": "errors", "margin": "5%", "max_time": "9d"}}, "the former stable has no callers"),
+        ({"shadow": {"sample": 10, "max_time": "1h"}}, "shadow has no effect with strategy: blue-green"),
     ],
 )  # fmt: skip
 def test_what_a_switch_cannot_do_is_refused_with_the_fix(changes: dict[str, Any], message: str) -> None:
@@ -279,7 +279,7 @@ def test_what_a_switch_cannot_do_is_refused_with_the_fix(changes: dict[str, Any]
 
 
 def test_approval_of_requests_that_never_come_is_refused() -> None:
-    with pytest.raises(ValueError, match="approval: no request of a caller"):
+    with pytest.raises(ValueError, match="approval: by this plan no caller"):
         Plan.model_validate(
             {"model": "m", "strategy": "shadow", "shadow": {"sample": 10, "max_time": "1h"}, "approval": True}
         )
@@ -292,7 +292,7 @@ def test_no_other_strategy_is_read_into_it_nor_it_into_another() -> None:
         (
             Plan.model_validate({"model": "delays", "steps": [{"weight": 10}]}),
             Strategy.BLUE_GREEN,
-            "not made for a switch",
+            "does not switch all requests at once",
         ),
     ):
         with pytest.raises(Refused, match=message):
@@ -343,10 +343,10 @@ def test_everything_that_shows_a_rollout_says_that_it_is_on_trial() -> None:
     given.runs(1_000)
     report = rollout_report(read_for_report(given.ledger, given.rollout), given.now)
     explained = explanation(report)
-    assert explained.next.startswith("baking, stable v1 stays warm")
+    assert explained.next.startswith("baking, stable v1 keeps running")
     assert explained.next.endswith("then promotion")
     [errors, _] = explained.gates
-    assert errors.interval.startswith("none beside stable, which has no requests")
+    assert errors.interval.startswith("no comparison: stable has no requests")
     assert errors.threshold.startswith("a limit: it fails once the candidate's rate is shown not to stay below 2 %")
     client = signed_in(MemoryDesk(ledger=given.ledger)).client
     page = client.get(f"/rollouts/{given.name}").text

@@ -251,14 +251,14 @@ def test_late_harm_rolls_back_by_itself_and_says_so() -> None:
     lender = Lender(repaid=0.8).promoted().days(60, until=is_decided)
     assert (lender.rollout.ending, lender.rollout.weight) == (Ending.ABORTED, 0)
     assert lender.rollout.party is Party.POLICY
-    assert lender.rollout.reason.startswith("rolled back after the promotion: repaid failed: repaid is")
+    assert lender.rollout.reason.startswith("taken back after the promotion: repaid failed: repaid is")
     lender.looks()
     assert lender.shares() == {"1": 100}
     assert lender.rollout.settled is False, "the alias has to go back"
     last = lender.ledger.entries(lender.name)
     assert [severity(each.fact) for each in last if type(each.fact).__name__ == "Aborted"] == [Severity.CRITICAL]
     text = markdown(lender.report)
-    assert "rolled back after the promotion" in text
+    assert "taken back after the promotion" in text
     assert "repaid" in text
     served = [(each.build, each.how) for each in tenures(lender.ledger.rollouts(), {})]
     assert served == [("1", "deploy"), ("2", "canary"), ("1", "abort")]
@@ -279,7 +279,7 @@ def test_harm_that_shows_during_the_steps_stops_them_already() -> None:
 def test_without_labels_it_ends_unconfirmed_and_is_told() -> None:
     lender = Lender(labels=False).promoted().days(61, until=is_decided)
     assert (lender.rollout.phase, lender.rollout.is_confirmed) == (Phase.BAKING, False)
-    assert lender.rollout.reason.startswith("60d are over and repaid is not confirmed: ")
+    assert lender.rollout.reason.startswith("repaid was not confirmed within 60d: ")
     [fact] = lender.facts(Unconfirmed)
     assert (fact.party, severity(fact)) == (Party.POLICY, Severity.WARNING)
     assert not lender.facts(Confirmed)
@@ -443,7 +443,7 @@ def test_errors_after_the_promotion_roll_it_back_as_well() -> None:
     lender = Lender().promoted()
     lender.traffic.errors = {Arm.STABLE: 0.001, Arm.CANDIDATE: 0.08}
     lender.days(10, until=is_decided)
-    assert lender.rollout.reason.startswith("rolled back after the promotion: errors failed")
+    assert lender.rollout.reason.startswith("taken back after the promotion: errors failed")
 
 
 def test_latency_is_judged_until_the_promotion_only() -> None:
@@ -515,8 +515,8 @@ def test_the_pages_of_the_console_say_so_too() -> None:
         ({"soak": "60d"}, "would end before the holdout was kept for 60d"),
         ({"holdout": 50}, None),
         ({"holdout": 0}, "between 0.01 and 100"),
-        ({"holdout": 60}, "no more than half of them can be held out.*write at most 50"),
-        ({"alpha": 0.1}, "stop an equal candidate"),
+        ({"holdout": 60}, "at most half of them can be held out.*write at most 50"),
+        ({"alpha": 0.1}, "as good as stable with a chance"),
         ({"margin": None}, "margin"),
     ],
 )  # fmt: skip
@@ -534,7 +534,7 @@ def test_a_holdout_that_would_move_users_back_is_refused() -> None:
 
 
 def test_requests_must_be_kept_until_their_labels_count() -> None:
-    with pytest.raises(ValueError, match="requests are kept for 7d, so none is ever 30d old"):
+    with pytest.raises(ValueError, match="requests are kept for 7d, but a value counts only after 30d"):
         Plan.model_validate(PLAN | {"retention": "7d"})
     assert Plan.model_validate(PLAN).kept_for == 37.5 * 86_400
 

@@ -199,7 +199,7 @@ def test_another_build_in_the_control_ends_it_and_in_a_variation_ends_that_one()
     lab.readies(put.id, "9")
     assert "c" not in set(lab.all_units(500).values()), "its units are taken back at once"
     lab.ticks()
-    assert "holds v9 now, not v3" in lab.comparison("c").reason
+    assert "is v9 now, not v3" in lab.comparison("c").reason
 
 
 def test_nobody_rolls_out_inside_an_experiment_and_an_audience_has_one() -> None:
@@ -207,7 +207,7 @@ def test_nobody_rolls_out_inside_an_experiment_and_an_audience_has_one() -> None
     canary = Plan.model_validate(PLAN)
     with pytest.raises(TargetBusy, match="takes part in experiment"):
         orders.start(lab.ledger, plan=canary, version="9", request=WHO, now=lab.now)
-    with pytest.raises(TargetBusy, match="shares audience default already"):
+    with pytest.raises(TargetBusy, match="uses the audience default already"):
         orders.start_experiment(lab.ledger, plan=plan(max_time="7d"), request=WHO, now=lab.now)
     before = lab.ledger.rollouts()
     again = orders.start_experiment(lab.ledger, plan=lab.plan, request=WHO, now=lab.now)

@@ -125,7 +125,7 @@ def test_a_number_that_keeps_its_limit_lets_each_step_end_after_so_many_samples_
 
 
 @pytest.mark.parametrize(
-    "lacking", [None, "it cannot be reached", "it refuses our credentials (401)", "no series matches"]
+    "lacking", [None, "it cannot be reached", "it refuses the credentials (401)", "no series matches"]
 )
 def test_a_source_that_gives_nothing_holds_a_rollout_that_has_passed_all_else(lacking: str | None) -> None:
     outside = Outside(plan(MEMORY), Lacking(reason=str(lacking)))
@@ -165,7 +165,7 @@ def test_three_of_five_that_break_the_limit_abort_and_two_do_not() -> None:
     assert outside.given.rollout.ending is Ending.ABORTED
     assert outside.given.rollout.weight == 0
     assert outside.given.rollout.reason == (
-        "gpu_memory failed: 3 of 3 samples are not below 0.9: 0.95, 0.95, 0.95"
+        "gpu_memory failed: 3 of 3 samples break the limit (below 0.9): 0.95, 0.95, 0.95"
     )  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def test_no_step_ends_before_its_external_gates_were_judged() -> None:
 def test_the_record_admits_no_promotion_without_its_pass() -> None:
     given = Outside(plan(MEMORY, steps=[{"weight": 25}]), Lacking(reason="away")).minutes(5, requests=6_000).given
     fact = Promoted(actor="policy", party=Party.POLICY, reason="r", override=False, verdicts={"errors": "pass"})
-    with pytest.raises(IllegalMove, match="passing verdict of every gate"):
+    with pytest.raises(IllegalMove, match="every gate must pass at the last step"):
         given.ledger.append(given.name, given.rollout.seq + 1, fact, given.now)
 
 
@@ -348,19 +348,22 @@ def test_what_is_too_old_never_passes() -> None:
     assert judged(*[0.1] * 5, later=5 * MINUTE).answer is Answer.PASS
     silent = judged(*[0.1] * 5, later=5 * MINUTE + timedelta(seconds=1))
     assert (silent.answer, silent.k) == (Answer.NO_DATA, 0)
-    assert silent.reason == "prometheus: nobody has asked for more than 5m, or it does not answer"
+    assert silent.reason == "no answer from prometheus for more than 5m"
     stale = judged(*[0.1] * 30, lag=6 * MINUTE, began=START - timedelta(days=1))
-    assert (stale.answer, stale.reason) == (Answer.NO_DATA, "prometheus: what it gives is older than 5m")
+    assert (stale.answer, stale.reason) == (Answer.NO_DATA, "the last value of prometheus is older than 5m")
     ahead = judged(*[0.1] * 5, lag=-6 * MINUTE)
     assert (ahead.answer, ahead.reason) == (
         Answer.NO_DATA,
-        "prometheus: what it gives is of more than 5m ahead of our clock",
+        "the last value of prometheus has a time more than 5m in the future",
     )
 
 
 def test_what_was_measured_before_the_step_lets_it_not_end() -> None:
     early = judged(*[0.1] * 5, lag=4 * MINUTE, began=START + 4 * MINUTE)
-    assert (early.answer, early.reason) == (Answer.NO_DATA, "prometheus: what it gives was measured before this step")
+    assert (early.answer, early.reason) == (
+        Answer.NO_DATA,
+        "the last value of prometheus was measured before this step",
+    )
     assert judged(*[0.1] * 9, began=START + 5 * MINUTE).reason.endswith("4 of 5 samples at this step") is False
     assert judged(*[0.1] * 9, began=START + 6 * MINUTE).answer is Answer.UNDECIDED
 
@@ -410,9 +413,9 @@ def test_an_explanation_says_that_it_is_no_test() -> None:
     given = Outside(plan(MEMORY), Measured(value=0.71)).minutes(2).given
     explained = explanation(rollout_report(read_for_report(given.ledger, given.rollout), given.now)).gates[-1]
     assert (explained.metric, explained.kind, explained.verdict) == ("gpu_memory", "external gate", "UNDECIDED")
-    assert "no test, so it has no p-value" in explained.interval
+    assert "it has no p-value" in explained.interval
     assert explained.inputs == "2 values of prometheus, the last is 0.71"
-    assert explained.threshold == "below 0.9: it fails once 3 of 5 samples are not"
+    assert explained.threshold == "below 0.9: it fails once 3 of 5 samples break the limit"
 
 
 def test_a_step_says_what_it_asks_from_outside() -> None:

@@ -144,12 +144,12 @@ def test_certify_rehearses_limits() -> None:
         ),
         (
             {"metrics": {"errors": {"source": "status"}}, "gates": [{"metric": "errors", "below": "300ms"}]},
-            "is a limit of a latency's quantile, and errors is none",
+            "is a limit for a quantile of latency; errors is not one",
         ),
         (
             {"metrics": {"mean": {"source": "latency", "cap": 10}}, "guardrails": [{"metric": "mean", "below": "2%"}],
              "gates": []},
-            "below is for rates of what goes wrong, and mean is none",
+            "below is for rates of failures; mean is not one",
         ),
         (
             {"strategy": "shadow", "shadow": {"sample": 20, "max_time": "1h",

@@ -162,7 +162,7 @@ def test_soak_requests_and_gate_are_all_needed() -> None:
 
 def test_nothing_counts_before_the_data_plane_serves_the_weight() -> None:
     story = Story(ERRORS).after("1h", requests=1_000, errors=Answer.PASS).tick()
-    assert (story.rollout.step, story.why()) == (0, "waiting for the data plane to serve 10 %")
+    assert (story.rollout.step, story.why()) == (0, "waiting for the gateway to apply 10 %")
 
 
 def test_silence_never_promotes_and_ends_in_a_pause() -> None:
@@ -171,7 +171,7 @@ def test_silence_never_promotes_and_ends_in_a_pause() -> None:
         assert story.after("1h", requests=1_000, errors=Answer.NO_DATA).tick().rollout.phase is Phase.RUNNING
     story.after("1h", errors=Answer.NO_DATA).tick()
     assert (story.rollout.phase, story.standing.weight) == (Phase.PAUSED, 1_000)
-    assert story.why() == "not decided within the deadline of 3d"
+    assert story.why() == "undecided when the deadline of 3d passed"
 
 
 def test_a_person_who_resumes_gives_the_time_limit_once_more() -> None:
@@ -199,10 +199,10 @@ def test_guardrails_go_on_while_a_person_thinks() -> None:
 def test_a_step_that_wants_a_person_waits_for_this_step_only() -> None:
     plan = ERRORS | {"steps": [{"weight": 10, "approval": True}, {"weight": 50, "approval": True}]}
     story = Story(plan).served().after("1s", errors=Answer.PASS)
-    assert "wants a person" in story.tick().why()
+    assert "requires a person's approval" in story.tick().why()
     story.person(Approved(step=0, actor="ada", reason="fine")).tick()
     assert story.rollout.step == 1
-    assert "wants a person" in story.served().after("1s", errors=Answer.PASS).tick().why()
+    assert "requires a person's approval" in story.served().after("1s", errors=Answer.PASS).tick().why()
     assert story.person(Approved(step=1, actor="bo", reason="go")).tick().rollout.phase is Phase.BAKING
 
 

@@ -231,7 +231,7 @@ def _other_head(copy: Path) -> None:
         (_flip, "MLmodel was changed"),
         (lambda copy: (copy / "extra").write_text("x"), "extra does not belong to it"),
         (_newer_form, "format 99"),
-        (_other_head, "another one than the head"),
+        (_other_head, "differ from the record whose head you kept"),
         (shutil.rmtree, "not a complete backup"),
     ],
     ids=["no-manifest", "half-manifest", "missing", "truncated", "changed", "extra", "newer", "head", "nothing"],

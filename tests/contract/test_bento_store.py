@@ -141,7 +141,7 @@ def test_an_archive_that_ends_early_is_refused(host: Host, objects: Objects, pac
     with objects.read(name) as pieces:
         file.write_bytes(b"".join(pieces)[:2000])
     objects.upload(name, file)
-    with pytest.raises(PackFailed, match="is refused, as it is not what was packed"):
+    with pytest.raises(PackFailed, match="differs from what was packed, so it is not used"):
         host.shared.get(packed, host.store)
     assert not host.drafts()
 
@@ -310,7 +310,7 @@ def test_a_folder_on_the_same_disk_holds_no_second_copy_while_it_is_put(tmp_path
 def test_a_folder_that_is_not_mounted_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = SharedStore(FolderObjects(tmp_path / "file" / "below"), home=tmp_path, owner=lambda: "ours")
-    with pytest.raises(StoreUnavailable, match=r"cannot be used: Not a directory.*see that the folder is mounted"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be used: Not a directory.*check that the folder is mounted"):
         store.check()
 
 
@@ -319,6 +319,6 @@ def test_a_bucket_that_is_not_there_is_said(models_bucket: str, tmp_path: Path) 
     objects = Place("s3://nobodys/bentos").objects()
     store = SharedStore(objects, home=tmp_path, owner=lambda: "ours")
     with pytest.raises(
-        StoreUnavailable, match=r"s3://nobodys/bentos cannot be used.*bucket.*see that the bucket exists"
+        StoreUnavailable, match=r"s3://nobodys/bentos cannot be used.*bucket.*check that the bucket exists"
     ):
         store.check()

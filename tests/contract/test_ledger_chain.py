@@ -66,7 +66,7 @@ def test_a_record_that_was_made_anew_is_not_the_one_whose_head_was_kept(ledger: 
     fill(ledger)
     other = Head(place=4, hash="0" * 64)
     assert "another one" in "".join(ledger.verify(other).faults)
-    assert "went on to 99" in "".join(ledger.verify(Head(place=99, hash="0" * 64)).faults)
+    assert "the head that you kept is link 99" in "".join(ledger.verify(Head(place=99, hash="0" * 64)).faults)
 
 
 @pytest.mark.parametrize("written", ["", "12", "12:xyz", "12:", ":" + "0" * 64, "-1:" + "0" * 64, "0:" + "0" * 64])
@@ -272,14 +272,17 @@ def test_what_was_recorded_before_there_was_a_chain_is_linked_by_the_migration(u
     [
         (
             "update rollouts set reason = 'all is well' where rollout = 'r2'",
-            "of rollout r2 says reason all is well, and its facts no",
+            "rollout r2: its row says reason all is well, but its facts say no",
         ),
         (
             "update rollouts set open = 1, state = 'running' where rollout = 'r2'",
             "of rollout r2 says state running, and its facts",
         ),
-        ("delete from rollouts where rollout = 'r1'", "the row of rollout r1 is missing, and its facts are there"),
-        ("update rollouts set rollout = 'r7' where rollout = 'r1'", "there is a row of rollout r7, and no fact"),
+        ("delete from rollouts where rollout = 'r1'", "rollout r1 has facts, but no row in the table of rollouts"),
+        (
+            "update rollouts set rollout = 'r7' where rollout = 'r1'",
+            "rollout r7 has a row in the table of rollouts, but no facts",
+        ),
     ],
 )
 def test_a_row_that_says_otherwise_than_the_facts_is_found(tmp_path: Path, change: str, says: str) -> None:

@@ -209,5 +209,5 @@ def test_rows_are_written_from_the_facts_of_a_ledger_that_had_none(url: str, reo
 def test_one_that_is_not_there_has_none_before_it_and_that_is_said(ledger: Ledger) -> None:
     ledger.open("r1", asked(random.Random(1)), at(1))
     for ask in (ledger.rollouts, ledger.count):
-        with pytest.raises(NotFound, match="there is no rollout r9, so none was opened before it"):
+        with pytest.raises(NotFound, match="there is no rollout r9 to list the earlier ones of"):
             ask(Selection(before="r9"))

@@ -119,22 +119,22 @@ def test_prometheus_gives_the_value_of_the_one_series_and_its_time(serving: Call
     ("answer", "status", "says"),
     [
         (vector(), 200, "no series matches the query"),
-        (vector(SERIES, SERIES, SERIES), 200, "3 series match, and one is wanted"),
+        (vector(SERIES, SERIES, SERIES), 200, "3 series match the query, but a gate needs one"),
         (valued("NaN"), 200, "nan, which is no number"),
         (valued("+Inf"), 200, "inf, which is no number"),
         (valued("full"), 200, "no number"),
         (vector({"metric": {}, "value": "0.1"}), 200, "no number"),
         (vector({"metric": {}, "value": [1e30, "0.1"]}), 200, "no number"),
-        (vector({"metric": {}, "histogram": [1, {}]}), 200, "vector, where a number is wanted"),
+        (vector({"metric": {}, "histogram": [1, {}]}), 200, "vector, but a gate needs a number"),
         ({"status": "success", "data": {"resultType": "matrix", "result": [SERIES]}}, 200, "matrix, where a number"),
         ({"status": "success", "data": {"resultType": "string", "result": [1, "a"]}}, 200, "string, where a number"),
         ({"status": "error", "errorType": "bad_data", "error": "parse error: unexpected }"}, 400, "400: parse error"),
         ({"status": "error", "errorType": "timeout", "error": "query timed out"}, 503, "503: query timed out"),
-        ({"status": "success"}, 200, "nothing known"),
+        ({"status": "success"}, 200, "of the type unknown"),
         ([1], 200, "no reason given"),
-        (b"<html>", 200, "something else than JSON"),
-        (b"[" * 100_000, 200, "something else than JSON"),
-        (b"\xff\xfe\x00", 200, "something else than JSON"),
+        (b"<html>", 200, "something other than JSON"),
+        (b"[" * 100_000, 200, "something other than JSON"),
+        (b"\xff\xfe\x00", 200, "something other than JSON"),
         (b"no", 401, "refuses our credentials (401)"),
         (b"no", 403, "refuses our credentials (403)"),
         (b"away", 502, "502"),
@@ -184,7 +184,7 @@ def test_a_certificate_that_nobody_vouches_for_is_told(serving: Callable[..., Se
     )  # fmt: skip
     pem.write_bytes(pem.read_bytes() + (tmp_path / "cert.pem").read_bytes())
     said = reason(asked(serving(vector(SERIES), tls=pem).url, promql="up"))
-    assert said.startswith("its TLS cannot be trusted")
+    assert said.startswith("its TLS certificate cannot be trusted")
 
 
 def test_no_value_of_a_rollout_becomes_part_of_the_query(serving: Callable[..., Server]) -> None:
@@ -210,7 +210,7 @@ def test_no_value_of_a_rollout_becomes_part_of_the_query(serving: Callable[..., 
         ("", "SLUICE_SOURCE_IT is not set where the keeper runs."),
         ("ftp://host", "SLUICE_SOURCE_IT is not http(s)://HOST"),
         ("https://host s3cret and-more", "is not http(s)://HOST"),
-        ("postgresql://u:s3cret@h/d", "it is a database, and the gate asks otherwise"),
+        ("postgresql://u:s3cret@h/d", "it is a database, but the gate's question is for the other kind"),
         ("http://[s3cret", "it cannot be reached"),
         ("http://u:s3cret@127.0.0.1:9", "it cannot be reached"),
         ("https://127.0.0.1:9/s3cret s3cret", "it cannot be reached"),
@@ -250,13 +250,13 @@ def test_a_number_stands_where_the_pointer_says(
 @pytest.mark.parametrize(
     ("http", "says"),
     [
-        ({"value": "/data/depht"}, "nothing stands at /data/depht"),
-        ({"value": "/data/depth/x"}, "nothing stands at /data/depth/x"),
-        ({"value": "/data/a~1b/9"}, "nothing stands at"),
+        ({"value": "/data/depht"}, "no value at /data/depht"),
+        ({"value": "/data/depth/x"}, "no value at /data/depth/x"),
+        ({"value": "/data/a~1b/9"}, "its answer has no value at"),
         ({"value": "/data/text"}, 'is no number: "0.5"'),
-        ({"value": "/data/yes"}, "is no number: true"),
-        ({"value": "/data/none"}, "is no number: null"),
-        ({"value": "/data/big"}, "larger than any number"),
+        ({"value": "/data/yes"}, "is not a number: true"),
+        ({"value": "/data/none"}, "is not a number: null"),
+        ({"value": "/data/big"}, "is too large"),
         ({"value": "/data"}, "is no number"),
         ({"value": "/data/depth", "at": "/data/text"}, "is no time"),
         ({"value": "/data/depth", "at": "/data/yes"}, "is no time"),
@@ -280,7 +280,7 @@ def test_a_value_is_one_part_of_the_path(serving: Callable[..., Server]) -> None
 def test_json_with_nan_and_errors_of_the_server_are_lacking(serving: Callable[..., Server]) -> None:
     assert "no number" in reason(asked(serving(b'{"v": NaN}').url, http={"path": "/", "value": "/v"}))
     assert "500" in reason(asked(serving({"v": 1}, 500).url, http={"path": "/", "value": "/v"}))
-    assert "no JSON" in reason(asked(serving(b"\x00").url, http={"path": "/", "value": "/v"}))
+    assert "not JSON" in reason(asked(serving(b"\x00").url, http={"path": "/", "value": "/v"}))
 
 
 # --- SQL -------------------------------------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ def test_postgresql_casts_are_no_placeholders(database: str) -> None:
         ("SELECT share FROM refunds WHERE build = 'none'", "no row"),
         ("SELECT share FROM refunds", "several rows"),
         ("SELECT max(share) FROM refunds WHERE build = 'none'", "NULL"),
-        ("SELECT build FROM refunds WHERE build = '6'", "no number, but str"),
+        ("SELECT build FROM refunds WHERE build = '6'", "returns str instead of a number"),
         ("SELECT 1, 2, 3", "3 columns"),
         ("SELECT 1, 'soon'", "no time"),
         ("SELECT nothing FROM refunds", "the query fails"),
@@ -375,7 +375,7 @@ def test_values_of_a_rollout_are_parameters(database: str) -> None:
 def test_a_query_without_end_is_ended(database: str) -> None:
     endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t"
     began = time.monotonic()
-    assert "not ended within 0.5 s" in reason(asked(database, 0.5, sql=endless))
+    assert "not finish within 0.5 s" in reason(asked(database, 0.5, sql=endless))
     assert time.monotonic() - began < 30
 
 

@@ -318,7 +318,7 @@ def test_captures_come_back_with_their_requests_and_outcomes_page_by_page(rig: R
     only = read_captures(rig.store, Wanted(model="delays", build="2", since=START_US, until=START_US + 1))
     assert {each["build"] for each in only.captures} == {"2"}
     assert read_captures(rig.store, Wanted(model="delays", until=START_US)).captures == ()
-    with pytest.raises(UsageError, match="not a place in the captures"):
+    with pytest.raises(UsageError, match="not a position in the captures"):
         read_captures(rig.store, Wanted(model="delays", after="yesterday"))
 
 

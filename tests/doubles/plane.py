@@ -40,7 +40,7 @@ class MemoryDataPlane:
         self._places = {**self._places, **taken}
         self._stored = _joined(rest, self._stored.only(refused_models)) if refused else table
         if self._serving is None:
-            raise Unreachable("the data plane is stopped; the routes come into force when it starts.")
+            raise Unreachable("the data plane is stopped; the routes take effect when it starts.")
         self._serving = self._stored
         if refused:
             raise RoutesRejected(" ".join(refused.values()), held=refused_models, serving=self._stored.version)

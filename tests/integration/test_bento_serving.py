@@ -176,7 +176,7 @@ CORPUS: dict[str, tuple[Any, str, int]] = {
     "another charset": ({"inputs": [WINE]}, "application/json; charset=latin-1", 415),
     "a pickle": (b"\x80\x04.", "application/vnd.bentoml+pickle", 415),
     "nothing": (b"", "", 400),
-    "no JSON": (b"{nope", "", 400),
+    "not JSON": (b"{nope", "", 400),
     "no text": (b"\xff\xfe", "", 400),
     "JSON cut short": (b'{"inputs": [', "", 400),
     "deep nesting": (b"[" * 20_000, "", 400),

@@ -100,7 +100,7 @@ def test_a_path_leads_where_it_says_or_nowhere(envoy: Gateway, model: str, path:
     if status == 403:
         assert f"{model}/shut may not be asked for by its name" in str(body["error"])
     if re.fullmatch("variations/.*/predict", path) and status == 404 and "//" not in path:
-        assert "by name there are: dark, default" in str(body["error"])
+        assert "variations that may be asked for by name: dark, default" in str(body["error"])
 
 
 def test_by_host_name_as_by_path(envoy: Gateway) -> None:

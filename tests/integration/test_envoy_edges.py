@@ -190,7 +190,7 @@ def test_http_1_0_is_spoken(envoy: Gateway) -> None:
 def test_a_request_that_cannot_be_read_is_told_so(envoy: Gateway, path: str) -> None:
     status, answer = asked_by_hand(envoy, path)
     assert status == 400
-    assert str(answer["error"]).startswith("this is no request that the gateway can read: ")
+    assert str(answer["error"]).startswith("the gateway cannot read this request: ")
     assert len(str(answer["error"]).rpartition(": ")[2]) > 5
 
 

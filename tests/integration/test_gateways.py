@@ -125,7 +125,7 @@ def test_a_killed_and_a_stopped_gateway_hold_up_no_abort_and_fail_nobody_elsewhe
         }  # fmt: skip
         aborted = table(0, 3)
         with stopped(hung):
-            with pytest.raises(TimedOut, match="hung: it takes connections and does not answer"):
+            with pytest.raises(TimedOut, match="hung: it accepts connections but does not answer"):
                 plane.apply(aborted, endpoints)
             assert well.plane.observe() == aborted.version
             before = loads[well].answered["1"]

@@ -222,7 +222,7 @@ def test_a_refused_order_is_a_failed_run_that_says_why_and_what_else(acted: Acte
 def test_what_needs_an_approver_is_refused_while_prefect_is_an_operator(acted: Acted, name: str) -> None:
     run, held = acted.runs[name], acted.rollouts["held"]
     assert run["state_type"] == "FAILED"
-    assert "needs the role approver; prefect:ada is of the role operator" in run["state"]["message"]
+    assert "needs the role approver; prefect:ada has the role operator" in run["state"]["message"]
     assert "sluice token prefect approver" in run["state"]["message"]
     assert acted.house.ledger.rollout(held.id) == held
     refused = SqlCalls(f"sqlite:///{acted.house.folder / 'ledger.db'}").latest(limit=9)

@@ -41,7 +41,7 @@ def previewed(stack: Stack, *, failing: float = 0.0) -> Iterator[tuple[str, Load
     name = stack.ask("rollout", "start", MODEL, "--build", stack.register(failing=failing))["id"]
     view = stack.until(name, lambda view: view["needs_person"])
     assert (view["strategy"], view["phase"], view["weight"]) == ("blue-green", "launching", 0)
-    assert "wants a person before the switch" in view["waits_for"]
+    assert "requires a person's approval before the switch" in view["waits_for"]
     assert view["preview"] == "/wine/variations/default/preview/predict"
     load = Load(stack.clients()["SLUICE_GATEWAY"])
     with load.running(threads=2):

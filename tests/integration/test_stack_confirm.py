@@ -60,11 +60,11 @@ def test_late_harm_after_a_promotion_rolls_back_by_itself(stack: Stack) -> None:
         while (view := stack.ask("rollout", "show", name))["phase"] == "confirming":
             lend(client, units, 100)
         assert (view["ending"], view["weight"]) == ("aborted", 0)
-        assert view["reason"].startswith("rolled back after the promotion: repaid failed: repaid is")
+        assert view["reason"].startswith("taken back after the promotion: repaid failed: repaid is")
         stack.until(name, lambda view: view["settled"] and view["observed"])
         assert lend(client, units, 30) == {"1"}
     assert alias(stack) == "1"
-    assert "rolled back after the promotion" in stack.run("report", name).stdout
+    assert "taken back after the promotion" in stack.run("report", name).stdout
 
 
 def alias(stack: Stack) -> str:

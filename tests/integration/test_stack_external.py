@@ -111,7 +111,7 @@ def test_a_number_lets_a_step_end_while_it_keeps_its_limit_and_aborts_once_it_br
         prometheus[0].value = 0.97
         seen = stack.until(rollout, lambda view: view["ending"] is not None)
     assert (seen["ending"], seen["weight"]) == ("aborted", 0)
-    assert seen["reason"].startswith("memory failed: 2 of 2 samples are not below 0.9: 0.97, 0.97")
+    assert seen["reason"].startswith("memory failed: 2 of 2 samples break the limit (below 0.9): 0.97, 0.97")
     report = stack.ask("report", rollout)
     assert "s3cret" not in json.dumps(report)
     assert [each["keeps"] for each in report["rollout"]["external"][0]["samples"]][-2:] == [False, False]

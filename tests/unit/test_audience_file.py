@@ -160,7 +160,7 @@ spec:
     found = {(each.line, each.column): f"{each.message} | {each.fix}" for each in problems(tmp_path, text)}
     expected = {
         (1, 14): "v2", (4, 13): "a/b", (7, 19): "sta te", (8, 36): "did you mean exact?", (9, 36): "under binary",
-        (10, 26): "did you mean operator?", (11, 57): "RE2", (13, 56): "no number is from 30 to 10", (14, 56): "'ten'",
+        (10, 26): "did you mean operator?", (11, 57): "RE2", (13, 56): "from 30 is above to 10", (14, 56): "'ten'",
         (15, 7): "name is missing", (16, 16): "weight",
     }  # fmt: skip
     for place, words in expected.items():
@@ -219,22 +219,22 @@ def test_a_header_that_is_called_like_a_word_can_be_asked_for(tmp_path: Path) ->
     ("text", "says", "fix"),
     [
         ("{age: {form: 18}}", "unknown operator form", "did you mean from?"),
-        ("{age: {from: 65, to: 18}}", "no number is from 65 to 18", ""),
+        ("{age: {from: 65, to: 18}}", "from 65 is above to 18", ""),
         ("{age: {from: x}}", "'x' is not a number", "18"),
         ("{age: {from: .inf}}", "not a number", "18"),
         ("{state: }", "a text or a number is expected", '""'),
         ("{state: []}", "empty list", "at least one"),
-        ("{state: {}}", "says nothing", ""),
+        ("{state: {}}", "the condition is empty", ""),
         ("{state: [a, {b: c}]}", "a text or a number", ""),
         ("{'sta te': x}", "no header name", ""),
         ('{state: " x"}', "never matches", ""),
-        ('{state: "a\\nb"}', "no header can carry", ""),
-        ("{state: {prefix: ''}}", "matches whatever", "present"),
+        ('{state: "a\\nb"}', "HTTP headers cannot hold", ""),
+        ("{state: {prefix: ''}}", "matches every value", "present"),
         ("{state: {regex: '['}}", "RE2", ""),
-        ("{not: x}", "a mapping of headers", ""),
+        ("{not: x}", "expected a mapping from headers", ""),
         ("{any: {a: b}}", "a list of mappings", ""),
         ("{beta: {present: 1}}", "true or false", ""),
-        ("7", "a mapping of headers", "state: New York"),
+        ("7", "expected a mapping from headers", "state: New York"),
     ],
 )
 def test_what_is_wrong_in_the_short_form_is_said(text: str, says: str, fix: str, tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "nothing": (b"", "body", "not JSON"),
     "bytes that are not text": (b'{"inputs": "\xff\xfe"}', "body", "not JSON"),
     "JSON cut short": (b'{"inputs": [{"carrier": "AA"', "body", "not JSON"),
-    "a list": ([ROW], "body", "an object belongs here, not a list"),
-    "null": (None, "body", "an object belongs here, not null"),
+    "a list": ([ROW], "body", "expected an object, got a list"),
+    "null": (None, "body", "expected an object, got null"),
     "no format": ({}, "body", "exactly one of"),
     "two formats": ({"inputs": [ROW], "instances": [ROW]}, "body", "exactly one of"),
     "a misspelt format": ({"input": [ROW]}, "input", "unknown key"),
@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "no rows in columns": ({"inputs": {"carrier": [], "distance": [], "hour": []}}, "body", "no rows"),
     "rows that are no objects": ({"inputs": [1, 2]}, "inputs", "not a list of rows"),
     "rows of two kinds": ({"inputs": [ROW, 2]}, "inputs", "not a list of rows"),
-    "inputs as a string": ({"inputs": "AA"}, "inputs", "rows belong here, not a string"),
+    "inputs as a string": ({"inputs": "AA"}, "inputs", "expected rows, got a string"),
     "a missing column": ({"inputs": [{"carrier": "AA", "hour": 3}]}, "inputs[0].distance", "missing column"),
     "a missing column in a later row": (
         {"inputs": [ROW, {"carrier": "AA", "hour": 3}]},
@@ -104,17 +104,17 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "a string for a number": (
         {"inputs": [ROW | {"distance": "10"}]},
         "inputs[0].distance",
-        "a number belongs here, not a string",
+        "expected a number, got a string",
     ),
     "a truth value for a number": (
         {"inputs": [ROW | {"distance": True}]},
         "inputs[0].distance",
-        "a number belongs here, not a truth value",
+        "expected a number, got a boolean",
     ),
     "a number for a string": (
         {"inputs": [ROW | {"carrier": 1}]},
         "inputs[0].carrier",
-        "a string belongs here, not a number",
+        "expected a string, got a number",
     ),
     "a fraction for a whole number": (
         {"inputs": [ROW | {"hour": 3.5}]},
@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "null for a whole number": (
         {"inputs": [ROW | {"hour": None}]},
         "inputs[0].hour",
-        "a whole number belongs here, not null",
+        "expected a whole number, got null",
     ),
     "a truth value for a whole number": (
         {"inputs": [ROW | {"hour": True}]},
@@ -149,12 +149,12 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "a list in a cell": (
         {"inputs": [ROW | {"distance": [1]}]},
         "inputs[0].distance",
-        "a number belongs here, not a list",
+        "expected a number, got a list",
     ),
     "an object in a cell": (
         {"inputs": [ROW | {"carrier": {}}]},
         "inputs[0].carrier",
-        "a string belongs here, not an object",
+        "expected a string, got an object",
     ),
     "columns of different lengths": (
         {"inputs": {"carrier": ["AA"], "distance": [1, 2], "hour": [3]}},
@@ -200,7 +200,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
         "one label",
     ),
     "params where there are none": ({"inputs": [ROW], "params": {"limit": 1}}, "params.limit", "unknown"),
-    "params that are no object": ({"inputs": [ROW], "params": 3}, "params", "an object belongs here"),
+    "params that are no object": ({"inputs": [ROW], "params": 3}, "params", "expected an object"),
 }
 
 
@@ -316,11 +316,11 @@ BEYOND = {
     "below -2^31": ("integer", "-2147483649.0", "outside -2147483648 to 2147483647"),
     "2^63": ("long", "9223372036854775808", "outside -9223372036854775808 to 9223372036854775807"),
     "below -2^63": ("long", "-9223372036854775809", "outside -9223372036854775808"),
-    "-2^63 with a point": ("long", "-9223372036854775808.0", "exact only without a point"),
-    "2^53+1 with a point": ("long", "9007199254740993.0", "exact only without a point"),
+    "-2^63 with a point": ("long", "-9223372036854775808.0", "without a decimal point"),
+    "2^53+1 with a point": ("long", "9007199254740993.0", "without a decimal point"),
     "1e400 as a whole number": ("long", "1e400", "a whole number belongs here"),
     "a float's end": ("float", "3.5e38", "beyond"),
-    "a double's end": ("double", "1e400", "1e400 is beyond what a double holds"),
+    "a double's end": ("double", "1e400", "1e400 is larger than a double can hold"),
     "a whole number between doubles": ("double", "9007199254740993", "the nearest double is 9007199254740992"),
     "the year 9999": ("datetime", '"9999-12-31T00:00:00"', "outside 1677"),
     "the year 1600": ("datetime", '"1600-01-01"', "outside 1677"),
@@ -388,7 +388,7 @@ def test_an_optional_whole_number_in_some_rows_only_is_the_callers_mistake(scala
         read(_one(scalar, required=False), {"inputs": [{"v": 1, "n": 1}, {"n": 2}]})
     [problem] = refused.value.problems
     assert problem.where == "inputs[1].v"
-    assert "missing here" in problem.what
+    assert "missing in this row" in problem.what
 
 
 def test_base64_comes_with_line_breaks_too() -> None:
@@ -418,9 +418,9 @@ def _nested(required: bool = True) -> Columns:
         ([{}], "inputs[0].v[0].a", "missing"),
         ([{"a": 1, "b": 1}], "inputs[0].v[0].b", "unknown"),
         ([{"a": 1, "t": "9999-01-01"}], "inputs[0].v[0].t", "outside 1677"),
-        ({"a": 1}, "inputs[0].v", "a list belongs here, not an object"),
-        ([[1]], "inputs[0].v[0]", "an object belongs here, not a list"),
-        (None, "inputs[0].v", "a list belongs here, not null"),
+        ({"a": 1}, "inputs[0].v", "expected a list, got an object"),
+        ([[1]], "inputs[0].v[0]", "expected an object, got a list"),
+        (None, "inputs[0].v", "expected a list, got null"),
     ],
 )
 def test_what_does_not_fit_inside_a_nested_column_is_told_with_its_place(value: Any, where: str, what: str) -> None:

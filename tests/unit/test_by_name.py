@@ -41,9 +41,9 @@ def test_who_asks_by_name_gets_stable_outside_of_any_comparison_also_where_a_can
 def test_what_is_not_allowed_or_not_there_says_so_and_what_is() -> None:
     with pytest.raises(Forbidden, match=r"delays/default may not be asked for by its name.*sluice variation set"):
         by_name(route(), "default")
-    with pytest.raises(NotFound, match="none may be asked for by its name"):
+    with pytest.raises(NotFound, match="no variation may be asked for by name"):
         by_name(route(), "b")
-    with pytest.raises(NotFound, match="by name there are: default"):
+    with pytest.raises(NotFound, match="variations that may be asked for by name: default"):
         by_name(route(Terms(variation="default", by_name=True)), "Default")
 
 

@@ -169,8 +169,8 @@ def test_long_answers_are_compared_to_their_end_and_by_segments(
 @pytest.mark.parametrize(
     ("capture", "says"),
     [
-        ("{features: full, headers: [Authorization]}", "authorization holds what lets its owner in"),
-        ("{headers: [x-state]}", "x-state is written beside bodies, and none are written"),
+        ("{features: full, headers: [Authorization]}", "authorization holds credentials"),
+        ("{headers: [x-state]}", "x-state would be written beside bodies, but none are written"),
         ("{features: full, headers: ['x state']}", "is not a valid name"),
     ],
 )

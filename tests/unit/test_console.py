@@ -30,7 +30,7 @@ def office() -> Office:
 STRANGERS = {
     "": "a token is required",
     "Bearer wrong": "this token is not known: it was revoked",
-    f"Basic {TOKEN}": "a bearer token is required, and the authorization is of the kind 'Basic'",
+    f"Basic {TOKEN}": "a bearer token is required, but the Authorization header has the scheme 'Basic'",
 }
 """Who has a token that is wrong must not look for one that is missing."""
 

@@ -215,7 +215,7 @@ def test_a_browser_is_signed_out_when_its_token_is_taken_back(office: Office) ->
     office.client.delete("/api/v1/tokens/ann", headers=BEARER)
     gone = office.client.get("/api/v1/rollouts")
     assert gone.status_code == 401
-    assert gone.json()["detail"].startswith("this browser's session is over: it ended, its token was revoked")
+    assert gone.json()["detail"].startswith("this browser's session has ended, its token was revoked")
 
 
 def test_a_viewers_page_offers_no_order(office: Office) -> None:

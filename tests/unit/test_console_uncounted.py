@@ -28,7 +28,7 @@ class Away(LabDesk):
     """A desk whose telemetry cannot be read."""
 
     def _fails(self, *_: object, **__: object) -> Any:
-        raise Unreachable("the telemetry cannot be used now: disk I/O error.", fix="sluice doctor says why.")
+        raise Unreachable("the telemetry cannot be used now: disk I/O error.", fix="find out why: sluice doctor")
 
     requests = generated = errors = evidence = overview = pulse = counts = captures = _fails
 

@@ -147,14 +147,17 @@ def test_soaking_counts_from_when_the_weight_was_seen() -> None:
 
 @pytest.mark.parametrize("state", [{"observed_epoch": 0}, {"step_observed_at": None}])
 def test_a_weight_that_was_not_seen_holds(state: dict[str, Any]) -> None:
-    assert choose(running(**state), verdict()).reason == "waiting for the data plane to serve 10 %"
+    assert choose(running(**state), verdict()).reason == "waiting for the gateway to apply 10 %"
 
 
 def test_a_step_that_wants_a_person_waits_for_one() -> None:
     decision = choose(running(step=1), verdict(step=1))
     assert decision.choice is Choice.HOLD
     assert decision.person
-    assert decision.reason == "waiting for approval: step 50 % wants a person; sluice rollout approve r1"
+    assert (
+        decision.reason
+        == "waiting for approval: the plan requires a person's approval at 50 %; sluice rollout approve r1"
+    )
     assert choose(running(step=1, approvals={0: "ada"}), verdict(step=1)).choice is Choice.HOLD
 
 
@@ -173,7 +176,7 @@ def test_the_deadline_pauses_or_aborts_and_never_promotes(then: str, choice: Cho
     late = {"step_observed_at": AT + before, "step_entered_at": AT + before}
     assert choose(running(plan, **late), P99, after=before).choice is Choice.HOLD
     decision = choose(running(plan, **late), verdict(), P99, after=after)
-    assert (decision.choice, decision.reason) == (choice, "not decided within the deadline of 1d")
+    assert (decision.choice, decision.reason) == (choice, "undecided when the deadline of 1d passed")
 
 
 @pytest.mark.parametrize(("then", "choice"), [("abort", Choice.ABORT), ("pause", Choice.HOLD)])
@@ -225,7 +228,7 @@ def test_the_deadline_leaves_out_the_time_in_the_queue() -> None:
 
 def test_a_step_that_takes_too_long_pauses() -> None:
     decision = choose(running(), verdict(answer=Answer.UNDECIDED), after=timedelta(hours=2))
-    assert (decision.choice, decision.reason) == (Choice.PAUSE, "step 10 % exceeded 2h")
+    assert (decision.choice, decision.reason) == (Choice.PAUSE, "the step of 10 % took longer than its max_time of 2h")
     unseen = running(step_observed_at=None, observed_epoch=0)
     assert choose(unseen, after=timedelta(hours=2)).choice is Choice.PAUSE
 

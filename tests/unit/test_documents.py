@@ -41,7 +41,7 @@ steps:
         ("steps: [{weight: 10}]", "1 step"),
         ("steps: [{weight: 10}, {weight: 50}]", "2 steps"),
         ("strategy: blue-green", "all requests switch at once"),
-        ("strategy: shadow\nshadow: {sample: 20, max_time: 2h}", "a shadow and nothing after it"),
+        ("strategy: shadow\nshadow: {sample: 20, max_time: 2h}", "a shadow alone"),
         (
             """strategy: shadow
 metrics: {answers: {source: disagreement}}

@@ -375,7 +375,7 @@ def test_no_look_waits_for_a_prefect_that_hangs_and_that_is_said(house: House, h
     house.now += SECOND
     house.passing.see_to([house.rollout], house.now)
     assert house.noted() is Obstacle.UNREACHABLE
-    assert "has not ended its answer for 61 s" in str(house.shown())
+    assert "has not finished its answer for 61 s" in str(house.shown())
     assert len(house.prefect.requests) == 1, "and no second thread asks meanwhile"
 
 

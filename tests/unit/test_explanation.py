@@ -27,7 +27,7 @@ def test_an_undecided_gate_says_how_many_rows_would_do_and_is_about_right() -> N
     given.runs(2_000)
     said = gate(given)
     assert said.verdict == "UNDECIDED"
-    more = int(re.findall(r"about ([\d,]+) more candidate rows", said.change)[0].replace(",", ""))
+    more = int(re.findall(r"about ([\d,]+) more values of the candidate", said.change)[0].replace(",", ""))
     before = given.ledger.looks(given.name, "log_loss")[-1].verdict.candidate_n
     given.runs(60_000)
     needed = given.ledger.looks(given.name, "log_loss")[-1].verdict.candidate_n - before
@@ -40,7 +40,9 @@ def test_inputs_interval_and_threshold_are_told() -> None:
     given.ticks()
     given.runs(500)
     said = gate(given)
-    assert re.match(r"stable 0\.\d+ over [\d,]+ rows, candidate 0\.\d+ over [\d,]+ rows; higher is worse", said.inputs)
+    assert re.match(
+        r"stable 0\.\d+ over [\d,]+ values, candidate 0\.\d+ over [\d,]+ values; higher is worse", said.inputs
+    )
     assert re.match(
         r"candidate minus stable [+-]0\.\d+, CI -?\d\.\d+ to -?\d\.\d+; .* of alpha 0.03 is spent after \d+ looks",
         said.interval,
@@ -50,8 +52,8 @@ def test_inputs_interval_and_threshold_are_told() -> None:
 
 def test_failing_is_final() -> None:
     given = Given(candidate=0.72).runs(30_000)
-    assert gate(given).change.startswith("nothing: failing is final")
-    assert told(given).next == "nothing: it has ended"
+    assert gate(given).change.startswith("nothing: a failure is final")
+    assert told(given).next == "nothing: the rollout has ended"
 
 
 def test_a_guardrail_never_passes() -> None:

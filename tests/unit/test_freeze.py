@@ -185,7 +185,7 @@ def test_an_override_lets_one_rollout_through_until_the_freeze_ends() -> None:
     assert [(fact.actor, fact.reason, fact.freeze) for fact in told] == [("ada", "customers are down", "weekend")]
     assert again.seq == ledger.rollout(rollout.id).seq, "twice is once"
     (said,) = (each for each in timeline(ledger.entries(rollout.id)) if each.fact == "FreezeOverridden")
-    assert said.text == "allowed through the freeze weekend until 2026-07-06 06:00 UTC"
+    assert said.text == "freeze weekend overridden for this rollout until 2026-07-06 06:00 UTC"
     assert (said.actor, said.why) == ("ada", "customers are down")
     assert tick(ledger, NoTallies(), rollout.id, FROZEN, Authority.ADVANCE).rollout.step == 1
     next_weekend = FROZEN + timedelta(days=7)
@@ -198,7 +198,7 @@ def test_an_override_begins_what_is_queued_and_no_other() -> None:
     ledger, rollout = frozen_world()
     queued = orders.start(ledger, plan=PLAN, version="3", request=WHO, now=NOW).rollout
     orders.abort(ledger, rollout.id, actor="ada", reason="no", now=FROZEN)
-    with pytest.raises(Refused, match="start or deploy it with --override-freeze"):
+    with pytest.raises(Refused, match="repeat the command with --override-freeze"):
         orders.start(ledger, plan=PLAN, version="4", request=WHO, now=FROZEN)
     after = orders.override_freeze(ledger, queued.id, actor="ada", reason="hotfix", now=FROZEN)
     assert after.phase is Phase.LAUNCHING
@@ -228,7 +228,7 @@ def test_a_start_that_waited_in_the_queue_is_let_through_by_asking_again() -> No
 
 def test_what_no_freeze_holds_has_nothing_to_override() -> None:
     ledger, rollout = frozen_world()
-    with pytest.raises(Refused, match="no freeze holds"):
+    with pytest.raises(Refused, match="no freeze is in force"):
         orders.override_freeze(ledger, rollout.id, actor="ada", reason="x", now=NOW)
     through = replace(WHO, override_freeze="in case")
     started = orders.start(ledger, plan=PLAN, version="3", request=through, now=NOW).rollout

@@ -420,5 +420,5 @@ def test_a_plan_in_which_nothing_is_fresh_says_so() -> None:
     gate = {"metric": "errors", "margin": "20%", "fresh": "30%"}
     for changed in ({"gates": [gate], "steps": [{"weight": 50}]}, {"gates": [], "guardrails": [gate]}):
         document = FRESH.document() | changed | {"metrics": {"errors": {"source": "status"}}}
-        with pytest.raises(ValueError, match="fresh is of a gate that must rule out a margin"):
+        with pytest.raises(ValueError, match="fresh is for a gate that must rule out a margin"):
             Plan.model_validate(document)

@@ -78,7 +78,7 @@ def test_one_that_hangs_is_named_and_keeps_no_other_from_an_abort(
     planes[1].released.clear()
     assert gateways.observe() is None, "what it served is not what it is known to serve"
     for _ in range(3):  # however often it is asked
-        with pytest.raises(TimedOut, match="g1: it takes connections and does not answer"):
+        with pytest.raises(TimedOut, match="g1: it accepts connections but does not answer"):
             gateways.apply(table(0), ENDPOINTS)
         assert planes[0].observe() == planes[2].observe() == table(0).version
         assert gateways.observe() is None

@@ -181,7 +181,8 @@ def test_no_unit_and_nothing_that_the_gateway_says_is_sent() -> None:
         ({"generate": {"rate": 20}}, "not a rate: 20"),
         ({"generate": {"rate": "1/s", "requests": "some.jsonl"}}, "requests"),
         ({"metrics": {"wrong": {"source": "outcome", "outcome": "w", "score": "zero_one"}},
-          "gates": [{"metric": "wrong", "margin": "5%"}]}, "generated requests count in nothing else"),
+          "gates": [{"metric": "wrong", "margin": "5%"}]}, "generated requests count only for errors, latency "
+              "and contract"),
         ({"strategy": "shadow", "steps": (), "shadow": {"sample": 10, "max_time": "1h"}, "gates": []},
          "while a candidate answers a share"),
     ],
@@ -213,7 +214,7 @@ def test_the_how_to_shows_what_is_said_of_them() -> None:
     shown = tree(to_jsonable_python(rollout_view(record, NOW, (61, 7), generated=12_384)))
     assert next(each for each in shown.splitlines() if "generated" in each) in section
     none = rollout_view(record, NOW, (61, 7), generated=0)
-    assert none.generated == "captured requests at 20/s, none so far; sluice doctor says why"
+    assert none.generated == "captured requests at 20/s, none so far; to find out why: sluice doctor"
 
 
 def test_the_doctor_says_why_a_rollout_generates_nothing(tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_the_page_of_a_rollout_says_how_many_were_generated() -> None:
     desk = GeneratedDesk(ledger=stand.ledger)
     office = Office(desk)
     office.client.post("/login", data={"token": TOKEN})
-    for sent, words in ((1234, "1,234 so far"), (0, "none so far; sluice doctor says why")):
+    for sent, words in ((1234, "1,234 so far"), (0, "none so far; to find out why: sluice doctor")):
         desk.sent = sent
         page = office.client.get(f"/rollouts/{rollout.id}")
         assert f"captured requests at 20/s, {words}" in page.text

@@ -389,10 +389,10 @@ def test_the_record_takes_attempts_in_their_order_and_none_after_the_last() -> N
     stand = Stand({"after": "abort", "deployment": "ops/page"})
     stand.abort()
     call = HookCalled(after="abort", position=0, attempt=1, answer="taken", actor="ops/page", reason="r")
-    with pytest.raises(IllegalMove, match="does not follow"):
+    with pytest.raises(IllegalMove, match="is not the next one"):
         stand.facts(stand.name, HookCalled(**vars(call) | {"attempt": 2}))
     stand.facts(stand.name, call)
-    with pytest.raises(IllegalMove, match="does not follow"):
+    with pytest.raises(IllegalMove, match="is not the next one"):
         stand.facts(stand.name, HookCalled(**vars(call) | {"attempt": 2}))
 
 
@@ -424,7 +424,7 @@ def test_before_promotion_the_check_of_the_last_step_may_refuse(answer: str, pha
         ("[{after: abort, url: 'ftp://a.example'}]", "url"),
         ("[{after: abort, url: 'https://a.example', then: abort}]", "unknown key then"),
         ("[{after: abort, url: 'https://a.example', attempts: 0}]", "attempts"),
-        ("[{after: abort, deployment: a/b}, {after: abort, deployment: a/b}]", "is told after abort already"),
+        ("[{after: abort, deployment: a/b}, {after: abort, deployment: a/b}]", "is named twice for after: abort"),
     ],
 )  # fmt: skip
 def test_a_hook_that_is_written_wrongly_is_refused_with_the_fix(hooks: str, says: str) -> None:
@@ -457,4 +457,4 @@ def test_the_how_to_shows_what_a_rollout_says_of_its_hooks() -> None:
     shown = tree(to_jsonable_python(rollout_view(read_for_view(stand.ledger, stand.ledger.rollout(stand.name)), NOW)))
     assert shown == section.split("```text\n")[1].split("\n```")[0]
     said = [each.text for each in timeline(stand.ledger.entries(stand.name))]
-    assert "hook after abort: https://ci.example.com/rollouts did not take the news (attempt 1)" in said
+    assert "hook after abort: https://ci.example.com/rollouts could not be notified (attempt 1)" in said

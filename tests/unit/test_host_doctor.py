@@ -165,7 +165,7 @@ def test_what_a_check_found_before_it_hung_is_told_with_its_age(hanging: Hanging
     hanging.let_go.clear()
     now[0] += 3600
     [before] = rounds.findings(0.1)
-    assert before.found == "answers (found 1h ago; being looked at again)"
+    assert before.found == "answers (checked 1h ago; being checked again)"
     now[0] += 60
     hangs, before = rounds.findings(0.1)
     assert (hangs.status, hangs.found) == (CheckStatus.FAIL, "no answer for 1m")

@@ -177,7 +177,7 @@ def test_who_wanted_more_never_gets_less_because_the_order_came_late() -> None:
 
 
 def test_who_wanted_less_never_gets_more_because_the_order_came_late() -> None:
-    refused(at_the_first_step(), IllegalMove, "step 2 (25 %) lies ahead", "--to-step 2", 1, back=True)
+    refused(at_the_first_step(), IllegalMove, "step 2 (25 %) is a later one", "--to-step 2", 1, back=True)
 
 
 def test_twice_is_once_and_a_key_is_known_after_others_went_on() -> None:

@@ -630,7 +630,7 @@ def test_a_rollout_whose_judgement_never_ends_is_stopped_as_its_plan_says() -> N
     hold.set()
     rollout = world.ledger.rollout(name)
     assert (rollout.ending, rollout.party) == (Ending.ABORTED, Party.KEEPER)
-    assert "judging does not end" in rollout.reason
+    assert "judging has not finished" in rollout.reason
     assert world.gateway.table is not None
     assert world.gateway.table.weights == {"m": ("1", None, 0)}
 

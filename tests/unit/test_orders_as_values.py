@@ -98,7 +98,7 @@ def test_where_several_could_be_meant_an_order_names_them_and_does_nothing(
     before = facts(ledger)
     with pytest.raises(Refused, match=f"(?s){first}.*{second}") as refused:
         give(ledger, order(act(rollout="m")), NOW)
-    assert "by its id" in str(refused.value)
+    assert "the id of one" in str(refused.value)
     assert facts(ledger) == before
 
 

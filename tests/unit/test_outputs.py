@@ -34,7 +34,7 @@ def test_differences_name_what_is_missing_new_and_changed() -> None:
     stable = build({"type": "long", "name": "label"}, {"type": "double", "name": "p"})
     candidate = build({"type": "string", "name": "label"}, {"type": "double", "name": "q"})
     assert output_differences(stable, candidate) == (
-        "p (double) is missing", "q (double) is new", "label is string where stable's is long",
+        "p (double) is missing", "q (double) is new", "label is string, but stable's is long",
     )  # fmt: skip
     assert output_differences(stable, stable) == ()
     assert output_differences(stable, Build(ref=BuildRef(model="m", version="2"), source="")) == ()
@@ -45,4 +45,4 @@ def test_a_launch_notes_them_for_the_comparison() -> None:
     rollout = start(ledger, "2")
     builds = {"1": build(tensor("int64", -1)), "2": build(tensor("float64", -1), version="2")}
     note_outputs(ledger, lambda ref: builds[ref.version], rollout)
-    assert declared_differences(ledger, rollout) == ("prediction is float64[-1] where stable's is int64[-1]",)
+    assert declared_differences(ledger, rollout) == ("prediction is float64[-1], but stable's is int64[-1]",)

@@ -71,12 +71,13 @@ def test_the_layout_is_the_plans_with_those_held_out_first() -> None:
         ("{default: 1, b: 1, c: 2}", "{default: 1, b: 0}", 10, "greater than or equal to 1"),
         ("{default: 1, b: 1, c: 2}", "{default: 1, B_: 1}", 10, "not a valid name"),
         ("goal: {metric: loss", "goal: {metric: los", 11, "did you mean loss"),
-        ("alpha: 0.06}", "alpha: 0.06, beta: 0.05}", 11, "alpha is the chance of either mistake"),
+        ("alpha: 0.06}", "alpha: 0.06, beta: 0.05}", 11, "its alpha limits both mistakes"),
         ("guardrails: [{metric: errors", "guardrails: [{metric: loss", 12, "has a gate already"),
         ("alpha: 0.02}]", "alpha: 0.06}]", 11, "lower their alphas"),
         ("max_time: 14d", "max_time: 14d\n  soak: 20d", 15, "end before it has lasted"),
         ("starts: 2026-12-01T08:00:00Z", "starts: 2026-12-01T08:00:00", 14, "timezone"),
-        ("unit: x-user-id", "unit: x-user-id\nstrategy: ab\ntrigger: {alias: candidate}", 5, "no candidate that"),
+        ("unit: x-user-id", "unit: x-user-id\nstrategy: ab\ntrigger: "
+            "{alias: candidate}", 5, "a trigger cannot name a candidate"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(old: str, new: str, line: int, says: str) -> None:

@@ -37,36 +37,45 @@ def test_a_plan_with_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("gate", "says"),
     [
-        ("name: gpu, source: prom, below: 1", "nothing is asked of prom"),
-        ("name: gpu, source: prom, promql: up, sql: SELECT 1, below: 1", "it asks promql and sql, and one is wanted"),
+        ("name: gpu, source: prom, below: 1", "it has no question for prom"),
+        (
+            "name: gpu, source: prom, promql: up, sql: SELECT 1, below: 1",
+            "it has promql and sql, but a gate asks one question",
+        ),
         ("name: gpu, source: prom, promql: up", "gpu has no limit"),
         ("name: gpu, source: prom, promql: up, below: 1%", "not a number: '1%'"),
         ("name: gpu, source: prom, promql: up, below: 300ms", "write it as the source gives it"),
         ("name: gpu, source: prom, promql: up, below: .nan", "finite number"),
-        ("name: gpu, source: prom, promql: up, below: 1, above: 1", "nothing is above 1 and below 1"),
+        ("name: gpu, source: prom, promql: up, below: 1, above: 1", "no number is above 1 and also below 1"),
         ("name: errors, source: prom, promql: up, below: 1", "errors is the metric of a gate already"),
-        (f"{GATE}}}, {{{GATE}", "gpu names 2 external gates"),
-        (f"{GATE}, fails: 6 of 5", "write 3 of 5"),
-        (f"{GATE}, fails: 0 of 5", "write 3 of 5"),
-        (f"{GATE}, fails: 3", "write 3 of 5"),
+        (f"{GATE}}}, {{{GATE}", "2 external gates have the name gpu"),
+        (f"{GATE}, fails: 6 of 5", "write such as 3 of 5"),
+        (f"{GATE}, fails: 0 of 5", "write such as 3 of 5"),
+        (f"{GATE}, fails: 3", "write such as 3 of 5"),
         (f"{GATE}, every: 1s", "5"),
-        (f"{GATE}, every: 10m", "it is asked every 10m, so between two samples it would have no data"),
-        (f"{GATE}, then: pause, mode: watch", "only watches has no consequence"),
-        (f"{GATE}, guardrail: true, mode: watch", "only watches stops nothing"),
+        (
+            f"{GATE}, every: 10m",
+            "the source is asked every 10m, so each value would be too old before the next one comes",
+        ),
+        (f"{GATE}, then: pause, mode: watch", "nothing follows from a failure"),
+        (f"{GATE}, guardrail: true, mode: watch", "it stops nothing, so it cannot be a guardrail"),
         (f"{GATE}, alpha: 0.01", "unknown key alpha"),
         (f"{GATE}, belwo: 1", "did you mean below?"),
         ("name: gpu, source: 'https://prom', promql: up, below: 1", "source"),
         ("name: gpu, source: prom, promql: 'up{v=\"{bild}\"}', below: 1", "there is no placeholder {bild}"),
         ("name: gpu, source: prom, promql: 'up{v={build}}', below: 1", "{build} stands outside of quotes"),
         ("name: gpu, source: prom, promql: 'up{v=`{build}`}', below: 1", "{build} stands outside of quotes"),
-        ("name: gpu, source: prom, sql: DELETE FROM t, below: 1", "it is no SELECT"),
+        ("name: gpu, source: prom, sql: DELETE FROM t, below: 1", "it is not a SELECT"),
         ("name: gpu, source: prom, sql: 'SELECT 1; SELECT 2', below: 1", "more than one statement"),
         ("name: gpu, source: prom, sql: \"SELECT 1; 'x'\", below: 1", "more than one statement"),
         ("name: gpu, source: prom, sql: \"SELECT a FROM t WHERE b = '{build}'\", below: 1", "without quotes"),
         ("name: gpu, source: prom, sql: 'SELECT {bild}', below: 1", "did you mean build?"),
-        ("name: gpu, source: prom, http: {path: x, value: /a}, below: 1", "a path begins with one /"),
-        ("name: gpu, source: prom, http: {path: //evil/x, value: /a}, below: 1", "a path begins with one /"),
-        ("name: gpu, source: prom, http: {path: /a/../b, value: /a}, below: 1", "a path does not go up"),
+        ("name: gpu, source: prom, http: {path: x, value: /a}, below: 1", "a path must begin with exactly one /"),
+        (
+            "name: gpu, source: prom, http: {path: //evil/x, value: /a}, below: 1",
+            "a path must begin with exactly one /",
+        ),
+        ("name: gpu, source: prom, http: {path: /a/../b, value: /a}, below: 1", "a path must not contain .."),
         ("name: gpu, source: prom, http: {path: /a, value: a}, below: 1", "value"),
         ("name: gpu, source: prom, http: {path: /a}, below: 1", "value is missing"),
     ],
@@ -80,7 +89,7 @@ def test_what_is_inert_or_wrong_is_refused_with_its_fix(gate: str, says: str) ->
 def test_a_shadow_alone_and_an_experiment_have_none() -> None:
     shadow = "strategy: shadow\nshadow: {sample: 20, max_time: 1h, gates: [{metric: errors, margin: 50%}]}\n"
     text = f"{HEAD.replace('gates: [{metric: errors, below: 1%}]', '')}external: [{{{GATE}}}]\n{shadow}"
-    with pytest.raises(InvalidDocument, match="external gates are those of a canary"):
+    with pytest.raises(InvalidDocument, match="external gates judge a canary"):
         read_plan(text, "plan.yaml")
 
 

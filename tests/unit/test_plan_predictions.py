@@ -48,10 +48,10 @@ def test_predictions_are_a_guardrail_and_contracts_may_gate() -> None:
         ("gates:\n", "gates:\n  - {metric: drift, margin: 5%}\n", 7, "move it to guardrails"),
         ("tolerance: 5%", "worse: lower", 4, "neither better nor worse"),
         ("tolerance: 5%", "tolerance: 60%", 4, "0.5"),
-        ("tolerance: 5%", "quantile: 0.5", 4, "quantile means nothing for source: prediction"),
-        ("tolerance: 5%", "matures_after: 1h", 4, "matures_after means nothing for source: prediction"),
-        ("{column: probability}", "{column: probability, positive: 1}", 4, "no class is positive"),
-        ("{source: contract}", "{source: contract, tolerance: 5%}", 5, "tolerance means nothing for source: contract"),
+        ("tolerance: 5%", "quantile: 0.5", 4, "quantile has no effect with source: prediction"),
+        ("tolerance: 5%", "matures_after: 1h", 4, "matures_after has no effect with source: prediction"),
+        ("{column: probability}", "{column: probability, positive: 1}", 4, "it has no positive class"),
+        ("{source: contract}", "{source: contract, tolerance: 5%}", 5, "tolerance has no effect with source: contract"),
         ("{source: contract}", "{source: contract, worse: lower}", 5, "higher is always worse"),
         ("{source: contract}", "{source: contracts}", 5, "did you mean contract"),
     ],
@@ -76,7 +76,7 @@ def test_a_build_whose_answers_can_be_judged_is_fine() -> None:
     ("outputs", "words"),
     [
         ((), "without a signature of its outputs"),
-        (({"type": "double", "name": "score"},), "no column probability"),
+        (({"type": "double", "name": "score"},), "not with a column probability"),
         (({"type": "string", "name": "probability"},), "drift is measured on numbers"),
     ],
 )
@@ -95,11 +95,11 @@ LATE = GOOD.replace(
 @pytest.mark.parametrize(
     ("more", "path", "words"),
     [
-        ("retention: 2h", "metrics.late.matures_after", "requests are kept for 2h, so none is ever 3h old"),
-        ("deadline: {after: 1h}", "metrics.late.matures_after", "before any value is 3h old"),
+        ("retention: 2h", "metrics.late.matures_after", "requests are kept for 2h, but a value counts only after 3h"),
+        ("deadline: {after: 1h}", "metrics.late.matures_after", "but a value counts only after 3h"),
         ("retention: 5m", "retention", "3600"),
         ("serve: {capture: {predictions: off}}", "serve.capture.predictions", "drift, late would compare"),
-        ("serve: {capture: {share: 5%}}", "serve.capture.share", "while no bodies are written"),
+        ("serve: {capture: {share: 5%}}", "serve.capture.share", "share has no effect: no bodies are written"),
         ("serve: {capture: {features: some}}", "serve.capture.features", "hashed"),
     ],
 )

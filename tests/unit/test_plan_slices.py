@@ -52,24 +52,24 @@ def test_every_metric_of_zeros_and_ones_may_be_sliced(metric: dict[str, Any]) ->
     ("change", "words"),
     [
         (errors(slices=["x-state", "X-State"]), "x-state is named already"),
-        (errors(slices=["authorization"]), "must not be written down"),
-        (errors(slices=["x-sluice-unit"]), "must not be written down"),
+        (errors(slices=["authorization"]), "must not be written into logs"),
+        (errors(slices=["x-sluice-unit"]), "must not be written into logs"),
         (errors(slices=["x-user-id"]) | {"unit": "x-user-id"}, "is the unit"),
-        (errors(slices=["a", "b", "c"]), "5 headers part the traffic: a, b, c, x-plan, x-app; the gateway tells of 4"),
+        (errors(slices=["a", "b", "c"]), "slices use 5 headers: a, b, c, x-plan, x-app; the gateway logs at most 4"),
         (errors(slices=["not a header"]), "pattern"),
         (
             {"metrics": PLAN["metrics"] | {"errors": {"source": "latency", "cap": 3.0}}},
-            "slices compare rates, and errors is none",
+            "slices compare rates; errors is not one",
         ),
         (
             {"metrics": PLAN["metrics"] | {"errors": OUTCOME | {"score": "absolute_error"}}},
-            "slices compare rates, and errors is none",
+            "slices compare rates; errors is not one",
         ),
         (
             {"gates": [PLAN["guardrails"][0] | {"margin": "10%"}], "guardrails": PLAN["guardrails"][1:]},
             "a slice can only stop",
         ),
-        (SHADOW, "a shadow has segments instead of slices"),
+        (SHADOW, "a shadow has segments, not slices"),
         (AB, "the variations of an experiment are not compared by slices"),
     ],
 )

@@ -39,7 +39,7 @@ def let_prefect(office: Office, role: str) -> None:
 def test_what_needs_an_approver_is_refused_until_an_admin_lets_prefect(office: Office, act: type[Act]) -> None:
     rollout = office.running()
     wanted = Approve(rollout=rollout.id, step=0) if act is Approve else Promote(rollout=rollout.id)
-    with pytest.raises(Forbidden, match="needs the role approver; prefect:ann is of the role operator") as refused:
+    with pytest.raises(Forbidden, match="needs the role approver; prefect:ann has the role operator") as refused:
         order_as_prefect(runtime(office), wanted, who="ann")
     assert "sluice token prefect approver" in (refused.value.fix or "")
     assert office.ledger.rollout(rollout.id) == rollout

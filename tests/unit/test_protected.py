@@ -243,7 +243,7 @@ def test_a_rollout_gets_its_first_request_and_its_promotion_by_a_second_person(l
     rollout = started(ledger)
     first = decide_first(rollout, "ready")
     assert (first.choice, first.person) == (Choice.HOLD, True)
-    assert "ada asked for it: somebody else with the role approver must approve its first request" in first.reason
+    assert "ada asked for it, so somebody else with the role approver must approve its first request" in first.reason
     assert f"sluice rollout approve {rollout.id}" in first.reason
     with pytest.raises(IllegalMove, match="needs a second named person"):
         entered(ledger, rollout, 0)
@@ -284,7 +284,7 @@ def test_a_failing_gate_aborts_without_waiting_for_anybody(ledger: MemoryLedger)
 def test_a_trigger_s_rollout_needs_two_people_as_nobody_named_asked(ledger: MemoryLedger) -> None:
     act = Start(model="m", variation="default", version="3", plan=PLAN, by_name=False)
     rollout = started(ledger, Order(act=act, actor="mlflow", party=Party.CATALOG, cause="alias:candidate"))
-    assert "nobody named asked for it: two people" in decide_first(rollout, "ready").reason
+    assert "no named person asked for it, so two people" in decide_first(rollout, "ready").reason
     rollout = approve(ledger, rollout, "bob")
     assert "bob asked for it" in decide_first(rollout, "ready").reason
     give(ledger, by("bobs-other", Approve(rollout=rollout.id, step=-1), person="bob"), NOW)
@@ -494,7 +494,7 @@ def test_a_jump_on_asks_a_second_person_and_back_asks_nobody(ledger: MemoryLedge
     name = asked(ledger, by("eve", Jump(rollout=rollout.id, step=1)))
     with pytest.raises(Forbidden, match="the person who asked cannot approve"):
         approved(ledger, name, "eve")
-    with pytest.raises(IllegalMove, match="a jump on needs a second named person"):
+    with pytest.raises(IllegalMove, match="a second named person must approve a jump"):
         append(ledger, rollout, Jumped(step=1, weight=5000, former=0, actor="eve", reason="r"))
     approved(ledger, name, "bob")
     assert (ledger.rollout(rollout.id).step, ledger.rollout(rollout.id).actor) == (1, "eve")

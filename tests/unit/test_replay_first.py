@@ -125,7 +125,7 @@ def test_one_that_answers_alike_goes_on_and_the_record_says_why() -> None:
     stand = Stand(EVEN, EVEN, requests(400))
     rollout = stand.ready()
     assert stand.tick(rollout.id).phase is Phase.LAUNCHING
-    with pytest.raises(IllegalMove, match="needs a pass of every gate of the replay"):
+    with pytest.raises(IllegalMove, match="every gate of the replay must pass"):
         stand.facts(rollout.id, StepEntered(step=0, weight=1000, actor="eve", reason="x"))
     after = stand.replaying().replay(rollout)
     assert after.assessments["answers (replay)"].answer == "pass"
@@ -249,14 +249,14 @@ def test_the_shortest_form_replays_a_thousand_captured_requests() -> None:
     ("old", "new", "says"),
     [
         ("full}}", "off}}", "no request is captured in full, so there would be none to replay"),
-        ("below: 5%}", "below: 5%, mode: watch}", "so no rule of it can only watch"),
+        ("below: 5%}", "below: 5%, mode: watch}", "so it cannot have mode: watch"),
         ("below: 5%}", "below: 5%, then: pause}", "a shadow, a replay and an experiment end by themselves"),
-        ("below: 5%}", "below: 5%, slices: [x-a]}", "what is replayed is judged as a whole"),
+        ("below: 5%}", "below: 5%, slices: [x-a]}", "a replay is judged as a whole, so it has no slices"),
         ("below: 5%}", "margin: 5%}", "answers needs the share of answers that may differ"),
         ("metric: answers", "metric: answer", "there is no metric answer"),
         ("replay:", "replay:\n  requests: requests.jsonl", "requests"),
         ("replay:", "replay:\n  at_most: 10", "at_most"),
-        ("{source: disagreement}", "{source: latency, quantile: 0.9}", "tells nothing of times under traffic"),
+        ("{source: disagreement}", "{source: latency, quantile: 0.9}", "says nothing about latency under traffic"),
     ],
 )
 def test_what_would_be_inert_is_refused(old: str, new: str, says: str) -> None:

@@ -187,7 +187,7 @@ def test_a_pause_does_not_lengthen_a_shadow_and_nothing_follows_from_it() -> Non
     paused = orders.pause(ledger, name, actor="ada", reason="lunch", now=NOW)
     assert decided(paused, Answer.PASS, timedelta(minutes=119)).choice is Choice.HOLD
     over = decided(paused, Answer.PASS, timedelta(hours=2))
-    assert (over.choice, over.reason) == (Choice.CONCLUDE, "2h are over while it was paused: lunch")
+    assert (over.choice, over.reason) == (Choice.CONCLUDE, "its 2h ended while it was paused: lunch")
     assert decided(paused, Answer.FAIL, timedelta(hours=2)).choice is Choice.ABORT
 
 
@@ -234,7 +234,7 @@ def problems(**changes: object) -> str:
     ("changes", "said"),
     [
         ({"shadow": SHADOW | {"gates": [{"metric": "flips"}]}}, "shadow.gates.0: flips needs the share"),
-        ({"shadow": SHADOW | {"gates": []}}, "shadow.then: without a gate"),
+        ({"shadow": SHADOW | {"gates": []}}, "shadow.then: the shadow has no gate"),
         ({"shadow": SHADOW | {"max_time": "5m"}}, "shadow.max_time: the shadow would end before"),
         ({"shadow": SHADOW | {"gates": [{"metric": "flip", "below": "2%"}]}}, "did you mean flips?"),
         ({"shadow": None, "metrics": {}}, "strategy: strategy: shadow needs to know"),
@@ -251,20 +251,20 @@ def problems(**changes: object) -> str:
                 "metrics": {"x": {"source": "prediction"}},
                 "shadow": SHADOW | {"gates": [], "then": None, "guardrails": [{"metric": "x"}]},
             },
-            "shadow.guardrails.0.metric: x compares predictions of different requests",
+            "shadow.guardrails.0.metric: x compares predictions on different requests",
         ),
         (
             {"shadow": SHADOW | {"gates": [], "then": None, "guardrails": [{"metric": "flips"}]}},
-            "shadow.guardrails.0.metric: how many answers may differ is a cap",
+            "shadow.guardrails.0.metric: a limit on how many answers may differ",
         ),
         ({"shadow": SHADOW | {"then": "promote"}}, "known are canary"),
         ({"steps": []}, "steps: steps is missing"),
         ({"steps": [], "strategy": "canary"}, "steps: steps is missing"),
         (
             {**ALONE, "metrics": {**PLAN["metrics"], "e": {"source": "status"}}, "guardrails": [{"metric": "e"}]},
-            "guardrails: guardrails of a canary mean nothing",
+            "guardrails: this belongs to a canary",
         ),
-        ({**ALONE, "deadline": {"after": "3d"}}, "deadline: deadline of a canary mean nothing"),
+        ({**ALONE, "deadline": {"after": "3d"}}, "deadline: this belongs to a canary"),
     ],
 )
 def test_what_a_shadow_may_not_say(changes: dict[str, object], said: str) -> None:

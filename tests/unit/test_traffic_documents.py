@@ -132,7 +132,7 @@ def test_a_document_that_changes_what_is_protected_waits_and_the_others_are_appl
 @pytest.mark.parametrize(
     ("text", "place", "message"),
     [
-        ("fallback: {a: 0}", "fallback", "nobody would answer"),
+        ("fallback: {a: 0}", "fallback", "no variation would answer"),
         ("fallback: {a: -1}", "fallback.a", "greater than or equal to 0"),
         ("fallback: {a: yes}", "fallback.a", "valid integer"),
         ("audiences: [{audience: ny, weights: {}}]", "audiences.0.weights", ""),

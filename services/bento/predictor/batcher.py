@@ -110,7 +110,8 @@ class Batcher:
         if cut is None and batch[0].form is not None and self._is_by_row:
             self._is_by_row = False
             log.warning(
-                "the model does not answer row by row, so each request is asked alone: serve.batch does nothing"
+                "the model does not give one answer for each row, so requests cannot be batched: serve.batch has "
+                "no effect"
             )
         return [answer]
 

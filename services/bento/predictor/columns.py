@@ -123,7 +123,10 @@ class Columns:
                 columns[name] = [row.get(name) for row in rows]
                 if spec.nested is None and not has_missing(spec.scalar) and any(name not in row for row in rows):
                     number = next(number for number, row in enumerate(rows) if name not in row)
-                    what = "missing here, but not in every row: a column of whole numbers holds no missing values"
+                    what = (
+                        "missing in this row, but not in every row: a column of whole numbers cannot have "
+                        "missing values"
+                    )
                     raise refuse(f"{format_}[{number}].{name}", what, f"Give {name!r} in every row, or in none.")
         return columns
 
@@ -163,7 +166,7 @@ class Columns:
             case [*cells] if len(self._specs) == 1 and not any(isinstance(cell, list | dict) for cell in cells):
                 return {next(iter(self._specs)): cells}
             case _:
-                what = f"rows belong here, not {kind(value)}" if not isinstance(value, list) else "not a list of rows"
+                what = f"expected rows, got {kind(value)}" if not isinstance(value, list) else "not a list of rows"
                 raise refuse(format_, what, f"Send a list of objects with {', '.join(map(repr, self._specs))}.")
 
     def _checked(self, columns: Mapping[str, list[Any]], where: str) -> dict[str, list[Any]]:

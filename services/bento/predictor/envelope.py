@@ -22,13 +22,13 @@ def open_envelope(body: bytes) -> tuple[str, Any, Any]:
     except ValueError as error:
         raise refuse("body", f"not JSON: {error}", FORM) from None
     if not isinstance(document, dict):
-        raise refuse("body", f"an object belongs here, not {kind(document)}", FORM)
+        raise refuse("body", f"expected an object, got {kind(document)}", FORM)
     for key in document:
         if key not in FORMATS and key != PARAMS:
             raise refuse(key, "unknown key", similar(key, (*FORMATS, PARAMS)))
     formats = [key for key in document if key in FORMATS]
     if len(formats) != 1:
-        raise refuse("body", f"exactly one of {', '.join(FORMATS)} belongs here, found {len(formats)}", FORM)
+        raise refuse("body", f"expected exactly one of {', '.join(FORMATS)}, got {len(formats)}", FORM)
     return formats[0], document[formats[0]], document.get(PARAMS)
 
 
@@ -36,23 +36,23 @@ def split_columns(value: Any) -> tuple[list[Any] | None, list[list[Any]], Any]:
     """Column names (None when not given), rows and index of a `dataframe_split`. Raises Unacceptable."""
     fix = 'Send {"columns": [names], "data": [[values of a row]]}.'
     if not isinstance(value, dict) or "data" not in value:
-        raise refuse("dataframe_split", "an object with `columns` and `data` belongs here", fix)
+        raise refuse("dataframe_split", "expected an object with `columns` and `data`", fix)
     for key in value:
         if key not in ("columns", "data", "index"):
             raise refuse(f"dataframe_split.{key}", "unknown key", fix)
     columns, rows, index = value.get("columns"), value["data"], value.get("index")
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise refuse("dataframe_split.data", "a list of rows, each a list of values, belongs here", fix)
+        raise refuse("dataframe_split.data", "expected a list of rows, each a list of values", fix)
     if columns is None:
         return None, rows, index
     if not isinstance(columns, list) or len(set(map(str, columns))) != len(columns):
-        raise refuse("dataframe_split.columns", "a list of column names, each once, belongs here", fix)
+        raise refuse("dataframe_split.columns", "expected a list of column names, each once", fix)
     for number, row in enumerate(rows):
         if len(row) != len(columns):
             where, what = f"dataframe_split.data[{number}]", f"{len(row)} values for {len(columns)} columns"
             raise refuse(where, what, "Give every row one value for each column.")
     if index is not None and (not isinstance(index, list) or len(index) != len(rows)):
-        raise refuse("dataframe_split.index", "one label for each row belongs here", "Leave the index out.")
+        raise refuse("dataframe_split.index", "expected one label for each row", "Leave the index out.")
     return columns, rows, index
 
 
@@ -62,7 +62,7 @@ def kind(value: object) -> str:
         case None:
             return "null"
         case bool():
-            return "a truth value"
+            return "a boolean"
         case int() | float():
             return "a number"
         case str():
@@ -92,9 +92,7 @@ def refuse_overflow(body: bytes) -> None:
         return
     if place := _overflow(document, ""):
         where, text = place
-        raise refuse(
-            where, f"{text[:60]} is beyond what a double holds, 1.7976931348623157e308", "Send a smaller number."
-        )
+        raise refuse(where, f"{text[:60]} is larger than a double can hold (about 1.8e308)", "Send a smaller number.")
 
 
 class _Written(float):

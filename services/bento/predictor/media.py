@@ -18,7 +18,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 def require_json(content_type: str) -> None:
     """Raise Unacceptable, 415, for what is not JSON in UTF-8. Other parameters mean nothing to a reader of JSON."""
     if not _is_json(content_type):
-        raise refuse("content-type", f"{content_type} is not read here", "Send application/json in UTF-8.", status=415)
+        raise refuse(
+            "content-type", f"{content_type} is not accepted here", "Send application/json in UTF-8.", status=415
+        )
 
 
 @lru_cache(maxsize=256)
@@ -39,7 +41,7 @@ def decoded(body: bytes, encoding: str) -> bytes:
         case "gzip" | "x-gzip":
             return _unzipped(body).removeprefix(_BYTE_ORDER_MARK)
         case other:
-            what = f"a body in {other[:60]!r} is not read here"
+            what = f"a body in {other[:60]!r} is not accepted here"
             raise refuse("content-encoding", what, "Send gzip, or no encoding.", status=415)
 
 
@@ -52,11 +54,13 @@ def _unzipped(body: bytes) -> bytes:
             parts.append(member.decompress(body, room + 1))
             room -= len(parts[-1])
             if room < 0:
-                what = f"it becomes more than {_BYTES} bytes"
+                what = f"unpacked it is larger than {_BYTES:,} bytes"
                 raise refuse("body", what, "Send fewer rows at a time.", status=413)
             if not member.eof:
-                raise refuse("body", "the gzip stream is cut short", "Send all of it.")
+                raise refuse("body", "the gzip stream is incomplete", "Send all of it.")
             body = member.unused_data.lstrip(b"\0")
     except zlib.error as error:
-        raise refuse("body", f"not gzip, as its content-encoding says: {error}", "Send gzip, or no encoding.") from None
+        raise refuse(
+            "body", f"not in the gzip format that its content-encoding declares: {error}", "Send gzip, or no encoding."
+        ) from None
     return b"".join(parts)

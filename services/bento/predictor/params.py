@@ -29,7 +29,7 @@ class Params:
         if given is None:
             return dict(self._defaults) or None
         if not isinstance(given, dict):
-            raise refuse(PARAMS, f"an object belongs here, not {kind(given)}", 'Send {"name": value}, or leave it out.')
+            raise refuse(PARAMS, f"expected an object, got {kind(given)}", 'Send {"name": value}, or leave it out.')
         problems: list[Problem] = []
         values = dict(self._defaults)
         for name, value in given.items():

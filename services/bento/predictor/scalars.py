@@ -188,14 +188,14 @@ _DTYPES = (
     | {
         "str": _Scalar(
             words="a string",
-            within="it ends in NUL, which an array cuts off",
+            within="it ends in NUL, which arrays cannot keep",
             schema=core_schema.no_info_after_validator_function(_whole_text, _TEXT),
             dtype=None,
             json_type={"type": "string"},
         ),
         "bytes": _Scalar(
             words="a string",
-            within="it is not ASCII, or ends in NUL, which an array cuts off",
+            within="it is not ASCII, or it ends in NUL, which arrays cannot keep",
             schema=core_schema.no_info_after_validator_function(lambda text: _whole_text(text).encode("ascii"), _TEXT),
             dtype=None,
             json_type={"type": "string"},
@@ -228,9 +228,9 @@ def fault(detail: Any) -> str:
         case "extra_forbidden":
             return "unknown"
         case "list_type":
-            return f"a list belongs here, not {kind(value)}"
+            return f"expected a list, got {kind(value)}"
         case "dict_type":
-            return f"an object belongs here, not {kind(value)}"
+            return f"expected an object, got {kind(value)}"
         case _:
             return f"{detail['msg']}, not {kind(value)}"
 
@@ -246,13 +246,13 @@ def misfit(scalar: str, value: Any) -> str:
     shown = _shown(value)
     match value:
         case int() | float() if not isinstance(value, bool) and (known.dtype or "M")[0] in "iuf":
-            return f"{known.words} belongs here, not {shown}: {_misfit_number(known, value)}"
+            return f"expected {known.words}, got {shown}: {_misfit_number(known, value)}"
         case str() if known.dtype == "datetime64[ns]":
-            return f"{known.words} belongs here, not {shown}{_misfit_time(known, value)}"
+            return f"expected {known.words}, got {shown}{_misfit_time(known, value)}"
         case str() if known.within and known.dtype is None:
-            return f"{known.words} belongs here, not {shown}: {known.within}"
+            return f"expected {known.words}, got {shown}: {known.within}"
         case _:
-            return f"{known.words} belongs here, not {kind(value)}"
+            return f"expected {known.words}, got {kind(value)}"
 
 
 _SHOWN = 60
@@ -270,7 +270,7 @@ def _misfit_number(known: _Scalar, value: float) -> str:
         if isinstance(value, float) and not value.is_integer():
             return "it is not whole"
         if isinstance(value, float) and abs(value) >= _EXACT:
-            return "a whole number from 2^53 on is exact only without a point"
+            return "write whole numbers from 2^53 on without a decimal point"
         return known.within
     number = _as_float(value)
     if number is not None and abs(number) <= _FLOATS[64] and known.dtype == "float64":
@@ -287,7 +287,7 @@ def _misfit_time(known: _Scalar, value: str) -> str:
         return ": it has a time zone; send UTC without one"
     if not _FIRST <= time <= _LAST:
         return f": it is {known.within}"
-    return ": no more than nine digits of a second are held"
+    return ": at most nine decimals of a second can be kept"
 
 
 def known_dtype(dtype: str) -> bool:

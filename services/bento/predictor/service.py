@@ -112,7 +112,7 @@ class Predictor:
             try:
                 self.model.answer(example.read_bytes())
             except BaseException:  # a model that calls sys.exit fails its requests, not its worker
-                log.exception("the model does not answer its own input example")
+                log.exception("the model cannot answer its own input example")
 
 
 Predictor.add_asgi_middleware(PredictionLane, lane=LANE)  # type: ignore[attr-defined]

@@ -59,7 +59,7 @@ class Tensors:
             value = {names[0]: value}
         if not isinstance(value, dict):
             fix = f"Send an object of arrays named {', '.join(map(repr, names))}."
-            raise refuse(format_, f"named arrays belong here, not {kind(value)}", fix)
+            raise refuse(format_, f"expected named arrays, got {kind(value)}", fix)
         problems = [
             Problem(where=f"{format_}.{name}", what="unknown array", fix=similar(name, names))
             for name in value
@@ -98,8 +98,8 @@ def _hold_shape(spec: TensorSpec, array: Any, where: str) -> None:
     if len(array.shape) != len(spec.shape) or any(
         want not in (-1, have) for want, have in zip(spec.shape, array.shape, strict=True)
     ):
-        what = f"shape {list(array.shape)} where {list(spec.shape)} belongs"
-        raise refuse(where, what, "Send nested lists of that shape; -1 stands for any length.")
+        what = f"expected the shape {list(spec.shape)}, got {list(array.shape)}"
+        raise refuse(where, what, "Send nested lists of that shape; -1 means any length.")
 
 
 class Untyped:
@@ -120,7 +120,7 @@ class Untyped:
             columns, rows, index = split_columns(value)
             return self._frame(format_, rows, columns=columns, index=index), params
         if format_ == "dataframe_records" and not _is_rows(value):
-            raise refuse(format_, "a list of objects belongs here", "Send one object for each row.")
+            raise refuse(format_, "expected a list of objects", "Send one object for each row.")
         if _is_table(value):
             return self._frame(format_, value), params
         if isinstance(value, dict):

@@ -24,7 +24,7 @@ def read_archive(pieces: Iterator[bytes], into: Path, tag: str) -> None:
         with tarfile.open(fileobj=Reading(pieces), mode="r|", bufsize=PIECE) as archive:  # type: ignore[call-overload]
             archive.extractall(into, filter="data")
     except (tarfile.TarError, EOFError) as error:
-        raise PackFailed(f"the archive of {tag} is not whole: {error}.") from error
+        raise PackFailed(f"the archive of {tag} is incomplete or damaged: {error}.") from error
 
 
 def _without_compiled(info: tarfile.TarInfo) -> tarfile.TarInfo | None:

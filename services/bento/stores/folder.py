@@ -51,7 +51,7 @@ class FolderObjects:
     def read(self, name: str) -> Iterator[Iterator[bytes]]:
         path = self._root / name
         if self.size(name) is None:
-            raise NotFound(f"{path} is not there.")
+            raise NotFound(f"{path} does not exist.")
         yield self._pieces(path)
 
     def names(self, under: str) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class FolderObjects:
         except OSError as error:
             raise StoreUnavailable(
                 f"the bento store {self.where} cannot be used: {error.strerror or error}.",
-                fix="see that the folder is mounted, may be written to, and has space; or change SLUICE_STORE.",
+                fix="check that the folder is mounted, writable and has free space; or change SLUICE_STORE.",
             ) from error
 
 

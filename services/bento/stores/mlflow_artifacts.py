@@ -92,5 +92,6 @@ class MlflowObjects:
         except CatalogUnavailable as error:
             raise StoreUnavailable(
                 f"the bento store {self.where} cannot be used: {error.message}",
-                fix="see that MLflow runs with --serve-artifacts, has space, and lets this user write: sluice doctor.",
+                fix="check that MLflow runs with --serve-artifacts, has free space and lets this user write: "
+                "sluice doctor.",
             ) from error

@@ -124,7 +124,7 @@ class S3Objects:
     def _unavailable(self, why: str) -> StoreUnavailable:
         return StoreUnavailable(
             f"the bento store {self.where} cannot be used: {why}.",
-            fix="see that the bucket exists, AWS_ENDPOINT_URL_S3 (if it is not Amazon's) names its server, and "
+            fix="check that the bucket exists, AWS_ENDPOINT_URL_S3 (if it is not Amazon's) names its server, and "
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY may read and write it.",
         )
 

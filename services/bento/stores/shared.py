@@ -98,8 +98,8 @@ class SharedStore:
         self._objects.remove(name)
         if read != content:
             raise StoreUnavailable(
-                f"the bento store {self.where} does not hold what was just written to it.",
-                fix="see whether a cache or another mount stands between; change SLUICE_STORE if it stays so.",
+                f"the bento store {self.where} does not return what was just written to it.",
+                fix="check whether a cache or another mount is in between; if it stays so, change SLUICE_STORE.",
             )
 
     def _unpack(self, packed: Packed, folder: Path) -> None:
@@ -119,7 +119,7 @@ class SharedStore:
             draft.verify(packed.bento, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
         except PackFailed as error:
             raise PackFailed(
-                f"{name} in {self.where} is refused, as it is not what was packed: {error.message}",
+                f"{name} in {self.where} differs from what was packed, so it is not used: {error.message}",
                 fix=f"delete it there, and pack the version again by a rollout: sluice rollout start {_model(packed)}.",
             ) from error
 
@@ -144,7 +144,7 @@ class SharedStore:
         except OSError as error:
             raise StoreUnavailable(
                 f"{name} cannot be written for the bento store: {error.strerror or error}.",
-                fix=f"see to the space on the disk of {self._drafts}.",
+                fix=f"free space on the disk of {self._drafts}.",
             ) from error
 
     def _note(self, packed: Packed) -> str:
@@ -186,8 +186,8 @@ def _draft_folder(drafts: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def _no_room(packed: Packed, store: BentoStore, error: OSError) -> ServiceFailed:
-    what = "there is no space" if error.errno in _FULL else str(error.strerror or error)
+    what = "the disk is full" if error.errno in _FULL else str(error.strerror or error)
     return ServiceFailed(
         f"bento {packed.bento} cannot be unpacked in {store.home}: {what}.",
-        fix="free space on that disk; it is tried again.",
+        fix="free space on that disk; sluice tries again by itself.",
     )

@@ -42,7 +42,7 @@ class CertificateActs:
     def record(self, request: Request, body: CertificateBody) -> Answer:
         digest = request.path["digest"]
         if not _DIGEST.fullmatch(digest):
-            raise UsageError(f"digest: 64 hexadecimal digits of a plan are required, got {digest[:80]!r}.")
+            raise UsageError(f"digest must be the 64 hexadecimal digits of a plan's digest, got {digest[:80]!r}.")
         tried = [Tried(metric=each.metric, name=each.name, ok=each.ok, reason=each.reason) for each in body.checks]
         document = certificate(body.model, digest, tried, actor=request.actor, at=self._desk.clock())
         changed = self._desk.ledger.apply(document)

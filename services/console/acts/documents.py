@@ -94,7 +94,7 @@ class DocumentActs:
     def withdraw(self, request: Request, _: Body) -> Answer:
         kind, name = request.query.get("kind") or "", request.query.get("name") or ""
         if kind not in KINDS or not name:
-            raise UsageError("name the document: its kind and its name.", fix=f"the kinds are {', '.join(KINDS)}")
+            raise UsageError("name the document by kind and name.", fix=f"the kinds are {', '.join(KINDS)}")
         if kind in VIEWS:
             view = known_view(self._desk.ledger, kind, name)
             changed = view is not None and not view.is_bare
@@ -114,7 +114,11 @@ class DocumentActs:
     def _uncertified(self, read: ReadDocument) -> str | None:
         """That a plan asks for a certificate and has none that passed."""
         why = uncertified(self._desk.ledger, read.value)
-        return None if why is None else f"{why}, and starts nothing before: sluice certify -f {read.where}"
+        return (
+            None
+            if why is None
+            else f"{why}; it cannot start a rollout until it is certified: sluice certify -f {read.where}"
+        )
 
     def _unknown_model(self, plan: Plan) -> str | None:
         try:

@@ -38,8 +38,8 @@ class ReportActs:
         shadow = desk.in_time(lambda: desk.evidence(rollout)).shadow
         if shadow is None:
             raise Refused(
-                f"rollout {rollout.id} is no shadow: it has no pairs of answers.",
-                fix=f"its own evidence: sluice rollout show {rollout.id}",
+                f"rollout {rollout.id} is not a shadow, so it has no pairs of answers.",
+                fix=f"see its own evidence: sluice rollout show {rollout.id}",
             )
         return 200, shadow
 

@@ -53,4 +53,4 @@ def find(desk: Desk, method: str, path: str) -> tuple[Operation, dict[str, str]]
         match = re.fullmatch(pattern, path)
         if match is not None and operation.method == method:
             return operation, {name: unquote(value) for name, value in match.groupdict().items()}
-    raise NotFound(f"nothing answers {method} {path}.")
+    raise NotFound(f"there is no call {method} {path}.")

@@ -51,7 +51,8 @@ def _about(item: dict[str, Any], model: str, position: int) -> dict[str, Any]:
     """
     if item.get("model", model) != model:
         raise Forbidden(
-            f"outcomes[{position}].model is {str(item['model'])[:80]!r}; this token reports outcomes of {model} alone.",
+            f"outcomes[{position}].model is {str(item['model'])[:80]!r}; this token may only report outcomes of "
+            f"{model}.",
             fix="send it with that model's token",
         )
     return item | {"model": model}

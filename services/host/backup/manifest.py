@@ -46,12 +46,13 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
     if manifest.form != _FORM:
         raise Refused(
-            f"the backup {folder} has format {manifest.form}; this sluice reads format {_FORM}.", fix="upgrade sluice."
+            f"the backup {folder} has format {manifest.form}; this sluice reads format {_FORM}.",
+            fix="upgrade sluice to read it.",
         )
     wrong = _differences(manifest.files, digests(folder))
     if wrong:
         shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise Refused(f"{folder} is not a complete backup: {shown}.", fix="copy it again from where it was taken.")
+        raise Refused(f"{folder} is not a complete backup: {shown}.", fix="copy it again from the original.")
     return manifest
 
 
@@ -98,4 +99,4 @@ def file_digest(path: Path) -> str:
 def _differences(listed: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     missing = [f"{name} is missing" for name in listed if name not in there]
     changed = [f"{name} was changed" for name, digest in listed.items() if there.get(name, digest) != digest]
-    return [*missing, *changed, *(f"{name} does not belong to it" for name in there if name not in listed)]
+    return [*missing, *changed, *(f"{name} is not part of it" for name in there if name not in listed)]

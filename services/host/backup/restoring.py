@@ -45,12 +45,14 @@ def restore_backup(
     own = f"sqlite:///{folder.root / LEDGER}"
     folder.check()
     if running:
-        raise Refused(f"{', '.join(sorted(running))} still run in {folder.root}.", fix="sluice down, then try again.")
+        raise Refused(
+            f"programs still run in {folder.root}: {', '.join(sorted(running))}.", fix="sluice down, then try again."
+        )
     there = _content(folder.root)
     if there and not replace:
         raise Refused(
             f"the state folder {folder.root} is not empty: it has {there[0].name}.",
-            fix="set SLUICE_STATE to a new folder, or use --replace: what is there is then moved aside.",
+            fix="set SLUICE_STATE to a new folder, or use --replace, which moves the present content aside.",
         )
     with _draft(folder.root) as draft:
         for name in manifest.files:
@@ -90,7 +92,7 @@ def _draft(root: Path) -> Iterator[Path]:
 def _refuse_damage(ledger: Path, manifest: Manifest) -> None:
     seen = examine_file(ledger, parse_head(manifest.head))
     if seen.faults:
-        raise Refused(f"the ledger of this backup is damaged: {seen.faults[0]}.", fix="restore an earlier one.")
+        raise Refused(f"the ledger of this backup is damaged: {seen.faults[0]}.", fix="restore an earlier backup.")
 
 
 def _set_aside(root: Path, there: Collection[Path], now: datetime) -> Path | None:

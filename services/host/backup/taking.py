@@ -41,8 +41,9 @@ def take_backup(folder: StateFolder, ledger_url: str, to: Path, now: datetime) -
         seen = save_ledger(ledger_url, draft / LEDGER)
         if seen.faults:
             raise Refused(
-                f"the ledger is not as it was written: {seen.faults[0]}.",
-                fix="see sluice verify, and restore an earlier backup; this one would keep the damage.",
+                f"the ledger was changed after it was written: {seen.faults[0]}.",
+                fix="run sluice verify for details, and restore an earlier backup; a backup taken now would "
+                "contain the damage.",
             )
         for name in _DATABASES:
             if (folder.root / name).exists():
@@ -73,7 +74,7 @@ def _refuse_place(folder: StateFolder, to: Path) -> None:
     if to.is_relative_to(folder.root):
         raise Refused(f"{to} is inside the state folder.", fix="choose a place on another disk.")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise Refused(f"{to} is there already, and not an empty folder.", fix="name a folder that is not there.")
+        raise Refused(f"{to} exists already and is not an empty folder.", fix="name a folder that does not exist yet.")
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def database(name: str, path: Path, fix: str, elapsed: Callable[[], float] = tim
             ]
         return [failed(check, f"{path} cannot be read: {error}", fix)]
     except sqlite3.DatabaseError as error:
-        return [failed(check, f"{path} is broken: {error}", fix)]
+        return [failed(check, f"{path} is damaged: {error}", fix)]
     if problems == ["ok"]:
-        return [passed(check, f"{path}: no page is broken")]
-    return [failed(check, f"{path} is broken: {'; '.join(line.strip() for line in problems)[:300]}", fix)]
+        return [passed(check, f"{path}: no damage found")]
+    return [failed(check, f"{path} is damaged: {'; '.join(line.strip() for line in problems)[:300]}", fix)]

@@ -13,7 +13,7 @@ DEPLOYMENTS, POOL = "prefect deployments", "prefect work pool"
 def deployments_finding(packaged: Packaged, registered: Sequence[Registered]) -> Finding:
     """Every deployment is registered, of this version, and its schedules fire."""
     if missing := packaged.missing(registered):
-        fix = "sluice up registers them; so does the keeper as soon as a rollout needs a driver"
+        fix = "run sluice up, which registers them; the keeper also does so as soon as a rollout needs a driver"
         return failed(DEPLOYMENTS, f"not registered in Prefect, or without a work pool: {', '.join(missing)}", fix)
     if stale := packaged.stale(registered):
         return warned(

@@ -59,7 +59,7 @@ def checks(
 
 def _routes(refusal: str | None) -> Finding:
     if refusal is None:
-        return passed("routes", "Envoy has the routes that the ledger asks for")
+        return passed("routes", "Envoy has the routes that the ledger requires")
     return failed(
         "routes",
         refusal,
@@ -69,7 +69,7 @@ def _routes(refusal: str | None) -> Finding:
 
 def _orders(overdue: Mapping[str, str]) -> Finding:
     if not overdue:
-        return passed("orders", "every ordered weight is in force")
+        return passed("orders", "every desired weight is in force")
     those = "; ".join(f"{rollout}: {what}" for rollout, what in sorted(overdue.items()))
     return failed(
         "orders",

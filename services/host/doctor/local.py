@@ -56,7 +56,7 @@ def state_folder(folder: StateFolder) -> list[Finding]:
     foreign = [path for path in places if path.exists() and path.stat().st_uid != os.geteuid()]
     if foreign:
         return [failed("state folder", f"another user owns {foreign[0]}", "Set SLUICE_STATE to a folder of your own.")]
-    return [passed("state folder", f"{folder.root}, closed to others")]
+    return [passed("state folder", f"{folder.root}, readable by its owner only")]
 
 
 def disk(path: Path) -> list[Finding]:
@@ -67,7 +67,7 @@ def disk(path: Path) -> list[Finding]:
     if free < _FAIL_BELOW_GIB:
         return [failed("disk", room, f"Free at least {_FAIL_BELOW_GIB:.0f} GiB where {place} is.")]
     if free < _WARN_BELOW_GIB:
-        return [warned("disk", room, f"Free {_WARN_BELOW_GIB:.0f} GiB: each build takes its model's size twice.")]
+        return [warned("disk", room, f"Free {_WARN_BELOW_GIB:.0f} GiB: each build needs twice its model's size.")]
     return [passed("disk", room)]
 
 
@@ -82,7 +82,13 @@ def envoy_files(command: Sequence[str]) -> list[Finding]:
     if done.returncode == 0:
         return [passed("envoy files", "Envoy accepts its configuration")]
     lines = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
-    return [failed("envoy files", lines[0][:300], "Restart with `sluice down` and `sluice up`; report it if it stays.")]
+    return [
+        failed(
+            "envoy files",
+            lines[0][:300],
+            "Restart with `sluice down` and `sluice up`; if it stays, report it as a bug.",
+        )
+    ]
 
 
 def _requirements() -> list[Requirement]:

@@ -37,12 +37,12 @@ def finding(demands: Sequence[Demand], cores: int, memory: int) -> Finding:
         return warned(
             _CHECK,
             f"services may use {wanted:g} cores of {cores}; most of them {most.build}: {most.replicas} x {most.cpu:g}",
-            "Fewer serve.replicas or serve.workers in its plan: more than there are cores answer no faster.",
+            "Lower serve.replicas or serve.workers in its plan: more workers than cores are not faster.",
         )
     if asked > memory:
         return warned(
             _CHECK,
             f"services may use {format_memory(asked)} of memory, and the machine has {format_memory(memory)}",
-            "Less serve.resources.memory, or fewer serve.replicas, in the plans.",
+            "Lower serve.resources.memory or serve.replicas in the plans.",
         )
     return passed(_CHECK, f"services may use {wanted:g} cores of {cores}")

@@ -72,7 +72,7 @@ def _as_before(known: _Known | None, now: float) -> list[Finding]:
     """What was found the last time, with its age."""
     if known is None:
         return []
-    age = f" (found {lasting(now - known.at)} ago; being looked at again)"
+    age = f" (checked {lasting(now - known.at)} ago; being checked again)"
     return [replace(finding, found=finding.found + age) for finding in known.findings]
 
 
@@ -86,5 +86,5 @@ def _guarded(name: str, check: Check) -> Sequence[Finding]:
         return [failed(name, f"the check failed with {type(error).__name__}: {error}", _SEE_OTHERS)]
 
 
-_HANGS = "Look at the other findings first: ledger, disk, programs. One of them keeps this check waiting."
+_HANGS = "Fix the other findings first (ledger, disk, programs): one of them keeps this check waiting."
 _SEE_OTHERS = "Fix the other findings first, then look again."

@@ -139,10 +139,12 @@ class Running:
         """This machine's clock agrees with the servers'."""
         answer = ask(HttpProbe(url=f"{self.site.mlflow_url}/health"), seconds=_SECONDS)
         if answer is None or not answer.date:
-            return [warned("clock", "MLflow did not say what time it is", "Check that MLflow answers: sluice status")]
+            return [warned("clock", "MLflow's answer has no time", "Check that MLflow answers: sluice status")]
         skew = abs((parsedate_to_datetime(answer.date).astimezone(UTC) - now).total_seconds())
         if skew > _SKEW_SECONDS:
-            return [failed("clock", f"{skew:.0f} s off MLflow's clock", "Set both clocks, for example by NTP.")]
+            return [
+                failed("clock", f"{skew:.0f} s different from MLflow's clock", "Set both clocks, for example by NTP.")
+            ]
         return [passed("clock", f"agrees with MLflow's within {max(1.0, skew):.0f} s")]
 
     def webhook(self) -> list[Finding]:
@@ -151,7 +153,7 @@ class Running:
             return [
                 warned(
                     "webhook",
-                    "this MLflow was not started by sluice up: its changes are found by polling",
+                    "this MLflow was not started by sluice up: its changes are noticed by polling",
                     _WEBHOOK_FIX,
                 )
             ]
@@ -203,7 +205,7 @@ class Running:
         return listening
 
 
-_SILENT_FIX = "The other programs restart it within a minute. Read its log, and check the space on the disk."
+_SILENT_FIX = "The other programs restart it within a minute. Read its log and check the free disk space."
 _WEBHOOK_FIX = "Nothing is lost. To react at once, register a webhook at that MLflow: docs/how-to/webhooks.md"
 
 

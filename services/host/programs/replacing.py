@@ -33,7 +33,7 @@ def take_over_survivors(
             supervisor.revive(name)
     for name in to_replace:
         listened = _listens(survivors[name])
-        note(f"replacing {name}, which outlived its supervisor and does not run as defined")
+        note(f"replacing {name}, which survived its supervisor and does not match its definition")
         supervisor.revive(name)
         _wait_until_listens(supervisor, name, listened)
 

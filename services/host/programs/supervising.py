@@ -129,7 +129,9 @@ class Supervisor:
                 identity.end(identity.tree(successor.pid), grace=2.0)
                 handover.step_back()
                 durable.replace(record, known, mode=durable.PRIVATE)
-                raise TimedOut(f"the new {program.name} does not serve; the former one stays.", fix="see its log.")
+                raise TimedOut(
+                    f"the new {program.name} does not answer; the former one keeps running.", fix="read its log."
+                )
             handover.drain([process.pid for process in former], successor.pid)
             with contextlib.suppress(Faulted):
                 self._rpc.call("stopProcess", program.name, True)

@@ -69,7 +69,7 @@ class Watch:
         has_beaten = last is not None and last > record.began
         if seconds <= (PATIENCE if has_beaten else STARTING) or self.supervisor.pid() is None:
             return False
-        log.error("does not beat any more and is killed, to be restarted", program=name, seconds=round(seconds))
+        log.error("has no heartbeat any more; it is killed and restarted", program=name, seconds=round(seconds))
         del self._still[name]
         process.kill()
         return True

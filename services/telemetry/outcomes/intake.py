@@ -100,11 +100,11 @@ def _refusal(outcome: OutcomeIn, now: datetime, is_request: Callable[[str], bool
         return "give either prediction_id, or model and unit", Count.REFUSED
     rid, _ = _prediction(outcome.prediction_id)
     if rid is not None and not is_request(rid):
-        return f"prediction_id {outcome.prediction_id!r} is none: {_PREDICTION_FORM}", Count.REFUSED
+        return f"{outcome.prediction_id!r} is not a prediction_id: {_PREDICTION_FORM}", Count.REFUSED
     if outcome.unit is not None and outcome.model is None:
         return "a unit needs its model", Count.REFUSED
     if not isinstance(outcome.value, bool | int | float | str | None) or not _is_storable(json.dumps(outcome.value)):
-        return "value must be a number, a truth value, a text of ordinary length or null", Count.REFUSED
+        return "value must be a number, true, false, a short text or null", Count.REFUSED
     if outcome.at is not None and outcome.at.tzinfo is None:
         return "at needs a time zone, such as 2026-01-31T12:00:00Z", Count.REFUSED
     if outcome.at is not None and outcome.at > now + AHEAD:

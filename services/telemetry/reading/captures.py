@@ -155,5 +155,8 @@ def _parsed(after: str) -> tuple[int, str, str]:
     at, _, rest = after.partition(":")
     build, is_whole, rid = rest.partition(":")
     if not (at.isascii() and at.isdigit() and is_whole) or len(at) > 18:
-        raise UsageError(f"after: {after[:80]!r} is not a place in the captures.", fix="send next_after as it came")
+        raise UsageError(
+            f"after: {after[:80]!r} is not a position in the captures.",
+            fix="send next_after exactly as it was received",
+        )
     return int(at), build, rid

@@ -128,15 +128,18 @@ class Watch:
         failed = self.now.failed_writes - self.before.failed_writes
         unread, buffered = (self.counters.unread, self.counters.buffered) if self.counters else (0, 0)
         if self.late >= 1 and unread >= buffered:
-            yield f"{unread:,} bytes of the log are unread: the collector is behind, stopped, or cannot write"
+            yield f"{unread:,} bytes of the log are unread: the collector is late, stopped, or cannot write"
         elif self.late >= 1:
-            yield f"the gateway holds {buffered:,} bytes that it does not get written: see to its log's file system"
+            yield f"the gateway cannot write {buffered:,} bytes of its log: check the log's file system"
         if unreadable:
-            yield f"{unreadable:,} lines cannot be read: sluice doctor shows them"
+            yield f"{unreadable:,} lines of the log cannot be read: sluice doctor shows them"
         if failed:
-            yield f"the gateway could not write its logs {failed:,} times: is the disk full, the folder writable?"
+            yield (
+                f"the gateway could not write its logs {failed:,} times: check that the disk has space and the "
+                "folder is writable"
+            )
         if self.lost - unreadable >= 1:
-            yield f"{round(self.lost - unreadable):,} requests have left no line where the log ought to be"
+            yield f"{round(self.lost - unreadable):,} requests have no line in the log"
 
 
 def _rolled(watch: Watch) -> Watch:

@@ -31,8 +31,8 @@ def schema_number(connection: Connection) -> int | None:
     number = connection.scalar(sa.select(schema.state.c.value).where(schema.state.c.key == _NUMBER))
     if number is not None and number > schema.VERSION:
         raise SluiceError(
-            f"the telemetry database has schema {number}; this sluice knows {schema.VERSION} at most.",
-            fix="upgrade sluice to the version that wrote it.",
+            f"the telemetry database has schema {number}, which is newer than this sluice knows ({schema.VERSION}).",
+            fix="upgrade sluice to the version that wrote the database.",
         )
     return None if number is None else int(number)
 

@@ -185,7 +185,7 @@ def _told_plainly() -> Iterator[None]:
         raise
     except (sa.exc.DatabaseError, sa.exc.InterfaceError) as error:
         raise Unreachable(
-            f"the telemetry cannot be used now: {error.orig}.", fix="try again; sluice doctor says why."
+            f"the telemetry cannot be used now: {error.orig}.", fix="try again; to find out why: sluice doctor"
         ) from error
 
 

@@ -107,7 +107,7 @@ class LogCollector(ABC, Generic[RowsT]):
                 self.call_back()
                 pause = 0.0 if self._has_more else self.poll
             except (SluiceError, OSError, sa.exc.SQLAlchemyError):
-                _log.exception("collecting %s failed; it is read again from the last commit", self._path.name)
+                _log.exception("collecting %s failed; it is read again from the last committed place", self._path.name)
                 pause = self.back_off
             stop.wait(pause)
 

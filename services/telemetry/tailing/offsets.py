@@ -54,6 +54,6 @@ class Offsets:
             moved = connection.execute(update.values(offset=chunk.end, read_at=now)).rowcount
         if moved != 1:
             raise OvertakenError(
-                f"another collector reads {self._log}: it is past {chunk.start}.",
+                f"another collector reads {self._log} too, and has read beyond byte {chunk.start:,}.",
                 fix="run one collector for each log.",
             )

@@ -51,7 +51,7 @@ class Admin:
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(
             f"Envoy's admin socket {self._path} does not answer: {error}.",
-            fix="see whether Envoy runs: sluice status.",
+            fix="check that Envoy runs: sluice status.",
         )
 
     def _once(self, method: str, path: str) -> tuple[int, bytes]:

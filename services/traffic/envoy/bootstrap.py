@@ -398,7 +398,7 @@ def _local_replies() -> Resource:
     is_fine = {"comparison": {"op": "EQ", "value": {"default_value": 200, "runtime_key": "local_reply.fine"}}}
     as_it_is = {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": "application/json"}
     mapper = {"filter": {"status_code_filter": is_fine}, "body_format_override": as_it_is}
-    unreadable = body | {"error": "this is no request that the gateway can read: %RESPONSE_CODE_DETAILS%"}
+    unreadable = body | {"error": "the gateway cannot read this request: %RESPONSE_CODE_DETAILS%"}
     is_unreadable = {
         "comparison": {"op": "EQ", "value": {"default_value": 400, "runtime_key": "local_reply.unreadable"}}
     }
@@ -411,9 +411,7 @@ def _busy(body: Resource) -> Resource:
     return {
         "filter": {"response_flag_filter": {"flags": ["UO"]}},
         "headers_to_add": [set_header("retry-after", "1")],
-        "body_format_override": {
-            "json_format": body | {"error": "as many such requests are under way as there is room for; try again"}
-        },
+        "body_format_override": {"json_format": body | {"error": "too many such requests are under way; try again"}},
     }
 
 

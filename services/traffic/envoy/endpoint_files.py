@@ -77,8 +77,8 @@ class EndpointFiles:
                 return
             if time.monotonic() > until:
                 raise TimedOut(
-                    f"Envoy did not take the addresses of {', '.join(sorted(late))} within {self._patience:g} s.",
-                    fix="see why: sluice logs envoy.",
+                    f"Envoy did not apply the addresses of {', '.join(sorted(late))} within {self._patience:g} s.",
+                    fix="read its log: sluice logs envoy.",
                 )
             time.sleep(_POLL)
 

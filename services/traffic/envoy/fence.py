@@ -64,7 +64,7 @@ class Fence:
             held = self.held()
             if held != self._own:
                 refuse_older(self._own, held)
-                raise Fenced(f"another process applies a route table, from {held}.")
+                raise Fenced(f"another process is applying a route table, from {held}.")
             yield
 
     @contextmanager
@@ -76,8 +76,8 @@ class Fence:
             while not _try_lock(handle):
                 if time.monotonic() > until:
                     raise TimedOut(
-                        f"another process has held {self._lock} for {_PATIENCE:g} s.",
-                        fix="see whether a second keeper hangs, and end it: sluice status.",
+                        f"another process has locked {self._lock} for {_PATIENCE:g} s.",
+                        fix="check whether a second keeper hangs, and end it: sluice status.",
                     )
                 time.sleep(_POLL)
             yield

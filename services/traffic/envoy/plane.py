@@ -321,8 +321,8 @@ class Envoy:
         self._unrouted.note(wanted)
         if not reached:
             raise Unreachable(
-                "Envoy does not answer; the routes stand in its files and come into force when it starts.",
-                fix="see why it does not run: sluice status.",
+                "Envoy does not answer; the routes are in its files and take effect when it starts.",
+                fix="check why it does not run: sluice status.",
             )
 
     def _isolated(
@@ -336,7 +336,7 @@ class Envoy:
         configuration = route_configuration(rest, self.limits, stays.routes)
         mixed = f"{shape(rest, endpoints)} {stays}", lambda: self._whole(wanted, configuration)
         if not refused or not rest.models or self._validation.reason(*mixed):
-            reason = f"Envoy would refuse the routes: {why} The former ones stay in force."
+            reason = f"Envoy would reject the routes: {why} The former ones stay in force."
             return RoutesRejected(reason, fix=_FIX, held=frozenset(refused))
         version = digest(configuration)
         routes = canonical(discovery({ROUTES: configuration}, version, _ROUTES))
@@ -345,7 +345,7 @@ class Envoy:
         self._publish(wanted, assignments(rest, endpoints, wanted), routes, version, before)
         reasons = " ".join(f"{model}: {why}" for model, why in sorted(refused.items()))
         return RoutesRejected(
-            f"Envoy would refuse routes. {reasons} The former ones of {', '.join(sorted(refused))} stay in force.",
+            f"Envoy would reject routes. {reasons} The former ones of {', '.join(sorted(refused))} stay in force.",
             fix=_FIX,
             held=frozenset(refused),
             serving=version,

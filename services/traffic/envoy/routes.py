@@ -57,7 +57,7 @@ def route_configuration(
     `former` are routes of further models, as they stand. A route's name begins with its model's slug and a stroke.
     `is_ready`: what a balancer in front is told.
     """
-    told = answer(200, "ready") if is_ready else answer(503, "no table yet: the keeper has not given one")
+    told = answer(200, "ready") if is_ready else answer(503, "the gateway has no routes yet: it waits for the keeper")
     ready: Resource = {"name": "*", "match": {"path": READY_PATH}, "direct_response": told}
     routes = [ready, *(route for model in table.models for route in _model_routes(model)), *former]
     served = [
@@ -102,7 +102,7 @@ def _asking(model: ModelRoute, way: Way) -> Resource:
         "name": f"{slug(model.model)}/asking",
         "match": {**way.path, "headers": [*way.headers]},
         "typed_per_filter_config": find_audience(model.audiences),
-        "direct_response": answer(500, "the audience of this request was not found out"),
+        "direct_response": answer(500, "the audience of this request could not be determined"),
     }
 
 
