@@ -43,7 +43,12 @@ _COMMANDS = (
     (app, "sync", "sync:sync", "Apply the documents on a branch of a Git repository."),
     (app, "backup", "backups:backup", "Write everything that cannot be recreated to a folder."),
     (app, "restore", "backups:restore", "Restore a backup into an empty state folder."),
-    (app, "restored", "record:say_restored", "Say that the ledger was restored, so that gateways take its tables."),
+    (
+        app,
+        "restored",
+        "record:say_restored",
+        "Tell gateways that the ledger was restored, so that they accept its routes.",
+    ),
     (app, "verify", "record:verify", "Check that nobody changed, removed or reordered entries of the ledger."),
     (app, "logs", "logs:logs", "Show the logs of a rollout, a model or a program."),
     (app, "env", "host:env", "Print export lines for MLflow, Prefect and sluice."),
@@ -66,7 +71,7 @@ _COMMANDS = (
     (rollout, "list", "rollouts:list_", "List rollouts, oldest first."),
     (rollout, "show", "rollouts:show", "Show one rollout: state, gates, what happens next."),
     (rollout, "history", "rollouts:history", "List every fact of a rollout."),
-    (rollout, "forecast", "gate:forecast", "Estimate how long a plan's rollout takes and what harm it finds."),
+    (rollout, "forecast", "gate:forecast", "Estimate how long a plan's rollout takes and what harm it detects."),
     (rollout, "pause", "rollouts:pause", "Hold a rollout at its weight; guardrails can still abort it."),
     (rollout, "resume", "rollouts:resume", "Let a paused rollout continue."),
     (rollout, "approve", "rollouts:approve", "Approve the present step; it ends once its gates have passed."),
@@ -87,7 +92,7 @@ _COMMANDS = (
     (audience, "test", "audiences:try_out", "Show which build a request would get, and why; sends nothing."),
     (variation, "list", "variations:list_", "List variations and who is sent to them."),
     (variation, "connect", "variations:connect", "Send audiences to a variation."),
-    (variation, "set", "variations:set_terms", "Set the terms of a variation: access by name, stand-in, protection."),
+    (variation, "set", "variations:set_terms", "Set properties of a variation: access by name, stand-in, protection."),
     (variation, "disconnect", "variations:disconnect", "Stop sending an audience to a variation."),
     (proposal, "list", "proposals:list_", "List the changes that wait for a second person."),
     (proposal, "approve", "proposals:approve", "Approve and carry out a change that somebody else asked for."),
@@ -181,7 +186,7 @@ def main() -> None:
         _tell(error)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
-        print("sluice: interrupted; a rollout or a start under way goes on.", file=sys.stderr)
+        print("sluice: interrupted; a rollout or a start under way continues.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -45,7 +45,7 @@ def list_(*, output: Output = Format.TABLE) -> None:
     emit_rows(
         call("GET", "/api/v1/audiences")["audiences"], output, ("AUDIENCE", "WHEN", "USED BY", "DESCRIPTION"),
         lambda a: (a["name"], _words(a["when"]), _users(a) or None, a["description"] or None),
-        none="no audiences yet: sluice audience apply -f FILE",
+        none="no audiences yet; to apply one: sluice audience apply -f FILE",
     )  # fmt: skip
 
 
@@ -65,7 +65,8 @@ def delete(name: Name, *, output: Output = Format.TABLE) -> None:
 def try_out(
     *,
     metadata: Annotated[
-        tuple[str, ...], Parameter(help="name=value of the request, as often as needed.", negative=())
+        tuple[str, ...],
+        Parameter(help="Metadata of the request as name=value; repeat the option for more.", negative=()),
     ] = (),
     model: Annotated[str | None, Parameter(help="The model.")] = None,
     unit: Annotated[str | None, Parameter(help="The id that is hashed.")] = None,
@@ -102,7 +103,7 @@ def check(
 
     if requests is not None and model is None:
         raise UsageError(
-            "whether requests move depends on which audiences the model is connected to.", fix="add --model MODEL"
+            "--requests needs a model: whether requests move depends on its connections.", fix="add --model MODEL"
         )
     now = read(call("GET", f"/api/v1/models/{segment(model)}/connections")) if model is not None else None
     sample = read_requests(requests) if requests is not None else None
@@ -111,13 +112,13 @@ def check(
     if (moves := proof.moves) is not None:
         lines.append(
             f"of {moves.requests:,} requests {moves.changed:,} would change audience, {moves.variation:,} of them "
-            f"surely variation; the fallback's share would be {figures.share(moves.fallback_share or 0)}"
+            f"certainly also the variation; the fallback's share would be {figures.share(moves.fallback_share or 0)}"
         )
     elif model is not None:
         lines += _fallback_now(model)
         remark(
-            "whether real requests would move cannot be said: their metadata are not kept; "
-            "give some with --requests FILE"
+            "unknown whether real requests would move, because their metadata are not kept; "
+            "pass some with --requests FILE"
         )
     emit(plain(proof), output, table="\n".join(lines))
     return 0 if proof.is_sound else 2
@@ -144,7 +145,8 @@ def _fallback_now(model: str) -> list[str]:
     served = call("GET", "/api/v1/overview", query={"model": model})["served"]
     shares = {each["taken"] for each in served if each["audience"] == "default" and each["taken"] is not None}
     return [
-        f"fallback: {figures.per_cent(share)} of the last minute's requests, as audiences are now" for share in shares
+        f"fallback: {figures.per_cent(share)} of the last minute's requests, with the audiences in force now"
+        for share in shares
     ]
 
 
@@ -194,7 +196,11 @@ def _users(audience: dict[str, Any]) -> str:
 
 def _considered(considered: list[dict[str, Any]]) -> str:
     rows = [("takes it" if each["takes"] else "-", each["audience"], each["why"]) for each in considered]
-    return columns(("", "AUDIENCE", "WHY"), rows) if rows else "no audiences yet: sluice audience apply -f FILE"
+    return (
+        columns(("", "AUDIENCE", "WHY"), rows)
+        if rows
+        else "no audiences yet; to apply one: sluice audience apply -f FILE"
+    )
 
 
 def _trial(trial: dict[str, Any]) -> str:
@@ -209,5 +215,7 @@ def _trial(trial: dict[str, Any]) -> str:
     parts = [f"{p['share']:g} % {p['variation']} v{p['build']} ({p['arm']})" for p in trial["parts"]]
     lines.append(f"gets       {', '.join(parts)}")
     if len(parts) > 1:
-        lines.append(f"           drawn for each request{f'; the same for one {header}: --unit' if header else ''}")
+        lines.append(
+            f"           assigned at random for each request{f'; the same for one {header}: --unit' if header else ''}"
+        )
     return "\n".join(lines)

@@ -20,7 +20,7 @@ def apply_audiences(file: QwakDeployment, where: Path | None) -> None:
             remark(f"audience {each.audience.name}: {'applied' if changed else 'unchanged'}")
     if file.aside:
         keys = ", ".join(file.aside)
-        remark(f"{where}: {keys} change nothing here; a build's plan says how it is served")
+        remark(f"{where}: {keys} have no effect; a plan says how its builds are served")
 
 
 def routing(file: QwakDeployment, *, is_fallback: bool) -> dict[str, Any]:

@@ -26,7 +26,7 @@ Prune = Annotated[
 ]
 Environment = Annotated[
     str | None,
-    Parameter(help="Which of the folder's environments; by default what SLUICE_ENVIRONMENT says.", show_default=False),
+    Parameter(help="The environment of the folder; by default SLUICE_ENVIRONMENT.", show_default=False),
 ]
 CHANGES = 2
 
@@ -113,7 +113,7 @@ def schema(
     if kind not in KINDS:
         raise UsageError(f"there is no schema of {kind!r}.", fix=suggestion(kind, KINDS))
     print(json.dumps(KINDS[kind].schema(), indent=2))
-    remark(f"put this into the first line of its file: # yaml-language-server: $schema={kind}.schema.json")
+    remark(f"for completion in an editor, begin the file with: # yaml-language-server: $schema={kind}.schema.json")
 
 
 def _read(file: tuple[Path, ...], environment: str | None) -> tuple[ReadDocument, ...]:
@@ -143,6 +143,6 @@ def _refuse_single_files(file: tuple[Path, ...]) -> None:
     for path in file:
         if not path.is_dir():
             raise UsageError(
-                f"--prune withdraws every document that is not named, and {path} is a single file.",
+                f"--prune withdraws every document that the files do not contain, but {path} is a single file.",
                 fix="name the folder that holds all documents: -f FOLDER --prune",
             )

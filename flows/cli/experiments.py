@@ -69,7 +69,7 @@ def _foot(readout: dict[str, Any]) -> str:
     if readout["winner"] is None:
         return f"{reasons}\n{'no variation reached the goal' if readout['is_over'] else 'no winner yet'}"
     promote = f"sluice rollout promote {readout['model']} --variation {readout['winner']}"
-    return f"{reasons}\nbest so far: {readout['winner']}; to put it in the control's place: {promote}"
+    return f"{reasons}\nbest so far: {readout['winner']}; to replace the control's build by it: {promote}"
 
 
 def _build(version: str | None) -> str | None:

@@ -29,7 +29,7 @@ def replay(
     file: Annotated[Path | None, Parameter(help="A file of JSON lines; by default standard input.")] = None,
     /,
     *,
-    rollout: Annotated[str | None, Parameter(help="Judge the recorded looks of this rollout again instead.")] = None,
+    rollout: Annotated[str | None, Parameter(help="Instead, judge the recorded looks of this rollout again.")] = None,
 ) -> int:
     """Judge JSON lines of looks, and print each verdict. With --rollout: exit code 1 if a recorded verdict differs."""
     if rollout is not None:
@@ -169,12 +169,12 @@ def _lines(gate: GateForecast) -> list[str]:
 
     basis = "assumed" if gate.baseline.assumed else "measured"
     harm = "more than ten times" if gate.smallest_harm is None else share(gate.smallest_harm)
-    found = f"finds with 80 % power a candidate that is worse by {harm}"
+    found = f"detects with 80 % power a candidate that is worse by {harm}"
     exposed = (f"{'more than planned' if n is None else f'{n:,.0f}'} if {h:g} times as bad" for h, n in gate.exposed)
     return [
         f"{gate.metric} (mean {gate.baseline.mean:g}, {basis}): {found}",
         *(_step(step) for step in gate.steps),
-        f"  requests that a bad candidate gets until it is stopped: {', '.join(exposed)}",
+        f"  requests that a worse candidate gets until it is stopped: {', '.join(exposed)}",
     ]
 
 
@@ -184,6 +184,6 @@ def _step(step: StepForecast) -> str:
     margin = "rate below its limit" if step.margin is None else f"margin {format_share(step.margin)}"
     head = f"  {format_weight(step.weight)} %, {margin}"
     if step.requests is None:
-        return f"{head}: the planned requests do not suffice; expect more requests or widen the margin"
+        return f"{head}: the planned requests are too few; expect more requests or widen the margin"
     time = "" if step.seconds is None else f", {format_duration(round(step.seconds))}"
-    return f"{head}: an equal candidate passes after {step.requests:,.0f} requests{time}"
+    return f"{head}: a candidate that is as good as stable passes after {step.requests:,.0f} requests{time}"

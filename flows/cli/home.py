@@ -25,11 +25,11 @@ def home() -> int:
         overview = call("GET", "/api/v1/overview")
         proposals = call("GET", "/api/v1/proposals")["proposals"]
     except Unreachable as error:
-        print(f"Nothing answers here: {error.message}\n  sluice up    starts everything on this machine\n"
+        print(f"Sluicegate does not run here: {error.message}\n  sluice up    starts everything on this machine\n"
               f"  sluice demo  shows a rollout from end to end\n\n{HELP}")  # fmt: skip
         return 0
     if overview["unread"]:
-        remark(f"nothing is observed now: {overview['unread']}")
+        remark(f"no observations at present: {overview['unread']}")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print("\n".join(folded(line, width) for line in describe(rollouts, overview["served"], proposals)))
     return 0
@@ -60,11 +60,7 @@ def describe(rollouts: Sequence[View], served: Sequence[View], proposals: Sequen
     yield f"\nIn progress: {len(others) or 'nothing'}"
     for view in others:
         yield from _rollout(view)
-    yield (
-        "\nServing:"
-        if served
-        else "\nServing: nothing yet. Put a first build into service: sluice deploy MODEL --build 1"
-    )
+    yield ("\nServing:" if served else "\nServing: nothing yet. To deploy a first build: sluice deploy MODEL --build 1")
     targeted = {row["model"] for row in served if row["audience"] != "default"}
     for row in served:
         rest = "all other requests" if row["model"] in targeted else "all requests"

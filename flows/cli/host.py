@@ -38,8 +38,8 @@ def up(
         int | None,
         Parameter(
             validator=Number(gte=1, lte=16),
-            help="How many gateways to run, each on a port and with a log of its own; by default as many as before, at "
-            "first one. No weight grows until all that run have confirmed it.",
+            help="How many gateways to run, each with its own port and log; by default as many as before, or one. "
+            "A weight grows only once every running gateway has confirmed it.",
         ),
     ] = None,
     quiet: Quiet = False,
@@ -56,7 +56,7 @@ def up(
     emit(
         {"state": site.state, "urls": site.urls()},
         output,
-        table=_urls(site.urls()) + '\n\nFor other tools in this shell:  eval "$(sluice env)"',
+        table=_urls(site.urls()) + '\n\nTo use other tools in this shell:  eval "$(sluice env)"',
     )
 
 
@@ -207,9 +207,9 @@ def _gateway(state: GatewayState, now: datetime) -> dict[str, object]:
 
 def _status_table(status: Status, now: datetime) -> str:
     if status.survivors:
-        return f"the supervisor is dead and left {', '.join(status.survivors)}. Bring it back: sluice up"
+        return f"the supervisor has died; still running: {', '.join(status.survivors)}. To restart it: sluice up"
     if status.supervisor is None:
-        return f"nothing runs in {status.state}. Start it: sluice up"
+        return f"nothing runs in {status.state}. To start it: sluice up"
     rows = [(each.name, _condition(each, status), each.pid, _ago(now, each.since)) for each in status.programs]
     return f"{_urls(status.urls)}\n\n{columns(('PROGRAM', 'STATE', 'PID', 'SINCE'), rows)}"
 

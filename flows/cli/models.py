@@ -33,7 +33,7 @@ def rollback(
     to: Annotated[str | None, Parameter(help="The version to go back to; by default the one before.")] = None,
     variation: Variation = "default",
     reason: Annotated[
-        str, Parameter(name=["--reason", "-m"], help="Why; written into the ledger.")
+        str, Parameter(name=["--reason", "-m"], help="The reason, which the ledger records.")
     ] = "no reason given",
     wait: Wait = True,
     timeout: Timeout = 300.0,
@@ -57,7 +57,7 @@ def builds(model: Model, *, output: Output = Format.TABLE) -> None:
         lambda b: (
             f"v{b['version']}", b["role"], ", ".join(b["aliases"]) or None, b["stage"], (b["created_at"] or "")[:19],
         ),
-        none=f"MLflow has no versions of {model}: register one, or see how it is spelt there",
+        none=f"MLflow has no versions of {model}: register one, or check the spelling",
     )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def overview(
             None if s["p95"] is None else measured(s["p95"] / 1000, Unit.SECONDS), (s["since"] or "")[:19] or None,
             s["rollout"],
         ),
-        none="nothing is served yet: sluice deploy MODEL --build 1",
+        none="nothing is served yet; to deploy a first build: sluice deploy MODEL --build 1",
     )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def _served(model: str | None) -> Iterator[dict[str, Any]]:
     while after is not None:
         page = call("GET", "/api/v1/overview", query={"model": model, "after": after or None})
         if page["unread"] and not after:
-            remark(f"nothing is observed now: {page['unread']}")
+            remark(f"no observations at present: {page['unread']}")
         yield from page["served"]
         after = page["next_after"]
 
@@ -171,7 +171,7 @@ def _payload(data: str) -> object:
     try:
         text = Path(data[1:]).read_text(encoding="utf-8") if data.startswith("@") else data
     except OSError as error:
-        raise UsageError(f"--data: {data[1:]} cannot be read: {error.strerror}.", fix="see the path.") from error
+        raise UsageError(f"--data: {data[1:]} cannot be read: {error.strerror}.", fix="check the path.") from error
     try:
         value = json.loads(text)
     except ValueError as error:

@@ -24,7 +24,7 @@ def set_(name: Name) -> None:
 
     line = getpass("address (not shown): ") if sys.stdin.isatty() else sys.stdin.readline()
     current_runtime().addresses.set(name, Address.read(line))
-    remark(f"kept, for its owner only; try it: sluice notify test {name}")
+    remark(f"stored, readable by its owner only; to try it: sluice notify test {name}")
 
 
 def list_(*, output: Output = Format.TABLE) -> None:
@@ -45,7 +45,9 @@ def try_(name: Some = None, *, output: Output = Format.TABLE) -> int:
     runtime, results = current_runtime(), []
     chosen = [notification for notification in _notifications() if name in (None, notification.name)]
     if not chosen:
-        raise NotFound(f"there is no notification{f' {name}' if name else ''}.", fix="apply one: kind: notification")
+        raise NotFound(
+            f"there is no notification{f' {name}' if name else ''}.", fix="apply a document with kind: notification"
+        )
     for notification in chosen:
         why = ""
         try:

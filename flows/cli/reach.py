@@ -88,9 +88,9 @@ def _answer(settings: Settings, asking: Asking) -> Any:
     if api is None and not has_ledger(settings):
         if settings.api_url is not None:
             raise UsageError(
-                f"the console at {settings.api_url} requires a token, and none is known.", fix="set SLUICE_TOKEN"
+                f"the console at {settings.api_url} requires a token, but none is set.", fix="set SLUICE_TOKEN"
             )
-        raise Unreachable(f"nothing runs and nothing is recorded in {settings.state}.", fix=_WAYS)
+        raise Unreachable(f"nothing runs in {settings.state}, and it has no ledger.", fix=_WAYS)
     if api is not None and not _is_hung(settings):
         try:
             return ask(api, asking)
@@ -98,7 +98,7 @@ def _answer(settings: Settings, asking: Asking) -> Any:
             if settings.api_url is not None:
                 raise NotSent(
                     f"{error.message} The command uses no other console, because SLUICE_API names this one.",
-                    fix="see that it runs, or unset SLUICE_API to use the ledger of this machine",
+                    fix="check that it runs, or unset SLUICE_API to use the ledger of this machine",
                 ) from error
             if not has_ledger(settings):
                 raise
@@ -128,7 +128,7 @@ def ask(api: Api, asking: Asking) -> Any:
             return over_http(api, asking)
     raise Unanswered(
         f"the console at {api.url} did not answer, so we do not know whether it did what you asked.",
-        fix="see what happened before you repeat it: sluice rollout list, sluice status",
+        fix="check what happened before you repeat it: sluice rollout list, sluice status",
     )
 
 

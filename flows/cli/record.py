@@ -30,12 +30,12 @@ def say_restored(
     from sluicegate.services.host.addresses import has_ledger
 
     if not reason.strip():
-        raise UsageError("a reason is missing.", fix='write --reason "…".')
+        raise UsageError("the reason is empty.", fix='write --reason "…".')
     runtime = current_runtime()
     if not has_ledger(runtime.settings):
         raise NotFound(f"there is no ledger in {runtime.settings.state}.", fix="set SLUICE_STATE or SLUICE_LEDGER.")
     mark = say(runtime.ledger, actor=actor(), reason=reason, at=runtime.clock())
-    told = "recorded: gateways take the tables of this ledger from the keeper's next look on"
+    told = "recorded: from the keeper's next pass on, gateways accept the route tables of this ledger"
     emit({"restored": mark, "reason": reason}, output, table=told)
 
 
@@ -45,7 +45,8 @@ def verify(
         str | None,
         Parameter(
             name="--head",
-            help="PLACE:HASH that an earlier verify printed, kept where the ledger's writers cannot write.",
+            help="PLACE:HASH that an earlier verify printed; keep it where nobody who can write to the ledger "
+            "can change it.",
         ),
     ] = None,
     output: Output = Format.TABLE,
@@ -66,10 +67,10 @@ def verify(
     seen = current_runtime().ledger.verify(kept)
     summary = f"{seen.head.place} facts, looks and documents; head {seen.head}"
     if not seen.faults:
-        told = f"the record is as it was written: {summary}"
+        told = f"the record is intact: {summary}"
     else:
         more = len(seen.faults) - SHOWN
         lines = [*seen.faults[:SHOWN], *([f"and {more} more: -o json shows all"] if more > 0 else [])]
-        told = "\n".join([*lines, f"the record is not as it was written: {summary}"])
+        told = "\n".join([*lines, f"the record was changed: {summary}"])
     emit({"intact": not seen.faults, "head": str(seen.head), "faults": list(seen.faults)}, output, table=told)
     return 1 if seen.faults else 0

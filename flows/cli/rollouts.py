@@ -22,7 +22,7 @@ WAITS = 4
 TIMED_OUT = 5
 FAILED = 1
 
-Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="Why; written into the ledger.")]
+Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="The reason, which the ledger records.")]
 Watch = Annotated[
     bool, Parameter(name=["--watch", "-w"], negative=(), help="Follow it until it ends or waits for a person.")
 ]
@@ -32,7 +32,7 @@ OverrideFreeze = Annotated[
 OverrideAssessment = Annotated[
     str | None,
     Parameter(
-        help="Skip what the plan asks before the first request, with this reason. For approvers; the ledger records it."
+        help="Skip the plan's checks before the first request, with this reason. For approvers; the ledger records it."
     ),
 ]
 Timeout = Annotated[float | None, Parameter(help="Watch at most this many seconds; then exit with code 5.")]
@@ -82,7 +82,7 @@ def list_(
             f"{v['step']}/{v['steps']}", per_cent(v["weight"]), per_cent(v["seen"]),
             v["reason"].partition("\n")[0],
         ),
-        none="no rollouts yet: sluice rollout start MODEL",
+        none="no rollouts yet; to start one: sluice rollout start MODEL",
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def jump(
     rollout: Id,
     *,
     to_step: Annotated[int, Parameter(help="The step to go to, counted from 1.")],
-    back: Annotated[bool, Parameter(help="The step lies behind the present one; its weight is smaller.")] = False,
+    back: Annotated[bool, Parameter(help="Go back: the step is an earlier one, with a smaller weight.")] = False,
     reason: Reason = "no reason given",
     output: Output = Format.TABLE,
 ) -> None:
@@ -171,11 +171,13 @@ def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = F
         try:
             view = call("GET", f"/api/v1/rollouts/{segment(view['id'])}")
         except Unreachable as error:
-            remark(f"the abort is recorded; whether it is in force cannot be seen: {error.message}")
+            remark(f"the abort is recorded; it is not known whether it is in force: {error.message}")
             break
     emit(view, output, table=tree(view))
     if not view["observed"]:
-        remark("the abort is recorded, but not in force yet; the keeper tries every second: sluice doctor says why")
+        remark(
+            "the abort is recorded, but not in force yet; the keeper tries every second; to find out why: sluice doctor"
+        )
 
 
 def retry(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
@@ -189,7 +191,7 @@ def retry(rollout: Id, *, reason: Reason = "no reason given", output: Output = F
 def override_freeze(
     rollout: Id,
     *,
-    reason: Annotated[str, Parameter(name=["--reason", "-m"], help="Why; written into the ledger.")],
+    reason: Annotated[str, Parameter(name=["--reason", "-m"], help="The reason, which the ledger records.")],
     output: Output = Format.TABLE,
 ) -> None:
     """Let a rollout go on during the present freeze. For admins; the ledger records it."""

@@ -47,6 +47,6 @@ def install(
         ) from error
     print(folder / NAME)
     scope = "" if system else " --user"
-    remark(f"switch it on: systemctl{scope} daemon-reload && systemctl{scope} enable --now {NAME}")
+    remark(f"enable it: systemctl{scope} daemon-reload && systemctl{scope} enable --now {NAME}")
     if not system:
-        remark(f"and, so that it also runs while you are not logged in: loginctl enable-linger {getpass.getuser()}")
+        remark(f"and to run it also while you are not logged in: loginctl enable-linger {getpass.getuser()}")

@@ -36,7 +36,7 @@ def replay(
     segments: Annotated[tuple[str, ...], Parameter(name="--segment", help="A captured header to split by.")] = (),
     show_values: Annotated[bool, Parameter(negative=(), help="Show the answers of the worst disagreements.")] = False,
     compare: Annotated[
-        str | None, Parameter(help="A function MODULE:NAME that takes two values and returns how far apart they are.")
+        str | None, Parameter(help="A function MODULE:NAME that takes two values and returns their distance.")
     ] = None,
     html: Annotated[Path | None, Parameter(help="Write the report here.")] = None,
     output: Output = Format.TABLE,
@@ -60,7 +60,7 @@ def replay(
         html.write_text(shadow_page(view), encoding="utf-8")
     comparison = to_jsonable_python(view)
     beside = f"v{comparison['stable']}" if against is not None else "the captured answers"
-    head = f"{model} v{comparison['candidate']} beside {beside}, replayed from {source.name}"
+    head = f"{model} v{comparison['candidate']} compared with {beside}, replayed from {source.name}"
     emit(comparison, output, table=_table(comparison, head=head))
 
 
@@ -89,7 +89,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _within(judged: dict[str, Any]) -> str:
-    return "" if judged["within"] is None else f"; numbers up to {number(judged['within'])} apart agree"
+    return "" if judged["within"] is None else f"; numbers that differ by at most {number(judged['within'])} agree"
 
 
 def _column(column: dict[str, Any]) -> list[str]:

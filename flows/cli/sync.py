@@ -24,11 +24,12 @@ def sync(
         bool,
         Parameter(
             negative="",
-            help="Put back what Git has where a document was changed here. Without it such changes are only reported.",
+            help="Where a document was changed here, restore Git's version. Without this option such changes are "
+            "only reported.",
         ),
     ] = False,
     write_back: Annotated[
-        bool, Parameter(help="When a rollout was taken back, push a branch that names the build which serves.")
+        bool, Parameter(help="When a rollout was taken back, push a branch that names the build in use.")
     ] = True,
     propose_to: Annotated[
         str | None, Parameter(help="When a build was promoted here, push a branch that deploys it in this environment.")

@@ -11,7 +11,7 @@ from sluicegate.flows.cli import completing
 from sluicegate.flows.cli.output import Format, Output, emit, emit_rows, remark
 from sluicegate.flows.cli.reach import call, segment
 
-Name = Annotated[str, Parameter(help="Who gets it; the ledger names them with what they do.")]
+Name = Annotated[str, Parameter(help="Who gets it; the ledger records this name with everything they do.")]
 
 
 def give(
@@ -20,9 +20,9 @@ def give(
     role: Annotated[
         Literal["reporter", "viewer", "analyst", "operator", "approver", "admin"],
         Parameter(
-            help="reporter sends outcomes alone; viewer reads; analyst also reads captured requests; "
+            help="reporter only sends outcomes; viewer reads; analyst also reads captured requests; "
             "operator starts, pauses, aborts, applies; approver also "
-            "approves, promotes and says who is answered by which variation."
+            "approves, promotes and changes which variation answers whom."
         ),
     ] = "viewer",
     model: Annotated[str | None, Parameter(help="For a reporter: the only model whose outcomes it may send.")] = None,
@@ -52,7 +52,7 @@ def list_(*, output: Output = Format.TABLE) -> None:
             token["name"], token["role"], token["model"] or "", token["given_by"], token["given_at"][:19],
             _expiry(token),
         ),
-        none="no tokens but the admin's: sluice token give NAME",
+        none="only the admin has a token; to create one: sluice token give NAME",
     )  # fmt: skip
     remark(f"runs started in Prefect act as prefect, with the role {answer['prefect']}: sluice token prefect ROLE")
 

@@ -50,13 +50,14 @@ def deploy(
     *,
     from_file: Annotated[
         Path | None,
-        Parameter(help="A deployment file of Qwak's (JFrog ML). Options on the command line win over it."),
+        Parameter(help="A deployment file of Qwak's (JFrog ML). Options on the command line override it."),
     ] = None,
     build: Annotated[
-        str | None, Parameter(help="A version, an alias such as @champion, or latest, which is meant if none is given.")
+        str | None, Parameter(help="A version, an alias such as @champion, or latest; by default latest.")
     ] = None,
     variation: Annotated[
-        str | None, Parameter(help="The slot of the model; default if none is given.", completer=completing.variations)
+        str | None,
+        Parameter(help="The slot of the model; by default the one called default.", completer=completing.variations),
     ] = None,
     audience: Audiences = (),
     weight: Weights = (),
@@ -85,7 +86,7 @@ def deploy(
     if model is None:
         raise UsageError("name a model.", fix="sluice deploy MODEL, or model_id: in the file")
     if file.audiences and audience:
-        raise UsageError("audiences are named in the file and by --audience.", fix="keep one of the two")
+        raise UsageError("both the file and --audience name audiences.", fix="use one of the two")
     body = {
         "build": build or file.build or "latest", "variation": variation,
         "audiences": _sent(audience, weight, sample), "fallback": fallback, "at_once": reason if now else None,
@@ -150,7 +151,7 @@ def list_(
             v["model"], v["variation"], f"v{v['stable']}", v["candidate"] and f"v{v['candidate']} {v['weight']:g}%",
             _audiences(v) or "nobody", v["rollout"],
         ),
-        none="nothing is served yet: sluice deploy MODEL --build 1",
+        none="nothing is served yet; to deploy a first build: sluice deploy MODEL --build 1",
     )  # fmt: skip
 
 
@@ -187,7 +188,7 @@ def set_terms(
     variation: Slot,
     *,
     by_name: Annotated[
-        bool | None, Parameter(negative="--not-by-name", help="Callers may ask for it by its name, whoever they are.")
+        bool | None, Parameter(negative="--not-by-name", help="Whether callers may ask for the variation by name.")
     ] = None,
     stand_in: Annotated[
         Literal["never", "unreachable", "errors"] | None,
@@ -195,7 +196,9 @@ def set_terms(
     ] = None,
     protected: Annotated[
         bool | None,
-        Parameter(negative="--not-protected", help="Two named people must stand behind each change of what it serves."),
+        Parameter(
+            negative="--not-protected", help="Whether two named people must agree to each change of what it serves."
+        ),
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
@@ -203,7 +206,7 @@ def set_terms(
     body = {"by_name": by_name, "stand_in": stand_in, "protected": protected}
     if all(each is None for each in body.values()):
         raise UsageError(
-            "name at least one term of the variation.",
+            "name at least one property to set.",
             fix="--by-name, --not-by-name, --stand-in unreachable, --protected or --not-protected",
         )
     emit_connections(call("POST", f"{_path(model, variation)}/terms", body), output)
@@ -216,7 +219,9 @@ def _path(model: str, variation: str) -> str:
 def _sent(names: tuple[str, ...], weights: tuple[int, ...], samples: tuple[float, ...]) -> list[dict[str, Any]]:
     """Each audience with its weight or its sample. Raises UsageError where they do not go together."""
     if weights and samples:
-        raise UsageError("give weights or samples, not both.", fix="connect the copies by a command of their own")
+        raise UsageError(
+            "give either weights or samples, not both.", fix="connect the copies by a command of their own"
+        )
     key, shares = ("sample", list(samples)) if samples else ("weight", list(weights) or [1] * len(names))
     if len(shares) != len(names):
         raise UsageError(

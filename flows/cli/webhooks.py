@@ -27,7 +27,7 @@ def register(*, url: Url = None) -> None:
 def deliver(*, url: Url = None) -> int:
     """Have MLflow deliver an example and tell whether the console took it."""
     wrong = _webhook(url).deliver_test()
-    remark(wrong or "delivered and taken")
+    remark(wrong or "the console accepted the test delivery")
     return 1 if wrong else 0
 
 

@@ -59,18 +59,18 @@ class SteerForm(Form):
     rollout: str = Field(min_length=1, title="Rollout", examples=["delays-v7-3fa2c1", "delays"])
     """The rollout's id, or the name of a model of which one rollout alone is under way."""
     why: str = Field(default="no reason given", min_length=1, title="Why")
-    """The reason; it is written into the record."""
+    """The reason, which the ledger records."""
     who: str = Field(default="prefect", min_length=1, title="Who")
-    """Your name; it is written into the record behind `prefect:`, whose role decides what the order may do."""
+    """Your name; the ledger records it as `prefect:NAME`. The role of prefect decides what the order may do."""
 
 
 class AccountableForm(SteerForm):
     """An order that somebody must answer for: Who and Why have no default."""
 
     why: str = Field(min_length=1, title="Why")
-    """The reason; it is written into the record."""
+    """The reason, which the ledger records."""
     who: str = Field(min_length=1, title="Who")
-    """Your name; it is written into the record behind `prefect:`, whose role decides what the order may do."""
+    """Your name; the ledger records it as `prefect:NAME`. The role of prefect decides what the order may do."""
 
 
 class Opinion(StrEnum):
@@ -99,9 +99,9 @@ class RollbackForm(Form):
     variation: str = Field(default="default", min_length=1, title="Variation")
     """The slot of the model."""
     why: str = Field(min_length=1, title="Why")
-    """The reason; it is written into the record."""
+    """The reason, which the ledger records."""
     who: str = Field(min_length=1, title="Who")
-    """Your name; it is written into the record behind `prefect:`, whose role decides what the order may do."""
+    """Your name; the ledger records it as `prefect:NAME`. The role of prefect decides what the order may do."""
 
 
 class ExperimentForm(Form):
@@ -112,20 +112,20 @@ class ExperimentForm(Form):
     variation: str = Field(default="default", min_length=1, title="Control")
     """The control: the variation whose plan describes the experiment under ab."""
     who: str = Field(default="prefect", min_length=1, title="Who")
-    """Your name; it is written into the record behind `prefect:`, whose role decides what the order may do."""
+    """Your name; the ledger records it as `prefect:NAME`. The role of prefect decides what the order may do."""
 
 
 class SyncForm(Form):
     """A branch of a Git repository to follow."""
 
     url: str = Field(min_length=1, title="Repository", examples=["https://git.example.com/ml/delivery.git"])
-    """A URL that git understands where the run happens. Leave passwords out: git knows its credentials itself."""
+    """A URL that git understands where the run happens. Leave passwords out: git uses its own credentials."""
     branch: str = Field(default="main", min_length=1, title="Branch")
     """The branch whose newest commit counts."""
     path: str = Field(default=".", min_length=1, title="Folder")
     """The folder of documents in it."""
     environment: str = Field(default="", title="Environment", examples=["prod"])
-    """Which of the folder's environments; empty: what SLUICE_ENVIRONMENT says."""
+    """The environment of the folder; empty: SLUICE_ENVIRONMENT."""
     revert: bool = Field(default=False, title="Revert drift")
     """Whether what was changed here is put back as Git has it; otherwise it is only reported."""
     write_back: bool = Field(default=True, title="Write back")

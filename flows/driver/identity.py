@@ -17,7 +17,7 @@ from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import Forbidden
 
-_FIX = "give it with a token whose role may; or an admin lets Prefect: sluice token prefect approver"
+_FIX = "give the order with a token of that role; or ask an admin to allow it in Prefect: sluice token prefect approver"
 
 
 def order_as_prefect(

@@ -166,7 +166,7 @@ def unlike(metric: str, tallies: Tallies) -> str:
     if None in shares:
         return "labels do not come in the shares that the weights ask for"
     stable, candidate = (figures.share(share or 0.0) for share in shares)
-    return f"labels do not come alike: {stable} of stable's requests have theirs, {candidate} of the candidate's"
+    return f"labels arrive at different rates: {stable} of stable's requests have one, {candidate} of the candidate's"
 
 
 def _share(metric: str, tallies: Tallies, arm: Arm, *, until: float = math.inf) -> float | None:
@@ -186,8 +186,10 @@ def mending(metric: str, tallies: Tallies, looks: Sequence[tuple[datetime, Rows]
     stable, candidate = (_share(metric, tallies, arm, until=old) for arm in Arm)
     if stable is not None and candidate is not None and abs(stable - candidate) > _SAME:
         shares = f"{figures.share(stable)} and {figures.share(candidate)}"
-        return f"; of requests older than {format_duration(wait)} still {shares} have: labels are lost, find out where"
-    return f"; write matures_after: {format_duration(wait)}, by when nearly all come"
+        return (
+            f"; of requests older than {format_duration(wait)} only {shares} have one: labels are lost, find out where"
+        )
+    return f"; write matures_after: {format_duration(wait)}, by then nearly all have come"
 
 
 def _delay(metric: str, looks: Sequence[tuple[datetime, Rows]], arm: Arm) -> float | None:

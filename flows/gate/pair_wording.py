@@ -112,7 +112,7 @@ def _answer(state: PairedState, readout: Estimate | None) -> tuple[Answer, str]:
     if state.failed_at is not None:
         return Answer.FAIL, f"{difference}{_harm(state, readout)}"
     if state.information == 0:
-        return Answer.NO_DATA, f"{subject}: no pair with both values yet"
+        return Answer.NO_DATA, f"{subject}: no pair has both values yet"
     too_many = too_many_missing(state.pairs.difference)
     if too_many is not None:
         return Answer.NO_DATA, f"{subject}: {state.pairs.difference.missing:,} pairs lack a value ({too_many})"

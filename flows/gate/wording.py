@@ -164,7 +164,7 @@ def _fresh_answer(fresh: GateState, words: Wording) -> tuple[Answer, str]:
     """Whether the last step's own rows show enough, when all rows together do."""
     margin, below = fresh.question.margin(0), fresh.rate_below
     if fresh.information <= 0:
-        return Answer.UNDECIDED, f"the last step has no {words.counted} of both builds yet"
+        return Answer.UNDECIDED, f"the last step does not have {words.counted} of both builds yet"
     readout = _readout(fresh, margin)
     own = f"the last step's own {_compared(fresh):,} {words.counted}"
     if below is not None and below.shown_at is None:
@@ -206,7 +206,7 @@ def _harm(state: GateState, words: Wording, difference: str) -> str:
         name = level_name(state.question.metric, side.level)
         candidate, stable = (state.counted(arm, name).mean or 0.0 for arm in (Arm.CANDIDATE, Arm.STABLE))
         shares.append(
-            f"{share(candidate)} of them lie above its {share(side.level)} quantile, of its own {share(stable)}"
+            f"{share(candidate)} of them are above its {share(side.level)} quantile, {share(stable)} of its own"
         )
     return f"predictions differ from {words.beside}'s: {'; '.join(shares)}"
 
@@ -283,7 +283,7 @@ def _doubt(state: GateState) -> str | None:
     if state.unsound:
         return (
             f"{state.unsound} tallies cannot be true (not finite, negative, or no counts); nothing passes until they "
-            "are mended"
+            "are repaired"
         )
     if state.unlike_at is not None:
         return unlike(state.question.metric, state.cells)
@@ -317,7 +317,7 @@ def _out_of_share(state: GateState) -> str | None:
 def too_many_missing(tally: Tally) -> str | None:
     """The share of values that are missing, in words, where it is more than is trusted."""
     lost = tally.missing / max(tally.missing + tally.n, 1)
-    return None if lost <= _MOST_MISSING else f"{share(lost)}; at most {share(_MOST_MISSING)} is trusted"
+    return None if lost <= _MOST_MISSING else f"{share(lost)}; at most {share(_MOST_MISSING)} is allowed"
 
 
 def _by_unit(state: GateState) -> tuple[str, ...]:
@@ -398,8 +398,8 @@ def _lost_spread(state: GateState) -> str:
     if not _is_spread_lost(state):
         return ""
     return (
-        "; values differ by less than a millionth of how far they lie from 0, which sums of squares cannot tell: "
-        "declare between what they lie (range), so that they are counted from its middle"
+        "; values differ by less than a millionth of their size, too little for sums of squares: "
+        "declare their range in the plan, so that they are counted from its middle"
     )
 
 

@@ -108,12 +108,15 @@ def in_words(finding: Finding) -> str:
         case Claim.NOBODY:
             return f"{finding.audience}: no request can meet its conditions"
         case Claim.UNREACHABLE:
-            return f"{finding.audience}: never reached, {others} before it take all of it, such as {shown}"
+            return (
+                f"{finding.audience}: no request reaches it: {others} before it match all of its requests, "
+                f"such as {shown}"
+            )
         case Claim.OVERLAP:
             return f"{finding.audience}: overlaps {others}, which takes requests such as {shown}"
         case Claim.FALLBACK:
             return f"fallback: gets the requests that no audience matches, such as {shown}"
         case Claim.NO_FALLBACK:
-            return "fallback: gets nothing, the audiences take every request"
+            return "fallback: no request reaches it, because the audiences match every request"
         case Claim.UNDECIDED:
             return f"{finding.audience}: undecided: {finding.reason}"

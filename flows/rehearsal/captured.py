@@ -61,7 +61,7 @@ def captured(fields: Mapping[str, object], where: str, name: str) -> Captured:
     request = fields.get("request", fields.get("features"))
     if not isinstance(request, dict) or not _BODIES & request.keys():
         raise UsageError(
-            f"{where}: no request that can be run again: {', '.join(sorted(_BODIES))} is missing.",
+            f"{where}: no request can be run again: {', '.join(sorted(_BODIES))} is missing.",
             fix="capture in full: capture: {features: full}; hashed and cut bodies cannot be run again",
         )
     answer = fields.get("answer", fields.get("predictions"))

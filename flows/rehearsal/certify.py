@@ -266,7 +266,7 @@ def _broken_data(trial: _Trial) -> Check:
     return trial.check(
         "values that are not numbers",
         holds,
-        "nothing passes" if holds else "the gate passes although it must not",
+        "nothing passes" if holds else "the gate passes, but must not",
     )
 
 

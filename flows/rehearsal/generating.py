@@ -107,7 +107,7 @@ class Generating:
         try:
             wanted = self.wanted()
         except (SluiceError, OSError) as error:
-            log.warning("nothing is sent until the record can be read again", why=str(error))
+            log.warning("no request is generated until the ledger can be read again", why=str(error))
             wanted = ()
         self._streams = {each.id: self._stream(each, now) for each in wanted}
 

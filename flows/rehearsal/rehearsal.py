@@ -227,13 +227,15 @@ def caveats(plan: Plan) -> tuple[str, ...]:
     gated = dict.fromkeys(gate.metric for gate in (*plan.gates, *plan.guardrails))
     unknown = (name for name in gated if plan.metrics[name].source is Source.OUTCOME)
     late = ", ".join(name for name in unknown if not plan.metrics[name].matures_after)
-    told = f"{late}: forecast with labels that come at once, for no matures_after is written; with late ones a verdict"
+    told = (
+        f"{late}: forecast as if labels came at once, because the plan has no matures_after; with late labels a verdict"
+    )
     open_caps = ", ".join(name for name in gated if plan.metrics[name].has_open_cap)
     frozen = (
         f"{open_caps}: the plan declares no cap, so one is frozen from stable's values; rehearsed with what the mean "
         "and the spread make likely"
     )
-    at_once = (*([f"{told} comes as much later"] if late else []), *([frozen] if open_caps else []))
+    at_once = (*([f"{told} comes later by the same time"] if late else []), *([frozen] if open_caps else []))
     if plan.unit is None:
         return at_once
     returning = (
@@ -242,7 +244,7 @@ def caveats(plan: Plan) -> tuple[str, ...]:
         "many"
     )
     rates = [f"{gate.metric} below {limit_text(gate.below)}" for gate in plan.gates if gate.below is not None]
-    by_row = (f"{rate} is counted by request, not by {plan.unit}: a few of them may decide it" for rate in rates)
+    by_row = (f"{rate} is counted by request, not by {plan.unit}: a few of them may dominate it" for rate in rates)
     return (*at_once, returning, *by_row)
 
 

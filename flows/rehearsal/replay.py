@@ -115,7 +115,7 @@ def _bounds(metric: MetricLine) -> Bounds | None:
 
 def _next(case: _Case | None, look: LookLine, text: str, line: int) -> _Case:
     if case is None:
-        raise MalformedLine(f"line {line}: type: a look before any plan.", fix="begin with a plan line.")
+        raise MalformedLine(f"line {line}: type: there is a look before any plan.", fix="begin with a plan line.")
     if look.info.look is not None and text == case.text:
         return case
     _check(case, look, line)

@@ -65,7 +65,7 @@ def ending(rollout: Rollout, fixes: Mapping[str, str]) -> Fact:
     wanted = rollout.requested
     past = f"sluice rollout start {wanted.model} --build {wanted.version} --override-assessment WHY"
     said = "; ".join(f"{each.reason}{_fixed(fixes.get(each.gate))}" for each in open_)
-    return Failed(stage="assess", reason=f"{said}. An approver may let it past: {past}")
+    return Failed(stage="assess", reason=f"{said}. An approver may override it: {past}")
 
 
 def _fixed(fix: str | None) -> str:
@@ -86,7 +86,7 @@ def _metrics(runs: Runs, ref: BuildRef, gate: OfflineGate) -> RunMetrics:
         build = runs.build(ref)
         run = build.run if gate.run_tag is None else build.tags.get(gate.run_tag)
         if not run:
-            lacking = "MLflow knows no run that made it" if gate.run_tag is None else f"it has no tag {gate.run_tag}"
+            lacking = "MLflow has no run that made it" if gate.run_tag is None else f"it has no tag {gate.run_tag}"
             return RunMetrics(build=whose, lacking=lacking)
         return RunMetrics(build=whose, values=runs.run_metrics(run))
     except NotFound as error:

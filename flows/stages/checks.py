@@ -30,7 +30,7 @@ class Asking(Calling):
         return Checked(step=rollout.step, answer=answer, actor=str(check), reason=reason[:LONGEST_REASON])
 
     def _answer(self, rollout: Rollout, check: Check, is_open: Callable[[], bool]) -> tuple[Said, str]:
-        over, why = self.elapsed() + check.timeout, "it was not asked"
+        over, why = self.elapsed() + check.timeout, "it could not be asked"
 
         def is_wanted() -> bool:
             return self.elapsed() < over and is_open()

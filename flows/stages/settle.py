@@ -45,7 +45,7 @@ def settle(
     try:
         candidate = shelf.build(rollout.candidate)
     except NotFound:
-        return (f"{rollout.candidate} is no longer in the catalog; nothing was written",)
+        return (f"{rollout.candidate} is not in MLflow any more; nothing was written",)
     if rollout.is_comparison:
         return tuple(_tags(shelf, rollout, seen_at))
     is_main = rollout.requested.variation == fallback

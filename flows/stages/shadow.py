@@ -24,7 +24,7 @@ def overtaken(ledger: Ledger, rollout: Rollout) -> str | None:
     stable = trusted(same_target)
     if stable is None or stable.requested.version == rollout.stable:
         return None
-    return f"stable is v{stable.requested.version} now, and this compared with v{rollout.stable}"
+    return f"stable is v{stable.requested.version} now, but the shadow was compared with v{rollout.stable}"
 
 
 def hand_over(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:

@@ -267,7 +267,7 @@ def _lacking(rows: Sequence[TallyRow], metric: str) -> str | None:
         if missing >= _ENOUGH and not any(tally.n for tally in tallies):
             size = 10 ** (len(str(missing)) - 1)
             return (
-                f"no look yet: {missing // size * size:,} values of {arm} came, and none is a number "
+                f"no look yet: {missing // size * size:,} values of {arm} came, but none is a number "
                 "(NaN, no prediction in the answer, or a summary that was cut)"
             )
     return None

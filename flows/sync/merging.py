@@ -68,7 +68,7 @@ def todo(documents: Sequence[ReadDocument], known: Iterable[Known], base: Base, 
     changes = [each for document in documents if (each := _change(document, here, base, revert=revert)) is not None]
     gone = set(base.digests) - {(each.kind, each.name) for each in documents}
     withdrawn = [
-        Todo(step=Step.WITHDRAW, kind=kind, name=name, why="it is no longer in Git")
+        Todo(step=Step.WITHDRAW, kind=kind, name=name, why="it is not in Git any more")
         for kind, name in sorted(gone)
         if (kind, name) in here
     ]

@@ -110,9 +110,12 @@ def _bins(latency: Latency) -> tuple[LatencyBin, ...]:
 
 def _ratio(rollout: Rollout, exposures: Sequence[Exposure], weights: Mapping[int, int]) -> SampleRatio:
     if rollout.is_shadow:
-        return SampleRatio(answer="NOT TESTED", reason="a shadow answers nobody: its requests are copies")
+        return SampleRatio(answer="NOT TESTED", reason="a shadow gets copies only, so there is no split to test")
     if rollout.plan.unit is not None:
-        reason = f"a unit's requests stay together ({rollout.plan.unit}), so their shares vary by more than chance"
+        reason = (
+            f"a unit's requests stay together ({rollout.plan.unit}), so their shares vary more than single "
+            "requests would"
+        )
         return SampleRatio(answer="NOT TESTED", reason=reason)
     stretches = [(weights[e.epoch] / 10_000, e.candidate.requests, e.stable.requests) for e in exposures]
     if not any(0 < share < 1 for share, _, _ in stretches):

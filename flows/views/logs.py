@@ -41,7 +41,10 @@ def file_lines(root: Path, name: str, most: int) -> Iterator[Line]:
     """The newest lines of a part or a service. Raises NotFound, naming what there is."""
     known = files(root)
     if name not in known:
-        raise NotFound(f"nothing here is called {name!r}.", fix=f"there are logs of {', '.join(known) or 'nothing'}.")
+        raise NotFound(
+            f"there is no rollout, model or program called {name!r}.",
+            fix=f"logs exist for {', '.join(known) or 'nothing'}.",
+        )
     yield from (Line(source=name, text=text) for text in list(tail(known[name]))[-most:])
 
 

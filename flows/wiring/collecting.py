@@ -36,7 +36,7 @@ def growth_finding(grown: Growth, free: float, kept_for: float) -> Finding:
     rate = f"{grown.a_day:,.0f} requests a day are kept for {days:g} days: {more / 1e9:,.1f} GB more"
     if more < free:
         return passed("growth", f"{rate}, of {free / 1e9:,.1f} GB free")
-    fix = "Free space, or set a lower retention in the plans that ask for outcomes or bodies."
+    fix = "Free space, or lower retention in the plans that ask for outcomes or bodies."
     return warned("growth", f"at today's rate the disk is full in {grown.days(free):,.1f} days: {rate}", fix)
 
 
@@ -44,7 +44,7 @@ def unasked_findings(models: Mapping[str, int]) -> tuple[Finding, ...]:
     """Outcomes that nobody asks for, by model; nothing where there are none."""
     from sluicegate.services.host.doctor.finding import warned
 
-    fix = "Apply a plan with a metric of source: outcome for it, or send none. Requests from then on are kept."
+    fix = "Apply a plan with a metric of source: outcome, which keeps requests from then on; or stop sending outcomes."
     return tuple(
         warned("outcomes", f"{n:,} outcomes were set aside: no plan asks for outcomes of {model or 'their model'}", fix)
         for model, n in models.items()

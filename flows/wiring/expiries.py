@@ -27,7 +27,10 @@ def token_finding(tokens: Sequence[Token], now: datetime) -> Finding:
         found = f"none of {len(tokens)} expires within {SOON.days} days" if tokens else "none besides the admin's"
         return passed("tokens", found)
     told = "; ".join(f"{_told(token, now)}" for token in soon)
-    fix = "Revoke what nobody needs: sluice token revoke NAME. Then give others: sluice token give NAME --role ROLE"
+    fix = (
+        "Revoke tokens that nobody needs: sluice token revoke NAME. Replace the others: sluice token give NAME "
+        "--role ROLE"
+    )
     return warned("tokens", told, fix)
 
 

@@ -198,7 +198,7 @@ def _kept(runtime: Runtime) -> Sequence[Finding]:
         return [growth_finding(grown, free, longest), *found]
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
         why = f"how long the disk lasts is not known: {error}"
-        return [warned("growth", why, "Mend first what else is found here.")]
+        return [warned("growth", why, "Fix the other findings first.")]
 
 
 def _counted(runtime: Runtime) -> Sequence[Finding]:
@@ -254,7 +254,8 @@ _LEDGER_FIX = (
     "sluice up. Without one: sqlite3 ledger.db .recover | sqlite3 new.db, and new.db in its place."
 )
 _TELEMETRY_FIX = (
-    "sluice down, then bring the last backup back: sluice restore FROM, and sluice up. Without one, move telemetry.db "
+    "sluice down, then restore the last backup with sluice restore FROM, then sluice up. Without one, move "
+    "telemetry.db "
     "and the files beside it away: requests whose logs are still there are read again, and gates start over."
 )
 
@@ -301,7 +302,7 @@ def _keepers(runtime: Runtime) -> tuple[Finding, ...]:
         return ()
     if any(each.until is not None for each in keepers):
         return (passed("keepers", told(keepers)),)
-    fix = "start one: sluice up; if it runs, see what it says: sluice logs keeper."
+    fix = "start one: sluice up; if one runs, read its log: sluice logs keeper."
     return (warned("keepers", told(keepers), fix),)
 
 
@@ -319,7 +320,7 @@ def _clock_that_was_set(runtime: Runtime) -> tuple[Finding, ...]:
         warned(
             "wall clock",
             said,
-            "Nothing, if the clock is right now: Sluicegate follows it again once no rollout is open.",
+            "Nothing to do if the clock is right now: Sluicegate follows it again once no rollout is open.",
         ),
     )
 
@@ -337,7 +338,7 @@ def _gateways(runtime: Runtime) -> tuple[Finding, ...]:
         return ()
     fix = (
         "No weight grows until it confirms; an abort is in force at all others. See its log: sluice logs envoy, or "
-        "envoy-2 and so on. One that hangs: end its process, and it is started again with the routes of now."
+        "envoy-2 and so on. If one hangs, end its process: it is started again with the present routes."
     )
     return tuple(
         passed(each.name, f"serves version {each.version}")

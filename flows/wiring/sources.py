@@ -30,5 +30,5 @@ def _wrong(source: str, users: list[str], environment: Mapping[str, str]) -> Ite
         read_source(source, environment)
     except (NotFound, InvalidSetting) as error:
         whose = f"the plan of {', '.join(users)} asks {source}, so its external gates have NO DATA"
-        fix = "set it where sluice up runs, then: sluice up; or remove the gate from the plan"
+        fix = "set it in the environment of sluice up and run sluice up again; or remove the gate from the plan"
         yield failed(_CHECK, f"{error.message.rstrip('.')}: {whose}", fix)

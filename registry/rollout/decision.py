@@ -243,9 +243,7 @@ def heed_blindness(rollout: Rollout, blind: Blindness, now: datetime) -> Decisio
     if now - _later(blind.since, rollout.resumed_at) < timedelta(seconds=plan.after):
         return _hold(str(blind))
     choice = Choice.ABORT if plan.then == "abort" else Choice.PAUSE
-    return Decision(
-        choice=choice, reason=f"too many requests went uncounted for {format_duration(plan.after)}: {blind.reason}"
-    )
+    return Decision(choice=choice, reason=f"could not be judged for {format_duration(plan.after)}: {blind.reason}")
 
 
 def _later(at: datetime, resumed_at: datetime | None) -> datetime:

@@ -26,7 +26,7 @@ class Blindness:
     """What is not seen, why, and what to do, in words."""
 
     def __str__(self) -> str:
-        return f"too many requests uncounted since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
+        return f"cannot be judged since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,7 +95,7 @@ def test_labels_of_which_none_is_a_number_are_told_as_such(arms: tuple[Arm, ...]
     view = rollout_view(read_for_view(given.ledger, given.rollout), given.now)
     (judged,) = (gate for gate in view.gates if gate.metric == "log_loss")
     assert judged.verdict == "NO DATA"
-    assert re.match(r"no look yet: [5-9]00 values of (stable|candidate) came, and none is a number", judged.reason)
+    assert re.match(r"no look yet: [5-9]00 values of (stable|candidate) came, but none is a number", judged.reason)
     assert judged.reason in (view.waits_for or "")
     assert facts[-1] - facts[0] < 10, "the count is told, not at every tick"
     assert given.rollout.phase is Phase.RUNNING

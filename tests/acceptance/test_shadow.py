@@ -114,7 +114,7 @@ def test_a_shadow_ends_when_stable_changes(given: Callable[..., Shadowed]) -> No
     orders.promote(shadowed.ledger, canary, actor="ada", reason="now", now=shadowed.now)
     shadowed.ticks(Authority.STOP)
     assert shadowed.rollout.ending is Ending.CONCLUDED
-    assert shadowed.rollout.reason == "stable is v3 now, and this compared with v1"
+    assert shadowed.rollout.reason == "stable is v3 now, but the shadow was compared with v1"
     assert not follows(shadowed.rollout)
 
 

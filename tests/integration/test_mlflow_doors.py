@@ -151,7 +151,7 @@ def test_a_version_deleted_in_mid_rollout_ends_it_and_a_server_that_is_away_does
     shop.look()
     gone = shop.ledger.rollout(name)
     assert (gone.ending, gone.weight, gone.reason) == (Ending.ABORTED, 0, "deleted v2 was deleted from MLflow")
-    assert "no longer in the catalog" in settle(shop.catalog, gone, "champion")[0]
+    assert "is not in MLflow any more" in settle(shop.catalog, gone, "champion")[0]
 
 
 def test_a_tag_taken_away_in_mid_rollout_ends_it_and_given_again_starts_it(server: MlflowServer) -> None:

@@ -181,7 +181,7 @@ def test_what_is_missing_is_refused_with_the_fix(tmp_path: Path) -> None:
     assert after.reason == (
         "assess: the run of v2 has no metric val_auc (did you mean val_acu? Otherwise log val_auc to the run of "
         "v2, then "
-        "start it again). An approver may let it past: sluice rollout start m --build 2 --override-assessment WHY"
+        "start it again). An approver may override it: sluice rollout start m --build 2 --override-assessment WHY"
     )
 
 

@@ -39,7 +39,7 @@ def test_who_asks_by_name_gets_stable_outside_of_any_comparison_also_where_a_can
 
 
 def test_what_is_not_allowed_or_not_there_says_so_and_what_is() -> None:
-    with pytest.raises(Forbidden, match=r"delays/default may not be asked for by its name.*sluice variation set"):
+    with pytest.raises(Forbidden, match=r"callers may not ask for delays/default by name.*sluice variation set"):
         by_name(route(), "default")
     with pytest.raises(NotFound, match="no variation may be asked for by name"):
         by_name(route(), "b")
@@ -71,7 +71,7 @@ def test_the_command_says_what_holds_and_the_page_shows_what_it_printed(ledger, 
     assert f"$ sluice variation set fraud b --by-name\n{printed}" in PAGE.read_text()
     listed = said("variation list fraud")
     assert f"$ sluice variation list fraud\n{listed}" in PAGE.read_text()
-    with pytest.raises(UsageError, match="name at least one term"):
+    with pytest.raises(UsageError, match="name at least one property"):
         said("variation set fraud b")
     said("variation set fraud b --not-by-name")
     assert "by name" not in said("variation list fraud")

@@ -277,7 +277,10 @@ def test_a_file_of_data_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_gate_with_a_cap_is_not_said_to_have_no_margin() -> None:
     step = StepForecast(step=0, weight=1000, margin=None, requests=24_516.0, seconds=None)
-    assert _step(step) == "  10 %, rate below its limit: an equal candidate passes after 24,516 requests"
+    assert (
+        _step(step)
+        == "  10 %, rate below its limit: a candidate that is as good as stable passes after 24,516 requests"
+    )
 
 
 def test_ctrl_c_says_that_what_was_begun_goes_on(tmp_path: Path) -> None:
@@ -297,7 +300,7 @@ def test_ctrl_c_says_that_what_was_begun_goes_on(tmp_path: Path) -> None:
         assert json.loads(begun.stdout.readline())
         begun.send_signal(signal.SIGINT)
         told = begun.communicate()[1].splitlines()
-    assert told[0] == "sluice: interrupted; a rollout or a start under way goes on."
+    assert told[0] == "sluice: interrupted; a rollout or a start under way continues."
     assert json.loads(told[-1])["code"] == 130
 
 

@@ -226,7 +226,7 @@ def test_a_check_shows_by_a_request_what_can_never_be_reached(ledger: Ledger, sa
     )
     told = said("audience check -f more.yaml").splitlines()
     assert told[0].startswith("adults: overlaps ny, which takes requests such as")
-    assert "thirty: never reached, ny, adults before it take all of it, such as {" in told[1]
+    assert "thirty: no request reaches it: ny, adults before it match all of its requests, such as {" in told[1]
     assert told[2].startswith("fallback: gets the requests")
     code = app(["audience", "check", "-f", "more.yaml"], exit_on_error=False, result_action="return_value")
     assert code == 2
@@ -239,7 +239,8 @@ def test_a_check_says_which_recorded_requests_would_move(ledger: Ledger, said: S
     (tmp_path / "requests.jsonl").write_text("".join(f'{{"age": "{age}"}}\n' for age in range(10, 30)))
     told = said("audience check -f new.yaml --model fraud --requests requests.jsonl").splitlines()
     assert told[-1] == (
-        "of 20 requests 3 would change audience, 3 of them surely variation; the fallback's share would be 55 %"
+        "of 20 requests 3 would change audience, 3 of them certainly also the variation; the fallback's share "
+        "would be 55 %"
     )
     said("audience check -f new.yaml --model fraud")
     assert "metadata are not kept" in said.aside

@@ -115,7 +115,7 @@ def test_single_refusals_are_told_with_their_outcome() -> None:
 def test_whoever_answers_otherwise_is_no_console() -> None:
     work = doing()
     give(work, 1)
-    with pytest.raises(Failed, match="no console"):
+    with pytest.raises(Failed, match="is not a console"):
         deliver(work, httpx.Response(200, json=["hello"], request=REQUEST))
     assert len(work.outbox) == 1
 

@@ -394,7 +394,7 @@ def at_step(step: int, *rows: tuple[int, int, int, int], plan: Plan = FRESH) -> 
 def test_the_last_step_passes_on_its_own_rows_alone() -> None:
     before, little, enough = (1, 2000, 80_000, 4_000), (2, 5000, 1_000, 50), (2, 5000, 60_000, 3_000)
     assert at_step(0, before).answer is Answer.PASS
-    assert at_step(1, before).reason.endswith("the last step has no requests of both builds yet")
+    assert at_step(1, before).reason.endswith("the last step does not have requests of both builds yet")
     assert at_step(1, before, little).answer is Answer.UNDECIDED
     assert "the last step's own 1,000 requests do not yet show it to be within" in at_step(1, before, little).reason
     passed = at_step(1, before, enough)

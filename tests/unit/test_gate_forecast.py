@@ -137,7 +137,7 @@ def test_what_a_rehearsal_does_not_know_of_returning_units_is_told() -> None:
     sheet = certify(plan(unit="x-user-id", guardrails=[]), {"cost": COST}, runs=1)
     assert sheet.caveats[1].startswith("cost: the plan declares no cap, so one is frozen from stable's values")
     assert sheet.caveats[2:] == (returning,)
-    assert sheet.caveats[0].startswith("cost: forecast with labels that come at once")
+    assert sheet.caveats[0].startswith("cost: forecast as if labels came at once")
 
 
 def test_slower_by_the_margin_is_what_a_latency_gate_declares() -> None:

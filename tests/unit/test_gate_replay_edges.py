@@ -200,7 +200,7 @@ def test_values_far_from_zero_are_judged_by_sums_about_an_origin_and_without_one
 
     blind = answers(plan(metric={"kind": "mean"}, info_total=1_000), *looks(0.0))[-1]
     assert blind["verdict"] == "undecided"
-    assert "declare between what they lie (range)" in blind["reason"]
+    assert "declare their range in the plan" in blind["reason"]
     seeing = answers(plan(metric={"kind": "mean", "origin": 1e9}, info_total=1_000), *looks(1e9))[-1]
     assert seeing["verdict"] == "fail"
     assert seeing["estimate"] == pytest.approx(0.5, abs=0.2)

@@ -169,7 +169,7 @@ def test_what_a_check_found_before_it_hung_is_told_with_its_age(hanging: Hanging
     now[0] += 60
     hangs, before = rounds.findings(0.1)
     assert (hangs.status, hangs.found) == (CheckStatus.FAIL, "no answer for 1m")
-    assert before.found.startswith("answers (found 1h1m ago")
+    assert before.found.startswith("answers (checked 1h1m ago")
 
 
 def test_a_check_that_breaks_is_a_failed_one_and_the_others_are_made() -> None:

@@ -564,7 +564,8 @@ def test_a_rollout_that_cannot_be_judged_is_named_and_keeps_nobody_else_waiting(
     assert V1 in world.town.up
     assert world.polls > polls
     assert {name: str(blind) for name, blind in untended(world.ledger).items()} == {
-        first: "blind since 2026-01-01 00:00:11 UTC: the keeper cannot judge it: ValueError: a look of another shape"
+        first: "cannot be judged since 2026-01-01 00:00:11 UTC: the keeper cannot judge it: ValueError: a look "
+        "of another shape"
     }
     assert world.judged.count(first) >= 10, "it is tried again at every look"
     assert first not in world.garage.asked[-1:]
@@ -603,7 +604,7 @@ def test_a_rollout_that_cannot_be_judged_is_stopped_as_its_plan_says(then: str, 
     world.look(4)
     rollout = world.ledger.rollout(name)
     assert (rollout.phase, rollout.actor, rollout.party) == (phase, "keeper", Party.KEEPER)
-    assert rollout.reason.startswith("blind for 1m: the keeper cannot judge it: ValueError")
+    assert rollout.reason.startswith("could not be judged for 1m: the keeper cannot judge it: ValueError")
     seq = rollout.seq
     world.look(10)
     assert world.ledger.rollout(name).seq <= seq + 1, "it is said once"

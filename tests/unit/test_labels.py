@@ -74,8 +74,8 @@ def test_labels_that_come_late_in_one_build_are_no_data_and_say_what_would_mend_
     verdict = judged([LATE])
     assert verdict.answer is Answer.NO_DATA
     assert verdict.reason == (
-        "y: labels do not come alike: 95 % of stable's requests have theirs, 50 % of the candidate's; write "
-        "matures_after: 1h, by when nearly all come"
+        "y: labels arrive at different rates: 95 % of stable's requests have one, 50 % of the candidate's; write "
+        "matures_after: 1h, by then nearly all have come"
     )
 
 

@@ -227,7 +227,7 @@ def test_the_version_says_where_its_rollout_can_be_seen() -> None:
 def test_a_version_that_was_deleted_is_left_alone() -> None:
     shop = Shop()
     aborted = shop.aborted()
-    assert "no longer in the catalog" in settle(MemoryCatalog(), aborted, "champion")[0]
+    assert "is not in MLflow any more" in settle(MemoryCatalog(), aborted, "champion")[0]
 
 
 def test_a_registry_that_is_away_is_told_later() -> None:

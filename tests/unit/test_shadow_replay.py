@@ -64,7 +64,7 @@ def test_lines_of_every_form_are_read() -> None:
     ("line", "said"),
     [
         ("{", "f:1: not JSON"), ("[1]", "f:1: not a JSON object"), ('{"x": 1}', "f:1: no request"),
-        (json.dumps({"features": {"bytes": 99_999}}), "no request that can be run again"),
+        (json.dumps({"features": {"bytes": 99_999}}), "no request can be run again"),
     ],
 )  # fmt: skip
 def test_a_line_that_cannot_be_run_names_itself(line: str, said: str) -> None:

@@ -109,7 +109,7 @@ def test_what_a_commit_adds_changes_and_takes_away_is_done_here(desk: MemoryDesk
     assert sync(desk, repo).done == ()
     repo.commit(plan=PLAN.replace("10", "20"), audience=None)
     assert sync(desk, repo).done == (
-        "plan m/default: applied: Git changed it", "audience new-york: withdrawn: it is no longer in Git",
+        "plan m/default: applied: Git changed it", "audience new-york: withdrawn: it is not in Git any more",
     )  # fmt: skip
     assert here(desk) == {"plan m/default"}
 
