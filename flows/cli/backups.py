@@ -28,8 +28,8 @@ def backup(
     if not has_ledger(runtime.settings):
         raise NotFound(f"there is no ledger in {runtime.settings.state}.", fix="set SLUICE_STATE or SLUICE_LEDGER.")
     taken = take_backup(runtime.folder, runtime.settings.ledger_url(), to, runtime.clock())
-    told = f"{len(taken.files)} files are in {to}; the ledger's head is {taken.head}"
-    emit({"folder": str(to), "files": len(taken.files), "head": taken.head}, output, table=told)
+    summary = f"{len(taken.files)} files are in {to}; the ledger's head is {taken.head}"
+    emit({"folder": str(to), "files": len(taken.files), "head": taken.head}, output, table=summary)
 
 
 def restore(
@@ -62,6 +62,6 @@ def restore(
         now=runtime.clock(),
     )
     aside = f"; the former content is in {done.former}" if done.former else ""
-    told = f"{len(done.manifest.files)} files of {done.manifest.taken_at} are in {runtime.settings.state}{aside}"
+    summary = f"{len(done.manifest.files)} files of {done.manifest.taken_at} are in {runtime.settings.state}{aside}"
     former = str(done.former) if done.former else None
-    emit({"state": str(runtime.settings.state), "head": done.manifest.head, "former": former}, output, table=told)
+    emit({"state": str(runtime.settings.state), "head": done.manifest.head, "former": former}, output, table=summary)

@@ -72,7 +72,7 @@ def down(*, quiet: Quiet = False) -> None:
 
 def status(*, output: Output = Format.TABLE) -> int:
     """Show what runs, and where. Exit code 6 when nothing does, 1 when something is not as it should be."""
-    from sluicegate.flows.wiring.keeper_names import told as told_keepers
+    from sluicegate.flows.wiring.keeper_names import named_keepers
     from sluicegate.flows.wiring.machine import machine
 
     now = datetime.now(UTC)
@@ -84,21 +84,21 @@ def status(*, output: Output = Format.TABLE) -> int:
     replicas = {} if stack.supervisor is None else _replicas()
     unwatched = () if stack.supervisor is None else _unwatched()
     keepers = () if stack.supervisor is None or ledger is not None else _keepers()
-    fewer = (f"{build}: {have} of {of} replicas" for build, (have, of) in replicas.items())
-    told = (
+    fewer = (f"{build}: {have} of {planned} replicas" for build, (have, planned) in replicas.items())
+    text = (
         _status_table(stack, now),
         *fewer,
         *map(str, unwatched),
         *(str(each) for each in gateways if each.confirmation is not Confirmation.CONFIRMED),
         *blind,
-        *([] if len(keepers) < 2 else [told_keepers(keepers)]),
+        *([] if len(keepers) < 2 else [named_keepers(keepers)]),
         *([] if ledger is None else [f"the ledger cannot be read: {ledger}"]),
     )
     said = _status(stack, blind, gateways, unwatched, ledger, replicas, keepers, now)
-    emit(said, output, table="\n".join(told))
+    emit(said, output, table="\n".join(text))
     if stack.supervisor is None:
         return UNREACHABLE
-    are_all_there = all(have == of for have, of in replicas.values())
+    are_all_there = all(have == planned for have, planned in replicas.values())
     holds_up = any(each.holds_up for each in gateways)
     is_well = are_all_there and not holds_up and not unwatched and ledger is None
     return 0 if stack.is_up and is_well else 1
@@ -191,7 +191,7 @@ def _status(
         {"state": status.state, "up": status.is_up, "supervisor": status.supervisor, "survivors": status.survivors,
          "silent": dict(status.silent),
          "urls": status.urls, "programs": programs,
-         "replicas": {build: {"answering": have, "of": of} for build, (have, of) in replicas.items()},
+         "replicas": {build: {"answering": have, "of": planned} for build, (have, planned) in replicas.items()},
          "gateways": [_gateway(each, now) for each in gateways], "unwatched": unwatched, "blind": list(blind),
          "keepers": _plain_keepers(keepers), "ledger": ledger}
     )  # fmt: skip

@@ -35,8 +35,8 @@ def say_restored(
     if not has_ledger(runtime.settings):
         raise NotFound(f"there is no ledger in {runtime.settings.state}.", fix="set SLUICE_STATE or SLUICE_LEDGER.")
     mark = say(runtime.ledger, actor=actor(), reason=reason, at=runtime.clock())
-    told = "recorded: from the keeper's next pass on, gateways accept the route tables of this ledger"
-    emit({"restored": mark, "reason": reason}, output, table=told)
+    summary = "recorded: from the keeper's next pass on, gateways accept the route tables of this ledger"
+    emit({"restored": mark, "reason": reason}, output, table=summary)
 
 
 def verify(
@@ -67,10 +67,10 @@ def verify(
     seen = current_runtime().ledger.verify(kept)
     summary = f"{seen.head.place} facts, looks and documents; head {seen.head}"
     if not seen.faults:
-        told = f"the record is intact: {summary}"
+        text = f"the record is intact: {summary}"
     else:
         more = len(seen.faults) - SHOWN
         lines = [*seen.faults[:SHOWN], *([f"and {more} more: -o json shows all"] if more > 0 else [])]
-        told = "\n".join([*lines, f"the record was changed: {summary}"])
-    emit({"intact": not seen.faults, "head": str(seen.head), "faults": list(seen.faults)}, output, table=told)
+        text = "\n".join([*lines, f"the record was changed: {summary}"])
+    emit({"intact": not seen.faults, "head": str(seen.head), "faults": list(seen.faults)}, output, table=text)
     return 1 if seen.faults else 0

@@ -117,7 +117,7 @@ class GateState:
     def counted_units(self, arm: Arm) -> int:
         """The metric's units of one arm, all strata together."""
         name = self.question.metric
-        return sum(sums.size for (of, _, whose), sums in self.units.items() if of == name and whose is arm)
+        return sum(sums.size for (metric, _, whose), sums in self.units.items() if metric == name and whose is arm)
 
     def new_rows(self, cumulative: Iterable[TallyRow]) -> Rows:
         """What cumulative rows hold beyond the looks, in order of metric, stratum and arm."""

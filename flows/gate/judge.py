@@ -120,19 +120,19 @@ def _since(verdict: Verdict, since: int, earlier: int) -> Verdict:
     return replace(verdict, since=since, k=verdict.k + earlier, details=(again, *verdict.details))
 
 
-def _verdict(state: AnyState, step: int, told: Sequence[tuple[datetime, Rows]]) -> Verdict:
+def _verdict(state: AnyState, step: int, looks: Sequence[tuple[datetime, Rows]]) -> Verdict:
     match state:
         case GateState():
-            return _with_mending(gate_verdict(state, step), state, told)
+            return _with_mending(gate_verdict(state, step), state, looks)
         case PairedState():
             return paired_verdict(state, step)
         case SlicedState():
             verdict = sliced_verdict(state, step)
-            return _with_mending(verdict, state.whole, told)
+            return _with_mending(verdict, state.whole, looks)
 
 
-def _with_mending(verdict: Verdict, state: GateState, told: Sequence[tuple[datetime, Rows]]) -> Verdict:
+def _with_mending(verdict: Verdict, state: GateState, looks: Sequence[tuple[datetime, Rows]]) -> Verdict:
     """The verdict; where labels do not come alike, with what would mend it."""
     if verdict.answer is Answer.NO_DATA and state.unlike_at is not None:
-        return replace(verdict, reason=verdict.reason + mending(verdict.metric, state.cells, told))
+        return replace(verdict, reason=verdict.reason + mending(verdict.metric, state.cells, looks))
     return verdict

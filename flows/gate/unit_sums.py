@@ -77,7 +77,9 @@ class Cohorts:
         arms = {(stable, Arm.STABLE), (candidate, Arm.CANDIDATE)}
         had, has = before.compared, self.compared
         changed = {
-            side for (of, side, arm), sums in has.items() if (of, arm) in arms and sums != had.get((of, side, arm))
+            side
+            for (metric, side, arm), sums in has.items()
+            if (metric, arm) in arms and sums != had.get((metric, side, arm))
         }
 
         def cohort(units: UnitTallies, side: Side) -> Cohort:

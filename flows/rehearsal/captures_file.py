@@ -108,8 +108,8 @@ def _capture(row: Capture) -> Capture:
     at: datetime = row["at"]
     micros = (at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1e6
     known = [each | {"value": json.loads(each["value"]), "at": None} for each in row["outcomes"]]
-    told = {"rid": row["rid"], "at": round(micros), "copy": row["copy"], "headers": dict(row["headers"])}
-    return told | bodies | {"outcomes": known}
+    fields = {"rid": row["rid"], "at": round(micros), "copy": row["copy"], "headers": dict(row["headers"])}
+    return fields | bodies | {"outcomes": known}
 
 
 def _is_parquet(path: Path) -> bool:

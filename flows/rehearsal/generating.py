@@ -113,12 +113,12 @@ class Generating:
 
     def _stream(self, rollout: Rollout, now: float) -> Stream:
         """The stream as it goes on; its requests are read again now and then, soon where there were none."""
-        asked = rollout.plan.generate
-        assert asked is not None, "only these are wanted"
+        requests_wanted = rollout.plan.generate
+        assert requests_wanted is not None, "only these are wanted"
         known = self._streams.get(rollout.id)
         if known is not None and now - known.read_at < RENEW_SECONDS:
             return known
-        pace = known.pace if known is not None else Pace(asked.rate)
+        pace = known.pace if known is not None else Pace(requests_wanted.rate)
         try:
             requests = self.requests(rollout)
         except (SluiceError, OSError) as error:

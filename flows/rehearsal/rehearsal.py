@@ -227,7 +227,7 @@ def caveats(plan: Plan) -> tuple[str, ...]:
     gated = dict.fromkeys(gate.metric for gate in (*plan.gates, *plan.guardrails))
     unknown = (name for name in gated if plan.metrics[name].source is Source.OUTCOME)
     late = ", ".join(name for name in unknown if not plan.metrics[name].matures_after)
-    told = (
+    caveat = (
         f"{late}: forecast as if labels came at once, because the plan has no matures_after; with late labels a verdict"
     )
     open_caps = ", ".join(name for name in gated if plan.metrics[name].has_open_cap)
@@ -235,7 +235,7 @@ def caveats(plan: Plan) -> tuple[str, ...]:
         f"{open_caps}: the plan declares no cap, so one is frozen from stable's values; rehearsed with what the mean "
         "and the spread make likely"
     )
-    at_once = (*([f"{told} comes later by the same time"] if late else []), *([frozen] if open_caps else []))
+    at_once = (*([f"{caveat} comes later by the same time"] if late else []), *([frozen] if open_caps else []))
     if plan.unit is None:
         return at_once
     returning = (

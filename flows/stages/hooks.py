@@ -30,7 +30,7 @@ MOST = 16
 class Telling(Calling):
     """Makes one attempt to tell a hook."""
 
-    def tell(self, due: DueHook) -> str:
+    def notify(self, due: DueHook) -> str:
         """Tell it; what it said. Raises SluiceError, httpx.HTTPError, ValueError where it did not take the news."""
         if due.hook.deployment is not None:
             return self._run(due, due.hook.deployment)
@@ -67,7 +67,7 @@ class HookPass:
     """One look: every hook that is due is told beside the look."""
 
     ledger: Ledger
-    tell: Callable[[DueHook], str]
+    notify: Callable[[DueHook], str]
     clock: Callable[[], datetime]
     hand: Callable[[Callable[[], None]], object] = at_once
     """Takes each call, so that one that hangs keeps no other waiting."""
@@ -106,7 +106,7 @@ class HookPass:
 
     def _told(self, due: DueHook) -> HookCalled:
         try:
-            is_taken, reason = True, self.tell(due)
+            is_taken, reason = True, self.notify(due)
         except (SluiceError, httpx.HTTPError, ValueError, LookupError) as error:
             is_taken, reason = False, str(error) or type(error).__name__
         return due.called(is_taken=is_taken, reason=reason[:LONGEST_REASON])

@@ -96,8 +96,8 @@ class _Model:
     def _row(self, audience: str, key: Key, asked: float) -> Served:
         variation, build, arm = key
         mine = [rollout for rollout in self._rollouts if rollout.requested.variation == variation]
-        held, recent = _under_way(mine), self._recent.get((variation, build))
-        is_tried = arm == Arm.CANDIDATE and held is not None
+        under_way, recent = _under_way(mine), self._recent.get((variation, build))
+        is_tried = arm == Arm.CANDIDATE and under_way is not None
         return Served(
             model=self._model,
             audience=audience,
@@ -107,13 +107,13 @@ class _Model:
             arm=arm,
             asked=asked,
             seen=self._seen(audience, key),
-            rollout=held.id if held is not None else None,
-            verdict=verdict_of(held) if is_tried and held is not None else None,
+            rollout=under_way.id if under_way is not None else None,
+            verdict=verdict_of(under_way) if is_tried and under_way is not None else None,
             requests_per_second=recent.requests_per_second if recent else None,
             error_rate=100 * recent.error_share if recent else None,
             p95=1000 * recent.p95 if recent and recent.p95 is not None else None,
             spent=self._spent(BuildRef(model=self._model, version=build)),
-            since=_since(mine, held if is_tried else None),
+            since=_since(mine, under_way if is_tried else None),
         )
 
     def _taken(self, audience: str) -> float | None:

@@ -26,12 +26,12 @@ def token_finding(tokens: Sequence[Token], now: datetime) -> Finding:
     if not soon:
         found = f"none of {len(tokens)} expires within {SOON.days} days" if tokens else "none besides the admin's"
         return passed("tokens", found)
-    told = "; ".join(f"{_told(token, now)}" for token in soon)
+    expiring = "; ".join(f"{_told(token, now)}" for token in soon)
     fix = (
         "Revoke tokens that nobody needs: sluice token revoke NAME. Replace the others: sluice token give NAME "
         "--role ROLE"
     )
-    return warned("tokens", told, fix)
+    return warned("tokens", expiring, fix)
 
 
 def _told(token: Token, now: datetime) -> str:

@@ -54,7 +54,7 @@ def readable(keeper: str) -> str:
     return f"process {process.partition('.')[0]} on {machine.rsplit('-', 2)[0]}"
 
 
-def told(keepers: Sequence[Keeping]) -> str:
+def named_keepers(keepers: Sequence[Keeping]) -> str:
     """Who leads and who stands by, in words."""
     leading = [f"{readable(each.keeper)} leads (term {each.term})" for each in keepers if each.until is not None]
     waiting = [readable(each.keeper) for each in keepers if not each.term]

@@ -291,7 +291,7 @@ def _keepers(runtime: Runtime) -> tuple[Finding, ...]:
     """Who keeps, and who would take over; nothing where none ever did. Others tell where the ledger cannot be read."""
     import sqlalchemy as sa
 
-    from sluicegate.flows.wiring.keeper_names import told
+    from sluicegate.flows.wiring.keeper_names import named_keepers
     from sluicegate.services.host.doctor.finding import passed, warned
 
     try:
@@ -301,9 +301,9 @@ def _keepers(runtime: Runtime) -> tuple[Finding, ...]:
     if not keepers:
         return ()
     if any(each.until is not None for each in keepers):
-        return (passed("keepers", told(keepers)),)
+        return (passed("keepers", named_keepers(keepers)),)
     fix = "start one: sluice up; if one runs, read its log: sluice logs keeper."
-    return (warned("keepers", told(keepers), fix),)
+    return (warned("keepers", named_keepers(keepers), fix),)
 
 
 def _clock_that_was_set(runtime: Runtime) -> tuple[Finding, ...]:

@@ -295,7 +295,7 @@ class Runtime:
             clock=self.clock,
         )
         calls = ThreadPoolExecutor(MOST, thread_name_prefix="hook")
-        return HookPass(ledger=self.ledger, tell=telling.tell, clock=self.clock, hand=calls.submit)
+        return HookPass(ledger=self.ledger, notify=telling.notify, clock=self.clock, hand=calls.submit)
 
     @cached_property
     def prefect(self) -> httpx.Client:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sluicegate.registry.words.errors import SluiceError
-from sluicegate.registry.words.sight import Listener, Sight, together
+from sluicegate.registry.words.sight import Listener, Sight, combined_sight
 
 if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
@@ -55,7 +55,7 @@ class SightWatch:
     def _sights(self) -> dict[Listener, Sight]:
         """What is seen of all gateways together."""
         return {
-            listener: together({name: each[listener].sight for name, each in self._watches.items()})
+            listener: combined_sight({name: each[listener].sight for name, each in self._watches.items()})
             for listener in Listener
         }
 

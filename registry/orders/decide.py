@@ -127,15 +127,15 @@ def _approved(record: Record, order: Order, proposal: Proposal, now: datetime) -
     both = signed(proposal, order)
     if len(both.people) < ENOUGH:
         return Changes(documents=(recorded(both, order.actor, now),), receipt=Receipt(proposal=proposal.name))
-    asked = proposal.order
-    refuse_beyond_role(asked)
-    changes = _carried_out(record, replace(asked, signed_by=both.people), applied_at(asked.act, now), now)
+    original = proposal.order
+    refuse_beyond_role(original)
+    changes = _carried_out(record, replace(original, signed_by=both.people), applied_at(original.act, now), now)
     if effect_of(record, changes) != proposal.effect:
         raise PreconditionFailed(
             f"proposal {proposal.name}: the traffic, a build or the rollout has changed since, so what "
-            f"{asked.actor} asked "
+            f"{original.actor} asked "
             "for would now do something else.",
-            fix=f"{asked.actor} asks again, or: sluice proposal reject {proposal.name}",
+            fix=f"{original.actor} asks again, or: sluice proposal reject {proposal.name}",
         )
     closed = replace(both, state=APPROVED, closed_by=order.actor, closed_why=order.reason)
     return replace(changes, documents=(*changes.documents, recorded(closed, order.actor, now)))

@@ -19,8 +19,8 @@ def check_against_build(plan: Plan, build: Build) -> tuple[str, ...]:
 
     A build that was logged without a signature tells nothing, and so only what needs one is held against it.
     """
-    told = (build.signature or {}).get("outputs")
-    outputs = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    declared = (build.signature or {}).get("outputs")
+    outputs = [each for each in declared if isinstance(each, dict)] if isinstance(declared, list) else []
     return tuple(
         f"metric {name}: {problem}"
         for name, metric in plan.metrics.items()

@@ -31,12 +31,12 @@ def _breaks(value: object) -> Breaks:
     if isinstance(value, Breaks):
         return value
     match = re.fullmatch(r"\s*([0-9]{1,3})\s+of\s+([0-9]{1,3})\s*", value) if isinstance(value, str) else None
-    broken, of = (int(each) for each in match.groups()) if match else (0, 0)
-    if not 1 <= broken <= of <= MOST_SAMPLES:
+    broken, samples = (int(each) for each in match.groups()) if match else (0, 0)
+    if not 1 <= broken <= samples <= MOST_SAMPLES:
         raise ValueError(
             f"not a number of samples: {value!r}; write such as 3 of 5, with at most {MOST_SAMPLES} samples"
         )
-    return Breaks(broken=broken, of=of)
+    return Breaks(broken=broken, of=samples)
 
 
 Fails = Annotated[

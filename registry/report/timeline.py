@@ -179,8 +179,8 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
             return f"step {step + 1} approved", "good"
         case Checked(step=step, answer=answer, actor=actor):
             said = "gave no answer" if answer == "none" else f"said {answer}"
-            asked = f"of step {step + 1}" if step >= 0 else "before the first step"
-            return f"the check {actor} {asked} {said}", "good" if answer == "yes" else "wait"
+            place = f"of step {step + 1}" if step >= 0 else "before the first step"
+            return f"the check {actor} {place} {said}", "good" if answer == "yes" else "wait"
         case FreezeOverridden(freeze=freeze, until=until):
             return f"freeze {freeze} overridden for this rollout until {until[:16].replace('T', ' ')} UTC", "wait"
         case Confirmed():

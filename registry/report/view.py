@@ -241,10 +241,10 @@ def _generated(rollout: Rollout, sent: int | None) -> str | None:
     if generate is None or rollout.is_aside or not rollout.is_judged:
         return None
     what = "captured requests" if generate.requests == CAPTURED else PurePath(generate.requests).name
-    asked = f"{what} at {format_rate(generate.rate)}"
+    generated = f"{what} at {format_rate(generate.rate)}"
     if sent:
-        return f"{asked}, {sent:,} so far; they are not included in the requests above and get no outcomes"
-    return f"{asked}, none so far" + ("; to find out why: sluice doctor" if rollout.phase is Phase.RUNNING else "")
+        return f"{generated}, {sent:,} so far; they are not included in the requests above and get no outcomes"
+    return f"{generated}, none so far" + ("; to find out why: sluice doctor" if rollout.phase is Phase.RUNNING else "")
 
 
 def _preview(rollout: Rollout) -> str | None:
@@ -298,7 +298,7 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     guardrails = {gate.metric for gate in rollout.plan.guardrails} | stops_only
     last = _last_verdicts(record)
     outside = external_verdicts(rollout, record.samples, now) if record.samples else ()
-    told = {verdict.metric for verdict in outside}
+    shown = {verdict.metric for verdict in outside}
     verdicts = [
         Verdict(
             metric=metric,
@@ -309,7 +309,7 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
             guardrail=metric in guardrails,
         )
         for metric, known in rollout.judgements.items()
-        if metric not in told
+        if metric not in shown
     ]
     verdicts += outside
     experiment = experiment_state(rollout, record.of_model, now)

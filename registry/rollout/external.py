@@ -64,14 +64,18 @@ def _answer(gate: ExternalGate, samples: Sequence[Sample], began: datetime | Non
     if doubt is not None:
         return Answer.NO_DATA, doubt
     window = [each for each in _values(mine, began) if now - each.measured_at <= _span(gate)][-gate.fails.of :]
-    last, of = window[-1], gate.fails.of
+    last, window_size = window[-1], gate.fails.of
     said = f"{_text(last)}, {'' if gate.keeps(_value(last)) else 'not '}{gate.limit}"
     breaking = sum(not gate.keeps(_value(each)) for each in window)
-    if len(window) < of:
-        return Answer.UNDECIDED, f"{said}; {count(len(window))} of {of} samples at this step"
+    if len(window) < window_size:
+        return Answer.UNDECIDED, f"{said}; {count(len(window))} of {window_size} samples at this step"
     if not gate.keeps(_value(last)):
-        return Answer.UNDECIDED, f"{said}; {breaking} of the last {of} samples break the limit"
-    kept = f"all of the last {of} samples are" if not breaking else f"{of - breaking} of the last {of} samples are"
+        return Answer.UNDECIDED, f"{said}; {breaking} of the last {window_size} samples break the limit"
+    kept = (
+        f"all of the last {window_size} samples are"
+        if not breaking
+        else f"{window_size - breaking} of the last {window_size} samples are"
+    )
     return Answer.PASS, f"{said}; {kept}"
 
 

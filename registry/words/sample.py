@@ -43,5 +43,5 @@ class Sample:
     @property
     def measured_at(self) -> datetime:
         """When the value was measured, as far as is known."""
-        told = self.reading.at if isinstance(self.reading, Measured) else None
-        return told or self.at
+        stated_time = self.reading.at if isinstance(self.reading, Measured) else None
+        return stated_time or self.at

@@ -46,16 +46,16 @@ class Sight:
         return self.uncounted / max(self.served, self.uncounted) if self.uncounted else 0.0
 
 
-def together(sights: Mapping[str, Sight]) -> Sight:
+def combined_sight(sights: Mapping[str, Sight]) -> Sight:
     """What several gateways' sights say of all requests. Where one is blind nobody can judge: users keep to theirs."""
     if len(sights) == 1:
         return next(iter(sights.values()))
     blind = {name: each.blind for name, each in sights.items() if each.blind is not None}
-    told = "; ".join(f"{name}: {each.reason}" for name, each in blind.items())
+    reasons = "; ".join(f"{name}: {each.reason}" for name, each in blind.items())
     return Sight(
         served=sum(each.served for each in sights.values()),
         uncounted=sum(each.uncounted for each in sights.values()),
-        blind=Blindness(since=min(each.since for each in blind.values()), reason=told) if blind else None,
+        blind=Blindness(since=min(each.since for each in blind.values()), reason=reasons) if blind else None,
     )
 
 

@@ -68,8 +68,10 @@ class Guard:
             await problem(error)(scope, receive, send_with_headers)
             return
         if who is not None and not who.role.may(Role.VIEWER) and path not in INTAKE:
-            told = problem(Forbidden(f"the token of {who.name} may only send outcomes, not read.", fix=_ASK_AN_ADMIN))
-            await told(scope, receive, send_with_headers)
+            refusal = problem(
+                Forbidden(f"the token of {who.name} may only send outcomes, not read.", fix=_ASK_AN_ADMIN)
+            )
+            await refusal(scope, receive, send_with_headers)
             return
         if who is not None:
             request.state.caller = who

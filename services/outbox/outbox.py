@@ -71,13 +71,13 @@ class Outbox:
 
     def look(self, now: datetime) -> int:
         """Tell what is new; how many facts were told by the end of the look, all sinks together."""
-        waiting, told = self.waiting(now), list[int]()
+        waiting, sent = self.waiting(now), list[int]()
         for sink in self.sinks():
-            self.beside(sink.name, partial(self._look_for, sink, now, waiting, told))
-        return sum(told)
+            self.beside(sink.name, partial(self._look_for, sink, now, waiting, sent))
+        return sum(sent)
 
-    def _look_for(self, sink: Sink, now: datetime, waiting: Sequence[Happening], told: list[int]) -> None:
-        told.append(self._deliver(sink, now, waiting))
+    def _look_for(self, sink: Sink, now: datetime, waiting: Sequence[Happening], sent: list[int]) -> None:
+        sent.append(self._deliver(sink, now, waiting))
 
     def _deliver(self, sink: Sink, now: datetime, waiting: Sequence[Happening]) -> int:
         trouble = self._troubles.get(sink.name)

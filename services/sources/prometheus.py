@@ -16,13 +16,13 @@ def ask_prometheus(source: Source, query: str, seconds: float) -> Measured:
     """The value of the one series, at the time at which Prometheus evaluated it. Raises NoNumber."""
     answer = get(source, "/api/v1/query", seconds, {"query": query, "timeout": f"{seconds:g}s"})
     try:
-        told = json.loads(answer.content)
+        answer_body = json.loads(answer.content)
     except (ValueError, RecursionError):
         raise NoNumber(f"it answers {answer.status_code} with something other than JSON") from None
-    if not isinstance(told, dict) or told.get("status") != "success" or not answer.is_success:
-        said = told.get("error") if isinstance(told, dict) else None
+    if not isinstance(answer_body, dict) or answer_body.get("status") != "success" or not answer.is_success:
+        said = answer_body.get("error") if isinstance(answer_body, dict) else None
         raise NoNumber(f"it answers {answer.status_code}: {said or 'no reason given'}")
-    return _point(told.get("data"))
+    return _point(answer_body.get("data"))
 
 
 def _point(data: Any) -> Measured:

@@ -139,8 +139,8 @@ class Gateways:
             )
         behind = [each for each in states if each.holds_up]
         if behind:
-            told = "; ".join(f"{each.name}: {each.why}" for each in behind)
-            raise TimedOut(f"not every gateway has confirmed the routes: {told}.", fix="check them: sluice status.")
+            reasons = "; ".join(f"{each.name}: {each.why}" for each in behind)
+            raise TimedOut(f"not every gateway has confirmed the routes: {reasons}.", fix="check them: sluice status.")
 
     def renew(self) -> None:
         """Note at every gateway that a keeper watches."""

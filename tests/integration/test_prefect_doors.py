@@ -326,7 +326,7 @@ def test_a_hook_whose_run_fails_gets_another_one_and_a_run_that_goes_on_is_waite
         prefect=house.server.client, key=lambda: "x", allowed=frozenset(), clock=house.now, sleep=end_the_run,
         elapsed=lambda: seconds[0],
     )  # fmt: skip
-    look = HookPass(ledger=house.ledger, tell=telling.tell, clock=house.now)
+    look = HookPass(ledger=house.ledger, notify=telling.notify, clock=house.now)
     for after in range(2):
         look.look(house.now() + timedelta(hours=2 * after))
     calls = [entry.fact for entry in house.ledger.entries(rollout.id) if isinstance(entry.fact, HookCalled)]

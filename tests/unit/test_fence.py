@@ -39,14 +39,14 @@ def test_a_newer_table_of_the_same_keeper_goes_through_and_is_remembered(tmp_pat
     Fence(tmp_path).enter(token(5))
     Fence(tmp_path).enter(token(6))
     Fence(tmp_path).enter(token(6))
-    assert Fence(tmp_path).held() == token(6)
+    assert Fence(tmp_path).token_in_force() == token(6)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"place": 4}'])
 def test_what_cannot_be_read_keeps_nobody_away(tmp_path: Path, text: str) -> None:
     """It is written whole, so somebody else has written it; a keeper that could never route again would be worse."""
     (tmp_path / "fence.json").write_text(text)
-    assert Fence(tmp_path).held() == BEFORE_ALL
+    assert Fence(tmp_path).token_in_force() == BEFORE_ALL
 
 
 def test_who_holds_the_lock_and_is_stopped_is_waited_for_and_named(tmp_path: Path, monkeypatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sluicegate.registry.words.sight import Blindness, Sight, together
+from sluicegate.registry.words.sight import Blindness, Sight, combined_sight
 from sluicegate.services.host.installation import Site, envoy_of, gateway_names, is_gateway
 from sluicegate.services.host.machine import port_owners
 from sluicegate.services.traffic.envoy.gateway_stats import added
@@ -33,11 +33,11 @@ def test_one_blind_gateway_makes_all_blind() -> None:
     blind = Sight(served=10, uncounted=9, blind=Blindness(since=AT, reason="its log is unread"))
     later = Sight(blind=Blindness(since=AT + timedelta(seconds=9), reason="it does not answer"))
     well = Sight(served=100)
-    assert together({"gateway": blind}) == blind
-    both = together({"gateway": well, "gateway-2": blind, "gateway-3": later})
+    assert combined_sight({"gateway": blind}) == blind
+    both = combined_sight({"gateway": well, "gateway-2": blind, "gateway-3": later})
     assert (both.served, both.uncounted) == (110, 9)
     assert both.blind == Blindness(since=AT, reason="gateway-2: its log is unread; gateway-3: it does not answer")
-    assert together({"gateway": well, "gateway-2": well}) == Sight(served=200)
+    assert combined_sight({"gateway": well, "gateway-2": well}) == Sight(served=200)
 
 
 def test_figures_of_several_gateways_are_added_and_the_youngest_ones_uptime_is_told() -> None:

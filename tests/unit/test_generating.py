@@ -181,8 +181,8 @@ def test_no_unit_and_nothing_that_the_gateway_says_is_sent() -> None:
         ({"generate": {"rate": 20}}, "not a rate: 20"),
         ({"generate": {"rate": "1/s", "requests": "some.jsonl"}}, "requests"),
         ({"metrics": {"wrong": {"source": "outcome", "outcome": "w", "score": "zero_one"}},
-          "gates": [{"metric": "wrong", "margin": "5%"}]}, "generated requests count only for errors, latency "
-              "and contract"),
+          "gates": [{"metric": "wrong", "margin": "5%"}]}, ("generated requests count only for errors, latency "
+              "and contract")),
         ({"strategy": "shadow", "steps": (), "shadow": {"sample": 10, "max_time": "1h"}, "gates": []},
          "while a candidate answers a share"),
     ],

@@ -129,7 +129,7 @@ def hook(door: Door, after: str = "abort", **more: object) -> dict[str, object]:
 
 
 def looking(stand: Stand, tell: Callable[[DueHook], str] | None = None, **more: object) -> HookPass:
-    return HookPass(ledger=stand.ledger, tell=tell or telling().tell, clock=lambda: stand.now, **more)
+    return HookPass(ledger=stand.ledger, notify=tell or telling().notify, clock=lambda: stand.now, **more)
 
 
 # --- what is told, and when ------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_one_that_hangs_keeps_no_look_no_abort_and_no_other_hook_waiting(door: D
     stand, threads = Stand(hook(door, "promotion"), {"after": "abort", "deployment": "ops/page"}), []
 
     def tell(due: DueHook) -> str:
-        return telling().tell(due) if due.hook.url else "run r completed"
+        return telling().notify(due) if due.hook.url else "run r completed"
 
     look = looking(stand, tell, hand=in_threads(threads))
     stand.promote()
@@ -336,7 +336,7 @@ def test_a_keeper_killed_between_call_and_record_tells_it_again_by_the_same_key(
     stand.abort()
 
     def tell_and_die(due: DueHook) -> str:
-        telling().tell(due)
+        telling().notify(due)
         raise Killed
 
     with pytest.raises(Killed):
@@ -354,7 +354,7 @@ def test_two_keepers_record_an_attempt_once(door: Door) -> None:
 
     def tell_while_the_other_does(due: DueHook) -> str:
         other.look(NOW)
-        return telling().tell(due)
+        return telling().notify(due)
 
     looking(stand, tell_while_the_other_does).look(NOW)
     assert stand.calls() == [("abort", 1, "taken")]

@@ -76,8 +76,8 @@ def test_the_layout_is_the_plans_with_those_held_out_first() -> None:
         ("alpha: 0.02}]", "alpha: 0.06}]", 11, "lower their alphas"),
         ("max_time: 14d", "max_time: 14d\n  soak: 20d", 15, "end before it has lasted"),
         ("starts: 2026-12-01T08:00:00Z", "starts: 2026-12-01T08:00:00", 14, "timezone"),
-        ("unit: x-user-id", "unit: x-user-id\nstrategy: ab\ntrigger: "
-            "{alias: candidate}", 5, "a trigger cannot name a candidate"),
+        ("unit: x-user-id", ("unit: x-user-id\nstrategy: ab\ntrigger: "
+            "{alias: candidate}"), 5, "a trigger cannot name a candidate"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(old: str, new: str, line: int, says: str) -> None:

@@ -149,10 +149,10 @@ class _Sender:
         headers = {name: _text(value) for name, value in request.headers.items()}
         size = int(headers.get("Content-Length", 0))
         limit = {SECONDS: self._limits.seconds(max(size, _EXPECTED.get()))}
-        asked = self._http.build_request(
+        requested = self._http.build_request(
             request.method, request.url, headers=headers, content=_pieces(request.body), extensions=limit
         )
-        answer = self._http.send(asked, stream=True)
+        answer = self._http.send(requested, stream=True)
         if not request.stream_output:
             answer.read()
         return AWSResponse(request.url, answer.status_code, answer.headers, _Answer(answer))

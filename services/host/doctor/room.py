@@ -27,7 +27,7 @@ class Demand:
 def finding(demands: Sequence[Demand], cores: int, memory: int) -> Finding:
     """Warns where services side by side would ask for more cores or more memory than there are."""
     wanted = sum(each.replicas * each.cpu for each in demands)
-    asked = sum(each.replicas * (each.memory or 0) for each in demands)
+    needed_memory = sum(each.replicas * (each.memory or 0) for each in demands)
     most = max(demands, key=lambda each: each.replicas * each.cpu, default=None)
     if (
         most is not None
@@ -39,10 +39,10 @@ def finding(demands: Sequence[Demand], cores: int, memory: int) -> Finding:
             f"services may use {wanted:g} cores of {cores}; most of them {most.build}: {most.replicas} x {most.cpu:g}",
             "Lower serve.replicas or serve.workers in its plan: more workers than cores are not faster.",
         )
-    if asked > memory:
+    if needed_memory > memory:
         return warned(
             _CHECK,
-            f"services may use {format_memory(asked)} of memory, and the machine has {format_memory(memory)}",
+            f"services may use {format_memory(needed_memory)} of memory, and the machine has {format_memory(memory)}",
             "Lower serve.resources.memory or serve.replicas in the plans.",
         )
     return passed(_CHECK, f"services may use {wanted:g} cores of {cores}")

@@ -67,9 +67,9 @@ class Tail:
         """Whether nothing is at the log's path, or what was written last was written to another file."""
 
     def __del__(self) -> None:
-        for held in self._held.values():
+        for open_file in self._held.values():
             with suppress(OSError):
-                os.close(held.descriptor)
+                os.close(open_file.descriptor)
 
     def files(self, known: Collection[str] = ()) -> tuple[Path, ...]:
         """The files there are now, the longest untouched first, so that rows come about in order of time.
@@ -102,8 +102,8 @@ class Tail:
 
     def forget(self) -> None:
         """Read again from the offsets: what was read came to nothing."""
-        for held in self._held.values():
-            held.is_level = False
+        for open_file in self._held.values():
+            open_file.is_level = False
 
     def heads(self) -> set[str]:
         """By what the files are known that lie beside the log now, whatever their names. Raises OSError."""
@@ -152,7 +152,9 @@ class Tail:
             if file not in self._held:
                 with suppress(FileNotFoundError):
                     self._held[file] = _Held(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-        for file in [file for file, held in self._held.items() if file not in present and held.still > _PASSES_AWAY]:
+        for file in [
+            file for file, open_file in self._held.items() if file not in present and open_file.still > _PASSES_AWAY
+        ]:
             os.close(self._held.pop(file).descriptor)
         return next((file for file, path in present.items() if path == self.path), None)
 
@@ -161,18 +163,18 @@ class Tail:
 
     def _next(self, file: tuple[int, int], offsets: dict[str, int]) -> tuple[Chunk | None, bool]:
         """The next chunk of a file, and whether the file changed since the last pass."""
-        held = self._held[file]
-        status = os.fstat(held.descriptor)
-        stamp, before = (status.st_size, status.st_mtime_ns), held.stamp
-        held.stamp = stamp
+        open_file = self._held[file]
+        status = os.fstat(open_file.descriptor)
+        stamp, before = (status.st_size, status.st_mtime_ns), open_file.stamp
+        open_file.stamp = stamp
         has_changed = stamp != before
-        held.still = 0 if has_changed else held.still + 1
-        if held.is_level and not has_changed:
+        open_file.still = 0 if has_changed else open_file.still + 1
+        if open_file.is_level and not has_changed:
             return None, False
         is_cut = before is not None and status.st_size < before[0]
         chunk = self._cut(file, status.st_size, offsets) if is_cut else None
-        chunk = chunk or _read(held.descriptor, status, offsets)
-        held.is_level = chunk is None or chunk.end == status.st_size
+        chunk = chunk or _read(open_file.descriptor, status, offsets)
+        open_file.is_level = chunk is None or chunk.end == status.st_size
         return chunk, has_changed
 
     def _cut(self, file: tuple[int, int], size: int, offsets: dict[str, int]) -> Chunk | None:
@@ -182,7 +184,7 @@ class Tail:
         """
         head = _head(self._held[file].descriptor)
         start = 0 if head is None else offsets.get(head, 0)
-        others = (held.descriptor for other, held in self._held.items() if other != file)
+        others = (open_file.descriptor for other, open_file in self._held.items() if other != file)
         if head is None or size >= start or head in map(_head, others):
             return None
         return Chunk(head=head, start=start, end=size, lines=[], is_last=True)

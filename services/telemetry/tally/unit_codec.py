@@ -48,8 +48,8 @@ def packed_sums(entries: Entries, units: int) -> list[bytes]:
     data[at], data[at + 1], data[at + 2] = metric[fits], n[fits], x[fits]
     rest = np.empty(int((~fits).sum()), _LARGE)
     rest["metric"], rest["n"], rest["x"] = metric[~fits], n[~fits], x[~fits]
-    of = unit[~fits]
-    at = starts[of] + 1 + small[of] * _SMALL_BYTES + (rank[~fits] - small[of]) * _LARGE.itemsize
+    owner = unit[~fits]
+    at = starts[owner] + 1 + small[owner] * _SMALL_BYTES + (rank[~fits] - small[owner]) * _LARGE.itemsize
     data[at[:, None] + np.arange(_LARGE.itemsize)] = rest.view(np.uint8).reshape(-1, _LARGE.itemsize)
     whole = data.tobytes()
     return [whole[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]

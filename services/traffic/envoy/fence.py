@@ -32,7 +32,7 @@ class Fence:
         self._file, self._lock = folder / "fence.json", folder / "fence.lock"
         self._own = BEFORE_ALL
 
-    def held(self) -> FencingToken:
+    def token_in_force(self) -> FencingToken:
         """What was let through last."""
         try:
             return FencingToken(**json.loads(self._file.read_text(encoding="utf-8")))
@@ -42,7 +42,7 @@ class Fence:
     def enter(self, token: FencingToken) -> None:
         """Be let through with a table, from now on as the only one. Raises Fenced where it is an older one."""
         with self._locked():
-            held = self.held()
+            held = self.token_in_force()
             refuse_older(token, held)
             if token != held:
                 spare = self._file.with_name(f".{self._file.name}.spare")
@@ -51,17 +51,17 @@ class Fence:
 
     def is_own(self) -> bool:
         """Whether nobody else was let through since."""
-        return self.held() == self._own
+        return self.token_in_force() == self._own
 
     def go_on(self) -> None:
         """Write in the name of whoever was let through last, who says nothing any more."""
-        self._own = self.held()
+        self._own = self.token_in_force()
 
     @contextmanager
     def passing(self) -> Iterator[None]:
         """Write a file. Raises Fenced where another one was let through since."""
         with self._locked():
-            held = self.held()
+            held = self.token_in_force()
             if held != self._own:
                 refuse_older(self._own, held)
                 raise Fenced(f"another process is applying a route table, from {held}.")

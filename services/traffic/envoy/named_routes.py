@@ -14,7 +14,7 @@ from sluicegate.services.traffic.envoy.log_format import ASSIGNED_HEADER, METADA
 from sluicegate.services.traffic.envoy.names import cluster_name
 from sluicegate.services.traffic.envoy.path_spelling import paths_below
 from sluicegate.services.traffic.envoy.resources import Resource, answer, host_is, literal, set_header
-from sluicegate.services.traffic.envoy.ways import POST, Way, asking_again, tell, tries, ways
+from sluicegate.services.traffic.envoy.ways import POST, Way, answer_header, asking_again, tries, ways
 from sluicegate.services.traffic.table import ModelRoute, Named, Reason, Target
 
 _BELOW = "/variations/"
@@ -46,7 +46,7 @@ def _leading(model: ModelRoute, way: Way, target: Target) -> Resource:
             set_header(ASSIGNED_HEADER, literal(target.assigned.header)), *asking_again(model, target),
         ],
         "response_headers_to_add": [
-            tell(VARIATION_HEADER, target.assigned.variation), tell(REASON_HEADER, Reason.NAME),
+            answer_header(VARIATION_HEADER, target.assigned.variation), answer_header(REASON_HEADER, Reason.NAME),
         ],
         "route": {
             "cluster": cluster_name(build), "prefix_rewrite": f"/{way.verb}", **tries(model, [target]),

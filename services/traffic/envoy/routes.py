@@ -39,7 +39,7 @@ from sluicegate.services.traffic.envoy.resources import (
     literal,
     set_header,
 )
-from sluicegate.services.traffic.envoy.ways import Way, asking_again, tell, tries, ways
+from sluicegate.services.traffic.envoy.ways import Way, answer_header, asking_again, tries, ways
 from sluicegate.services.traffic.table import AudienceRoute, Mirror, ModelRoute, Reason, RouteTable, Slice
 
 _ONE_UNIT = "[^,]+"
@@ -57,8 +57,10 @@ def route_configuration(
     `former` are routes of further models, as they stand. A route's name begins with its model's slug and a stroke.
     `is_ready`: what a balancer in front is told.
     """
-    told = answer(200, "ready") if is_ready else answer(503, "the gateway has no routes yet: it waits for the keeper")
-    ready: Resource = {"name": "*", "match": {"path": READY_PATH}, "direct_response": told}
+    ready_answer = (
+        answer(200, "ready") if is_ready else answer(503, "the gateway has no routes yet: it waits for the keeper")
+    )
+    ready: Resource = {"name": "*", "match": {"path": READY_PATH}, "direct_response": ready_answer}
     routes = [ready, *(route for model in table.models for route in _model_routes(model)), *former]
     served = [
         set_header(name, f"%UPSTREAM_METADATA({METADATA}:{key})%", keep_empty=False)
@@ -115,8 +117,8 @@ def _route(model: ModelRoute, audience: AudienceRoute, way: Way, source: UnitSou
         "metadata": {"filter_metadata": {METADATA: {"place": place.mark}}},
         "request_headers_to_add": [set_header(UNIT_HEADER, f"%REQ({model.unit})%", keep_empty=False)] if hashed else [],
         "response_headers_to_add": [
-            tell(AUDIENCE_HEADER, audience.name),
-            tell(REASON_HEADER, Reason.HASH if hashed else Reason.RANDOM),
+            answer_header(AUDIENCE_HEADER, audience.name),
+            answer_header(REASON_HEADER, Reason.HASH if hashed else Reason.RANDOM),
         ],
         "route": {
             "prefix_rewrite": f"/{way.verb}",
@@ -151,7 +153,7 @@ def _entry(model: ModelRoute, part: Slice, mirrors: Sequence[Mirror]) -> Resourc
         "name": chain_name(chain(model.model, target)),
         "weight": part.size,
         "request_headers_to_add": headers,
-        "response_headers_to_add": [tell(VARIATION_HEADER, target.assigned.variation)],
+        "response_headers_to_add": [answer_header(VARIATION_HEADER, target.assigned.variation)],
     }
 
 

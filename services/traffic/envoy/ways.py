@@ -101,7 +101,7 @@ def asking_again(model: ModelRoute, target: Target) -> list[Resource]:
     return headers
 
 
-def tell(name: str, value: str) -> Resource:
+def answer_header(name: str, value: str) -> Resource:
     """A header of the answer, percent-encoded: names may be in any script."""
     return set_header(name, literal(quote(value, safe="")))
 
