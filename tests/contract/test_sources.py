@@ -120,14 +120,14 @@ def test_prometheus_gives_the_value_of_the_one_series_and_its_time(serving: Call
     [
         (vector(), 200, "no series matches the query"),
         (vector(SERIES, SERIES, SERIES), 200, "3 series match the query, but a gate needs one"),
-        (valued("NaN"), 200, "nan, which is no number"),
-        (valued("+Inf"), 200, "inf, which is no number"),
-        (valued("full"), 200, "no number"),
-        (vector({"metric": {}, "value": "0.1"}), 200, "no number"),
-        (vector({"metric": {}, "value": [1e30, "0.1"]}), 200, "no number"),
+        (valued("NaN"), 200, "nan, which cannot be compared"),
+        (valued("+Inf"), 200, "inf, which cannot be compared"),
+        (valued("full"), 200, "its value is not a number"),
+        (vector({"metric": {}, "value": "0.1"}), 200, "its value is not a number"),
+        (vector({"metric": {}, "value": [1e30, "0.1"]}), 200, "its value is not a number"),
         (vector({"metric": {}, "histogram": [1, {}]}), 200, "vector, but a gate needs a number"),
-        ({"status": "success", "data": {"resultType": "matrix", "result": [SERIES]}}, 200, "matrix, where a number"),
-        ({"status": "success", "data": {"resultType": "string", "result": [1, "a"]}}, 200, "string, where a number"),
+        ({"status": "success", "data": {"resultType": "matrix", "result": [SERIES]}}, 200, "matrix, but a gate needs"),
+        ({"status": "success", "data": {"resultType": "string", "result": [1, "a"]}}, 200, "string, but a gate needs"),
         ({"status": "error", "errorType": "bad_data", "error": "parse error: unexpected }"}, 400, "400: parse error"),
         ({"status": "error", "errorType": "timeout", "error": "query timed out"}, 503, "503: query timed out"),
         ({"status": "success"}, 200, "of the type unknown"),
@@ -135,8 +135,8 @@ def test_prometheus_gives_the_value_of_the_one_series_and_its_time(serving: Call
         (b"<html>", 200, "something other than JSON"),
         (b"[" * 100_000, 200, "something other than JSON"),
         (b"\xff\xfe\x00", 200, "something other than JSON"),
-        (b"no", 401, "refuses our credentials (401)"),
-        (b"no", 403, "refuses our credentials (403)"),
+        (b"no", 401, "refuses the credentials (401)"),
+        (b"no", 403, "refuses the credentials (403)"),
         (b"away", 502, "502"),
         (b"1" * 5_000_000, 200, "larger than 256 KiB"),
     ],
@@ -253,13 +253,13 @@ def test_a_number_stands_where_the_pointer_says(
         ({"value": "/data/depht"}, "no value at /data/depht"),
         ({"value": "/data/depth/x"}, "no value at /data/depth/x"),
         ({"value": "/data/a~1b/9"}, "its answer has no value at"),
-        ({"value": "/data/text"}, 'is no number: "0.5"'),
+        ({"value": "/data/text"}, 'is not a number: "0.5"'),
         ({"value": "/data/yes"}, "is not a number: true"),
         ({"value": "/data/none"}, "is not a number: null"),
         ({"value": "/data/big"}, "is too large"),
-        ({"value": "/data"}, "is no number"),
-        ({"value": "/data/depth", "at": "/data/text"}, "is no time"),
-        ({"value": "/data/depth", "at": "/data/yes"}, "is no time"),
+        ({"value": "/data"}, "is not a number"),
+        ({"value": "/data/depth", "at": "/data/text"}, "is not a time"),
+        ({"value": "/data/depth", "at": "/data/yes"}, "is not a time"),
     ],
 )
 def test_what_stands_there_and_is_no_number_is_lacking(
@@ -278,7 +278,7 @@ def test_a_value_is_one_part_of_the_path(serving: Callable[..., Server]) -> None
 
 
 def test_json_with_nan_and_errors_of_the_server_are_lacking(serving: Callable[..., Server]) -> None:
-    assert "no number" in reason(asked(serving(b'{"v": NaN}').url, http={"path": "/", "value": "/v"}))
+    assert "cannot be compared" in reason(asked(serving(b'{"v": NaN}').url, http={"path": "/", "value": "/v"}))
     assert "500" in reason(asked(serving({"v": 1}, 500).url, http={"path": "/", "value": "/v"}))
     assert "not JSON" in reason(asked(serving(b"\x00").url, http={"path": "/", "value": "/v"}))
 
@@ -337,9 +337,9 @@ def test_postgresql_casts_are_no_placeholders(database: str) -> None:
         ("SELECT max(share) FROM refunds WHERE build = 'none'", "NULL"),
         ("SELECT build FROM refunds WHERE build = '6'", "returns str instead of a number"),
         ("SELECT 1, 2, 3", "3 columns"),
-        ("SELECT 1, 'soon'", "no time"),
+        ("SELECT 1, 'soon'", "is not a time"),
         ("SELECT nothing FROM refunds", "the query fails"),
-        ("SELECT 9e999", "no number"),
+        ("SELECT 9e999", "cannot be compared"),
     ],
 )
 def test_what_a_select_gives_and_is_not_one_number_is_lacking(database: str, query: str, says: str) -> None:

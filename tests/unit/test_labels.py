@@ -83,7 +83,7 @@ def test_labels_that_are_lost_are_told_from_late_ones() -> None:
     first = rows("y", both((2_000, 2_000, 200), (2_000, 1_800, 180)))
     verdict = judged([first, LOST, [*LOST, *rows("y", both((10_000, 9_990, 999), (10_000, 9_000, 900), 41))]])
     assert verdict.answer is Answer.NO_DATA
-    assert "labels do not come alike" in verdict.reason
+    assert "labels arrive at different rates" in verdict.reason
 
 
 @pytest.mark.parametrize("metric", ["y", "z"])
