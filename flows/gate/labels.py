@@ -186,9 +186,7 @@ def mending(metric: str, tallies: Tallies, looks: Sequence[tuple[datetime, Rows]
     stable, candidate = (_share(metric, tallies, arm, until=old) for arm in Arm)
     if stable is not None and candidate is not None and abs(stable - candidate) > _SAME:
         shares = f"{figures.share(stable)} and {figures.share(candidate)}"
-        return (
-            f"; of requests older than {format_duration(wait)} {shares} have one: labels are lost, find out where"
-        )
+        return f"; of requests older than {format_duration(wait)} {shares} have one: labels are lost, find out where"
     return f"; write matures_after: {format_duration(wait)}, by then nearly all have come"
 
 
