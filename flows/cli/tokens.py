@@ -22,7 +22,7 @@ def give(
         Parameter(
             help="reporter only sends outcomes; viewer reads; analyst also reads captured requests; "
             "operator starts, pauses, aborts, applies; approver also "
-            "approves, promotes and changes which variation answers whom."
+            "approves, promotes and changes who gets which variation."
         ),
     ] = "viewer",
     model: Annotated[str | None, Parameter(help="For a reporter: the only model whose outcomes it may send.")] = None,

@@ -318,7 +318,8 @@ class GateSpec(Document):
     margin: Margin | None = None
     """The harm, relative to stable, that must be ruled out before a step ends. A guardrail has none."""
     below: Limit | None = None
-    """A limit whatever stable does. 0/1 metrics: the share that the candidate's rate must be shown to stay below, such
+    """A limit that does not depend on stable. 0/1 metrics: the share that the candidate's rate must be shown to
+    stay below, such
     as 1%; it works where nothing ever goes wrong, which no relative margin can. A latency's quantile: the time that it
     must be shown to stay below, such as 300ms. A guardrail stops once the limit is shown to be broken, and for nothing
     else."""

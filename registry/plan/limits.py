@@ -1,4 +1,4 @@
-"""Limits: what a rate, or a latency's quantile, must stay below whatever stable does: `1%`, `300ms`. Pure."""
+"""Limits: what a rate, or a latency's quantile, must stay below, independent of stable: `1%`, `300ms`. Pure."""
 
 from __future__ import annotations
 

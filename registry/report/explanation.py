@@ -149,7 +149,7 @@ def _threshold(gate: GateReport, last: LookPoint | None) -> str:
 
 
 def _limit(view: GateView) -> str:
-    """Of a limit whatever stable does."""
+    """Of a limit that does not depend on stable."""
     slow = "" if view.slower_than is None else f" of requests slower than {format_duration(view.slower_than)}"
     passes = "" if view.guardrail else f", and passes once it is shown to stay below {share(view.below)}"
     return f"a limit{slow}: it fails once the candidate's rate is shown not to stay below {share(view.below)}{passes}"
@@ -172,7 +172,7 @@ def _change(gate: GateReport, last: LookPoint | None) -> str:
 
 
 _AFTER_FAILURE = {
-    "abort": "nothing: a failure is final for this rollout; only a new rollout is judged anew",
+    "abort": "nothing: a failure is final for this rollout; only a new rollout is judged again",
     "pause": "a named person: resuming overrides the failure, and the requests after that are judged again",
     "nothing": "nothing: a failure is final for this rollout, though with mode: watch it stops nothing",
 }

@@ -385,7 +385,7 @@ def _failure(rollout: Rollout, verdicts: Sequence[Verdict]) -> Decision | None:
         return Decision(choice=Choice.PAUSE, reason=f"{_failed(failing)}; a person must decide")
     if failing:
         return Decision(
-            choice=Choice.PAUSE, reason=f"{_failed(failing)}; to override the failure and judge anew, resume it"
+            choice=Choice.PAUSE, reason=f"{_failed(failing)}; to override the failure and judge again, resume it"
         )
     return None
 

@@ -34,7 +34,7 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; write one such as Europe/Berlin or UTC") from None
+        raise ValueError(f"{name!r} is not a time zone; write one such as Europe/Berlin or UTC") from None
     return name
 
 

@@ -17,7 +17,7 @@ class Role(IntEnum):
     OPERATOR = 3
     """Start, pause, resume, abort, roll back, apply documents, report outcomes."""
     APPROVER = 4
-    """Approve steps, promote, override failures, and change which variation answers whom."""
+    """Approve steps, promote, override failures, and change who gets which variation."""
     ADMIN = 5
     """Create and revoke tokens, override freezes."""
 

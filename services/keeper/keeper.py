@@ -100,7 +100,7 @@ class Keeper:
                 if self.leads():
                     self.look(self.clock())
             except Exception:
-                log.exception("a pass failed; the next one starts anew")
+                log.exception("a pass failed; the next one starts again")
             select.select(bell.sockets(), [], [], LOOK_SECONDS)
             bell.drain()
 

@@ -65,6 +65,13 @@ DIALECT = (
     "no verdict yet",
     "as asked",
     "told to stop",
+    "belongs here",
+    "belong here",
+    "are the most",
+    "means nothing",
+    "took the news",
+    "whatever stable does",
+    "doctor says why",
 )
 """What docs/contributing/voice.md writes otherwise: sentences of ours that nobody else in the field would write."""
 READ = tuple(
