@@ -229,7 +229,7 @@ def _other_head(copy: Path) -> None:
         (lambda copy: (copy / "secrets/admin_token").unlink(), "secrets/admin_token is missing"),
         (_truncate, "ledger.db was changed"),
         (_flip, "MLmodel was changed"),
-        (lambda copy: (copy / "extra").write_text("x"), "extra does not belong to it"),
+        (lambda copy: (copy / "extra").write_text("x"), "extra is not part of it"),
         (_newer_form, "format 99"),
         (_other_head, "differ from the record whose head you kept"),
         (shutil.rmtree, "not a complete backup"),

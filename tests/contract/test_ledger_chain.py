@@ -65,7 +65,7 @@ def test_a_record_that_was_made_anew_is_not_the_one_whose_head_was_kept(ledger: 
     """What no chain can see from within: all of it was written again."""
     fill(ledger)
     other = Head(place=4, hash="0" * 64)
-    assert "another one" in "".join(ledger.verify(other).faults)
+    assert "differ from the record" in "".join(ledger.verify(other).faults)
     assert "the head that you kept is link 99" in "".join(ledger.verify(Head(place=99, hash="0" * 64)).faults)
 
 
@@ -276,7 +276,7 @@ def test_what_was_recorded_before_there_was_a_chain_is_linked_by_the_migration(u
         ),
         (
             "update rollouts set open = 1, state = 'running' where rollout = 'r2'",
-            "of rollout r2 says state running, and its facts",
+            "rollout r2: its row says state running, but its facts",
         ),
         ("delete from rollouts where rollout = 'r1'", "rollout r1 has facts, but no row in the table of rollouts"),
         (
