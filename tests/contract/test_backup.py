@@ -250,7 +250,7 @@ def test_what_is_there_is_never_replaced_unless_told_and_then_kept_aside(copy: P
     own = f"sqlite:///{state.root / 'ledger.db'}"
     with pytest.raises(Refused, match=r"not empty.*--replace"):
         restore_backup(copy, state, own, running=(), replace=False, now=LATER)
-    with pytest.raises(Refused, match="programs still run in .*: keeper"):
+    with pytest.raises(Refused, match=r"programs still run in .*: keeper"):
         restore_backup(copy, state, own, running=("keeper",), replace=True, now=LATER)
     (state.root / "logs/keeper.log").write_text("precious")
     done = restore_backup(copy, state, own, running=(), replace=True, now=LATER)

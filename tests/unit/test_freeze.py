@@ -87,7 +87,7 @@ def test_it_is_applied_like_any_document_and_reads_back(tmp_path: Path) -> None:
         ('windows: [{cron: "0 16 * * fri"}]', "cron and lasts, or from and until"),
         ("windows: [{from: 2026-12-20, until: 2026-12-19}]", "until is not after from"),
         ("windows: [{from: 2026-12-20T00:00Z, until: 2026-12-21}]", "local time"),
-        ("zone: Europe/Atlantis", "no time zone"),
+        ("zone: Europe/Atlantis", "not a time zone"),
         ("window: []", "did you mean windows"),
     ],
 )
