@@ -18,9 +18,10 @@ def give(
     name: Name,
     *,
     role: Annotated[
-        Literal["reporter", "viewer", "analyst", "operator", "approver", "admin"],
+        Literal["gateway", "reporter", "viewer", "analyst", "operator", "approver", "admin"],
         Parameter(
-            help="reporter only sends outcomes; viewer reads; analyst also reads captured requests; "
+            help="gateway fetches the routes of one gateway of another host, which has the token's name, and sends its "
+            "log; reporter only sends outcomes; viewer reads; analyst also reads captured requests; "
             "operator starts, pauses, aborts, applies; approver also "
             "approves, promotes and changes who gets which variation."
         ),

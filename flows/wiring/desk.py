@@ -8,7 +8,7 @@ import secrets
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.services.console.in_time import InTime
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sluicegate.services.telemetry.outcomes.outcome import Receipt
     from sluicegate.services.telemetry.reading.captures import Page
     from sluicegate.services.telemetry.reading.prometheus import Scrape
+    from sluicegate.services.traffic.joined import Mailbox
 
 
 def _secret() -> str:
@@ -199,6 +200,47 @@ class LocalDesk:
             "waiting": queries.waiting(),
             "quarantined": queries.quarantined(),
         }
+
+    def hear_gateway(self, name: str, said: Mapping[str, object]) -> None:
+        box, shipped = self._mailbox(name), said.get("shipped_ago")
+        level = self.runtime.wall().timestamp() - shipped if isinstance(shipped, int | float) else None
+        box.hear(said, level)
+        if said.get("retired"):
+            box.retire()
+
+    def sheet_of(self, gateway: str) -> str | None:
+        return self._mailbox(gateway).sheet_name()
+
+    def for_gateway(self, name: str, has: object) -> dict[str, Any]:
+        from sluicegate.services.host.certificates import joining_pair
+        from sluicegate.services.traffic.envoy.relay import NAME
+        from sluicegate.services.traffic.joined import sheet_name
+
+        box, site = self._mailbox(name), self.runtime.site
+        told: dict[str, Any] = {
+            "name": None,
+            "renewed_ago": box.renewed_ago(),
+            "callers": self.runtime.keys.gateway_token,
+        }
+        sheet = box.sheet()
+        if sheet is None or NAME not in site.ports:
+            return told
+        told["name"] = sheet_name(sheet)
+        if told["name"] != has:
+            pair = joining_pair(self.runtime.folder.tls, self.runtime.wall()).read_text(encoding="utf-8")
+            told["relay"] = {"name": site.listen, "address": site.address, "port": site.ports[NAME], "pair": pair}
+            told["sheet"] = sheet
+        return told
+
+    def take_log(self, gateway: str, log: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int:
+        from sluicegate.services.telemetry.tailing.mirror import take
+
+        return take(self._mailbox(gateway).logs, log, head, offset, data, is_whole=is_whole)
+
+    def _mailbox(self, name: str) -> Mailbox:
+        from sluicegate.services.traffic.joined import Mailbox
+
+        return Mailbox(folder=self.runtime.folder.root / "gateways" / name)
 
     def checks(self, within: float) -> Sequence[Finding]:
         return self._rounds.findings(within)

@@ -50,6 +50,7 @@ def _once(runtime: Runtime, collectors: Sequence[Finishing]) -> None:
     from sluicegate.services.host.rotation import rotate_grown
     from sluicegate.services.telemetry.outcomes.retention import retain
     from sluicegate.services.telemetry.tailing.backlog import access_logs
+    from sluicegate.services.telemetry.tailing.mirror import may_go
 
     for name, envoy in runtime.envoys.items():
         try:
@@ -60,7 +61,8 @@ def _once(runtime: Runtime, collectors: Sequence[Finishing]) -> None:
             structlog.get_logger("collector").warning("logs not rotated; tried again", gateway=name, why=str(error))
     rotate_grown((runtime.folder.logs, runtime.folder.root / "services" / "logs"))
     for path in (path for collector in collectors for path in collector.finished()):
-        path.unlink(missing_ok=True)
+        if may_go(path):
+            path.unlink(missing_ok=True)
     by_model = kept_for(runtime.ledger)
     now, longest = runtime.wall(), max((UNSTATED_RETENTION, *by_model.values()))
     shorter = {model: now - timedelta(seconds=each) for model, each in by_model.items() if each < longest}

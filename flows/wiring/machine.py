@@ -17,7 +17,8 @@ from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import InvalidSetting, NotFound, SluiceError, Unreachable
 from sluicegate.registry.words.gateways import Confirmation
-from sluicegate.services.host.installation import GATEWAY, envoy_of
+from sluicegate.services.host.certificates import joining_pair
+from sluicegate.services.host.installation import GATEWAY, RELAY, envoy_of
 from sluicegate.services.host.machine import Machine, Recipe
 from sluicegate.services.host.prefect_setup.deployments import Packaged
 
@@ -446,10 +447,13 @@ def _parts(runtime: Runtime, site: Site, keys: Keys, environment: Mapping[str, s
         )
         for name, envoy in runtime.envoys_of(site).items()
     ]  # fmt: skip
+    relay = runtime.relay(site)
+    relays = [] if relay is None else [own_part(RELAY, relay.command(), {}, folder, runs=f"{relay}")]
     console_ready = HttpProbe(url=f"{site.urls()['console']}/healthz")
     return (
         *stack(site, keys, folder, environment),
         *envoys,
+        *relays,
         own_part("console", _process("console"), clients, folder, runs=ours, probe=console_ready),
         own_part("collector", _process("collector"), clients, folder, runs=ours),
         own_part("keeper", _process("keeper"), clients | _addresses(environment), folder, runs=ours),
@@ -475,8 +479,12 @@ def _prepare(runtime: Runtime, site: Site) -> None:
             if not door.in_use.exists():
                 raise
             door.held()
+        joining_pair(runtime.folder.tls, runtime.wall())
     for envoy in runtime.envoys_of(site).values():
         envoy.prepare()
+    relay = runtime.relay(site)
+    if relay is not None:
+        relay.prepare()
 
 
 def _drain(envoys: Collection[Envoy]) -> None:

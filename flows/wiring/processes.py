@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sluicegate.services.telemetry.tailing.log_collector import LogCollector
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
     from sluicegate.services.traffic.envoy.plane import Envoy
+    from sluicegate.services.traffic.joined import Joined, Mailbox
     from sluicegate.services.traffic.switch import Switch
     from sluicegate.services.traffic.table import RouteTable
 
@@ -178,7 +179,8 @@ def collector() -> None:
     asks, shadows = Asking(runtime.ledger, wall), shadow_specs(runtime.ledger, spec, build)
     folders = runtime.access_log_folders()
     logs = {name: access_logs(folder) for name, folder in folders.items()}
-    writers = {name: str(live) for name, (live, _, _) in logs.items() if name in runtime.envoys}
+    joined = {each.name: each for each in runtime.joined()}
+    writers = {name: str(live) for name, (live, _, _) in logs.items() if name in runtime.envoys or name in joined}
     levels = Levels([str(live) for live, _, _ in logs.values()], writers.values())
     readers: list[LogCollector[Any]] = []
     for name, (live, shadow, generated) in logs.items():
@@ -196,7 +198,11 @@ def collector() -> None:
     for each in others:
         loops.beside(each.name, each.run, PASS_SECONDS)
     for name, log in writers.items():
-        loops.beside(f"{name} alive", partial(_listen, runtime.envoys[name], levels, log, wall))
+        if name in joined:
+            loops.beside(f"{name} alive", partial(_hear, joined[name], levels, log, wall))
+        else:
+            loops.beside(f"{name} alive", partial(_listen, runtime.envoys[name], levels, log, wall))
+    loops.beside("joined", partial(until_joined, runtime))
     loops.beside("drops", partial(watch_drops, runtime), PASS_SECONDS)
     loops.beside("watch", partial(watch, runtime, "collector"))
     marks = runtime.marks()
@@ -216,6 +222,26 @@ def _listen(envoy: Envoy, levels: Levels, log: str, wall: Callable[[], datetime]
         if envoy.observe() is not None or envoy.is_away():
             levels.heard(log, at)
         stop.wait(LISTEN_SECONDS)
+
+
+def _hear(mailbox: Mailbox, levels: Levels, log: str, wall: Callable[[], datetime], stop: threading.Event) -> None:
+    """Note until when all that a gateway of another host logged has come, once what had come then was read."""
+    came, at = 0, 0
+    while not stop.is_set():
+        if levels.read_until(log) > at:
+            if came:
+                levels.heard(log, came)
+            came, at = mailbox.level(), int(wall().timestamp() * 1e6)
+        stop.wait(LISTEN_SECONDS)
+
+
+def until_joined(runtime: Runtime, stop: threading.Event) -> None:
+    """Return when gateways of other hosts come or end in order: this process reads once which there are."""
+    there = {each.name for each in runtime.joined()}
+    while not stop.wait(LISTEN_SECONDS):
+        if {each.name for each in runtime.joined()} != there:
+            structlog.get_logger("gateways").warning("gateways of other hosts have come or ended; starting anew")
+            return
 
 
 def _switch(switch: Switch, stop: threading.Event) -> None:
@@ -269,16 +295,20 @@ class GatewayPlane:
         from sluicegate.services.traffic.gateways import Gateways
 
         self._ledger, self._clock, self._check = runtime.ledger, runtime.clock, check
-        self._gateways = Gateways(runtime.envoys, runtime.clock)
+        self._runtime = runtime
+        self._joined: dict[str, Joined] = {}
+        self._relay = runtime.relay(runtime.site)
+        self.gateways = Gateways(runtime.envoys, runtime.clock)
+        self._relayed: Endpoints | None = None
         self._noted: tuple[float, Sequence[GatewayState]] = (-math.inf, ())
-        self.observe = self._gateways.observe
-        self.in_flight = self._gateways.in_flight
+        self.observe = self.gateways.observe
+        self.in_flight = self.gateways.in_flight
 
     def note(self) -> None:
         """Write down what each gateway serves when that changes, and now and then."""
         from sluicegate.registry.ledger.keeper_notes import note_gateways
 
-        at, states = time.monotonic(), self._gateways.states()
+        at, states = time.monotonic(), self.gateways.states()
         if states != self._noted[1] or at - self._noted[0] >= NOTE_SECONDS:
             note_gateways(self._ledger, states, self._clock())
             self._noted = at, states
@@ -286,12 +316,25 @@ class GatewayPlane:
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Put a table in force, where this process may."""
         self._check()
-        self._gateways.apply(table, endpoints)
+        self._follow()
+        if self._relay is not None and endpoints != self._relayed:
+            self._relay.publish(endpoints)
+            self._relayed = dict(endpoints)
+        self.gateways.apply(table, endpoints)
+
+    def _follow(self) -> None:
+        """Go by the gateways of other hosts that there are now."""
+        from sluicegate.services.traffic.joined import Joined
+
+        there, limit = {each.name: each for each in self._runtime.joined()}, self._runtime.settings.unwatched_seconds
+        if there.keys() != self._joined.keys():
+            self._joined = {name: self._joined.get(name) or Joined(box, unwatched=limit) for name, box in there.items()}
+            self.gateways.follow({**self._runtime.envoys, **self._joined})
 
     def renew(self) -> None:
         """Note that this process watches, where it may."""
         self._check()
-        self._gateways.renew()
+        self.gateways.renew()
 
     def compile(
         self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken

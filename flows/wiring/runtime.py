@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from sluicegate.services.telemetry.tailing.backlog import Backlog
     from sluicegate.services.traffic.envoy.bootstrap import Outside
     from sluicegate.services.traffic.envoy.plane import Envoy
+    from sluicegate.services.traffic.envoy.relay import Relay
+    from sluicegate.services.traffic.joined import Mailbox
     from sluicegate.services.traffic.mark import Mark
 
 
@@ -245,15 +247,44 @@ class Runtime:
         """The gateways of this machine that serve their stable-only form. The ledger is not asked."""
         return tuple(found for mark in self.marks().values() if (found := mark.read()) is not None)
 
+    @property
+    def mailboxes(self) -> tuple[Mailbox, ...]:
+        """Of the gateways of other hosts."""
+        from sluicegate.services.traffic.joined import mailboxes
+
+        return mailboxes(self.folder.root / "gateways")
+
+    def joined(self) -> tuple[Mailbox, ...]:
+        """Of those that serve callers, or may."""
+        return tuple(each for each in self.mailboxes if not each.is_retired)
+
+    def relay(self, site: Site) -> Relay | None:
+        """What stands before the services, for gateways of other hosts; None where these are not answered."""
+        from sluicegate.services.host.certificates import authority_file
+        from sluicegate.services.traffic.envoy.plane import find_binary
+        from sluicegate.services.traffic.envoy.relay import NAME, Relay
+
+        door = self.door(site)
+        if door is None or site.address is None or NAME not in site.ports:
+            return None
+        return Relay(
+            folder=self.folder.root / NAME, host=site.address, port=site.ports[NAME], pair=door.in_use,
+            authority=authority_file(self.folder.tls),
+            binary=Path(self.settings.envoy_bin) if self.settings.envoy_bin else find_binary(),
+        )  # fmt: skip
+
     def access_log_folders(self) -> Mapping[str, Path]:
-        """Where gateways of this machine write, or wrote, their access logs, by the gateway's name."""
+        """Where gateways of this machine write, or wrote, their access logs, and where those of others are copied to,
+        by the gateway's name."""
         from sluicegate.services.host.installation import is_gateway
 
         there = sorted(self.folder.root.glob("envoy*/logs"))
         found = {f"gateway{logs.parent.name.removeprefix('envoy')}": logs for logs in there}
-        return {"gateway": self.envoy_at(port=0).logs} | {
-            name: logs for name, logs in found.items() if is_gateway(name)
-        }
+        return (
+            {"gateway": self.envoy_at(port=0).logs}
+            | {name: logs for name, logs in found.items() if is_gateway(name)}
+            | {each.name: each.logs for each in self.mailboxes}
+        )
 
     def backlog(self) -> Backlog:
         """What of the access logs was not collected. The ledger is not asked. Raises Unreachable."""

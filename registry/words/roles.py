@@ -8,6 +8,8 @@ from enum import IntEnum
 class Role(IntEnum):
     """What somebody may do. From the viewer on, each may do what the ones before it may, but read captures."""
 
+    GATEWAY = -1
+    """Fetch routes for one gateway, that of the token's name, and send its log. Nothing else."""
     REPORTER = 0
     """Send outcomes; no reading."""
     VIEWER = 1
@@ -28,6 +30,8 @@ class Role(IntEnum):
     def may(self, needed: Role) -> bool:
         """Whether this role does what the needed one does. Who operates may report; who reads may not."""
         match needed:
+            case Role.GATEWAY:
+                return self is needed
             case Role.REPORTER:
                 return self >= Role.OPERATOR or self is needed
             case Role.ANALYST:

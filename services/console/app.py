@@ -20,6 +20,7 @@ from sluicegate.registry.words.roles import Role
 from sluicegate.services.console import api
 from sluicegate.services.console.access import OPEN, caller, expired
 from sluicegate.services.console.acts.telemetry import INTAKE
+from sluicegate.services.console.joining import PATH, joining_routes
 from sluicegate.services.console.pages.routes import page_routes
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.problems import problem
@@ -67,9 +68,9 @@ class Guard:
         except SluiceError as error:  # as where the ledger hangs, and whose token it is cannot be looked up
             await problem(error)(scope, receive, send_with_headers)
             return
-        if who is not None and not who.role.may(Role.VIEWER) and path not in INTAKE:
+        if who is not None and not who.role.may(Role.VIEWER) and not _is_for(who.role, path):
             refusal = problem(
-                Forbidden(f"the token of {who.name} may only send outcomes, not read.", fix=_ASK_AN_ADMIN)
+                Forbidden(f"the token of {who.name}, a {who.role.title}'s, may not read.", fix=_ASK_AN_ADMIN)
             )
             await refusal(scope, receive, send_with_headers)
             return
@@ -83,6 +84,17 @@ class Guard:
             name = token.name if token is not None else request.headers.get("x-sluice-actor", "api")
             seconds = await self._strangers.met(request, name)
         await _stranger(request, seconds, token)(scope, receive, send_with_headers)
+
+
+def _is_for(role: Role, path: str) -> bool:
+    """Whether a path is one of those for which such a token is given."""
+    match role:
+        case Role.GATEWAY:
+            return path == PATH or path.startswith(f"{PATH}/")
+        case Role.REPORTER:
+            return path in INTAKE
+        case _:
+            return False
 
 
 _ASK_AN_ADMIN = "ask an admin for a token that may read: sluice token give NAME --role viewer"
@@ -143,6 +155,7 @@ def create(desk: Desk, hosts: list[str], *, secure: bool = False) -> Starlette:
             Route("/webhooks/mlflow", receiver(desk), methods=["POST"]),
             Mount("/static", StaticFiles(directory=static)),
             *api.routes(desk),
+            *joining_routes(desk),
             *page_routes(desk, tokens, sessions, strangers),
         ],
         exception_handlers={SluiceError: _problem},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from sluicegate.registry.audience.trial import Trial
 from sluicegate.registry.catalog.port import Catalog
@@ -145,6 +145,24 @@ class Desk(Protocol):
 
     def counts(self) -> dict[str, object]:
         """What was counted, what waits, what could not be read."""
+        ...
+
+    def hear_gateway(self, name: str, said: Mapping[str, object]) -> None:
+        """Note what a gateway of another host says of itself."""
+        ...
+
+    def sheet_of(self, gateway: str) -> str | None:
+        """The name of the sheet of routes that a gateway of another host is to have; None: there is none yet."""
+        ...
+
+    def for_gateway(self, name: str, has: object) -> dict[str, Any]:
+        """What there is for a gateway of another host, and the sheet itself unless it has that."""
+        ...
+
+    def take_log(
+        self, gateway: str, log: str, head: str, offset: int, data: bytes, *, is_whole: bool
+    ) -> int:  # fmt: skip
+        """Keep a part of a gateway's log; how much of the file there is then."""
         ...
 
     def checks(self, within: float) -> Sequence[Check]:

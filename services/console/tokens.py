@@ -22,6 +22,7 @@ from sluicegate.registry.words.roles import Role
 
 KIND = "token"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?")
+_OWN_GATEWAY = re.compile(r"gateway(-[0-9]+)?")
 ADMIN = "admin"
 """The name of the token that `sluice up` made; it lives in a file that only its owner can read."""
 OWNER = "@owner"
@@ -85,6 +86,8 @@ class Tokens:
         for each in (name, person or name):
             if not _NAME.fullmatch(each):
                 raise UsageError(f"token name {each!r}: lower-case letters, digits, dots and dashes, at most 36.")
+        if role is Role.GATEWAY and _OWN_GATEWAY.fullmatch(name):
+            raise Refused(f"{name!r} is the name of a gateway of this host.", fix="choose another one, such as edge-1")
         if name == PREFECT:
             raise Refused(
                 "the name prefect is reserved for runs that are started in Prefect.", fix="sluice token prefect ROLE"

@@ -83,6 +83,24 @@ def own_pair(folder: Path, host: str, now: datetime) -> tuple[Path, Path]:
     return certificate, key
 
 
+def joining_pair(folder: Path, now: datetime) -> Path:
+    """What gateways of other hosts show the relay of this one: certificate and key in one file, made or renewed."""
+    path = folder / "joining.pem"
+    try:
+        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError):
+        ends = now
+    if ends - now <= SOON:
+        authority, signer = _authority(folder, now)
+        private = ec.generate_private_key(ec.SECP256R1())
+        made = _builder(_named("gateways"), authority.subject, private, now, _LIFE)
+        made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        made = made.add_extension(_usage(is_authority=False), critical=True)
+        durable.replace(path, _pem(made.sign(signer, hashes.SHA256())) + _plain(private), mode=durable.PRIVATE)
+    return path
+
+
 def authority_file(folder: Path) -> Path:
     """What clients have to trust where the certificate is of our own."""
     return folder / "ca.pem"
@@ -220,9 +238,13 @@ def _pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _write(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+def _plain(key: ec.EllipticCurvePrivateKey) -> str:
     form, nobody = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    durable.replace(path, key.private_bytes(serialization.Encoding.PEM, form, nobody).decode(), mode=durable.PRIVATE)
+    return key.private_bytes(serialization.Encoding.PEM, form, nobody).decode()
+
+
+def _write(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    durable.replace(path, _plain(key), mode=durable.PRIVATE)
 
 
 @dataclass

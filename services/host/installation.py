@@ -17,7 +17,7 @@ from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.keys import ADMIN, Keys
 from sluicegate.services.loopback import HOST
 
-MLFLOW, PREFECT, GATEWAY, CONSOLE = "mlflow", "prefect", "gateway", "console"
+MLFLOW, PREFECT, GATEWAY, CONSOLE, RELAY = "mlflow", "prefect", "gateway", "console", "relay"
 _GATEWAY = re.compile(rf"{GATEWAY}(-[0-9]+)?")
 TELEMETRY_OFF: Mapping[str, str] = {
     "DO_NOT_TRACK": "true",

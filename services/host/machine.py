@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.registry.words.program import Condition, ProgramState
+from sluicegate.registry.words.settings import Settings
 from sluicegate.services import durable
 from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.host.folder import StateFolder
@@ -17,6 +18,7 @@ from sluicegate.services.host.installation import (
     CONSOLE,
     MLFLOW,
     PREFECT,
+    RELAY,
     Site,
     client_environment,
     envoy_of,
@@ -40,10 +42,10 @@ from sluicegate.services.host.webhook import Webhook
 _LOCK_SECONDS = 600.0
 
 
-def port_owners(gateways: int = 1) -> Mapping[str, str]:
+def port_owners(gateways: int = 1, *, relays: bool = False) -> Mapping[str, str]:
     """Each port that is chosen, and the program that listens on it."""
     envoys = {name: envoy_of(name) for name in gateway_names(gateways)}
-    return {MLFLOW: MLFLOW, PREFECT: PREFECT, **envoys, CONSOLE: "console"}
+    return {MLFLOW: MLFLOW, PREFECT: PREFECT, **envoys, CONSOLE: "console", **({RELAY: RELAY} if relays else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +184,7 @@ class Machine:
         running = {state.name for state in supervisor.running() if state.pid} | set(survivors)
         recorded = self._folder.run / "ports.json"
         before = sum(map(is_gateway, read_ports(recorded)))
-        owners = port_owners(gateways or before or 1)
+        owners = port_owners(gateways or before or 1, relays=Settings.read(self._recipe.environment).listen is not None)
         in_use = {port for port, owner in owners.items() if owner in running}
         ports = choose_ports(recorded, tuple(owners), in_use=in_use)
         return make_site(self._folder, ports, self._recipe.environment)

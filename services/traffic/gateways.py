@@ -91,7 +91,7 @@ class _Line:
         if self.given is None:
             return Confirmation.LATE, _NOT_ASKED
         if self.is_away and self.stands == self.given:
-            return Confirmation.AWAY, "it does not run"
+            return Confirmation.AWAY, "it does not run, or is cut off"
         if isinstance(self.error, RoutesRejected):
             return Confirmation.REFUSED, self.error.message
         if self.serves is not None and self.serves == self.given:
@@ -107,12 +107,21 @@ class Gateways:
         patience: float = PATIENCE, elapsed: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """`clock` tells since when a gateway stands as it does; `elapsed` gives seconds."""
-        self._lines = [
-            _Line(name, plane, ThreadPoolExecutor(1, thread_name_prefix=name)) for name, plane in planes.items()
-        ]
+        self._lines: list[_Line] = []
         self._clock, self._elapsed, self._patience = clock, elapsed, patience
         self._states: dict[str, GatewayState] = {}
         self._turn = Lock()
+        self.follow(planes)
+
+    def follow(self, planes: Mapping[str, Gateway]) -> None:
+        """Be over these from now on: some may have come, others ended."""
+        with self._turn:
+            known = {line.name: line for line in self._lines}
+            self._lines = [
+                known.get(name) or _Line(name, plane, ThreadPoolExecutor(1, thread_name_prefix=name))
+                for name, plane in planes.items()
+            ]
+            self._states = {name: state for name, state in self._states.items() if name in planes}
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Bring a table into force wherever that can be.

@@ -30,10 +30,13 @@ class Silence:
     """The last renewal."""
     seconds: float = 0.0
 
-    def after(self, last: float | None, watched: float) -> Silence:
-        """What a further look finds, so many seconds after the one before. Pure."""
+    def after(self, last: float | None, watched: float, age: float = 0.0) -> Silence:
+        """What a further look finds, so many seconds after the one before. Pure.
+
+        `age`: for how many seconds a renewal had been on its way here.
+        """
         if last != self.last:
-            return Silence(last=last)
+            return Silence(last=last, seconds=age)
         return Silence(last=last, seconds=self.seconds + min(watched, 2 * PERIOD))
 
 
@@ -48,6 +51,8 @@ class Switch:
     limit: float
     """Seconds without a renewal after which nobody watches."""
     elapsed: Callable[[], float] = time.monotonic
+    age: Callable[[], float] = lambda: 0.0
+    """Of a renewal that was just seen: how old it may have been when it came here."""
     _silence: Silence | None = field(default=None, init=False)
     _looked: float = field(default=0.0, init=False)
     _told: bool = field(init=False)
@@ -60,7 +65,7 @@ class Switch:
         now, last = self.elapsed(), self.plane.renewed_at()
         before = self._silence or Silence(last=last)
         is_renewed = last != before.last
-        self._silence, self._looked = before.after(last, now - self._looked if self._silence else 0.0), now
+        self._silence, self._looked = before.after(last, now - self._looked if self._silence else 0.0, self.age()), now
         if self._silence.seconds <= self.limit:
             if self._told and is_renewed:
                 log.warning("a keeper watches again, and brings its routes back", gateway=self.name)

@@ -49,6 +49,24 @@ def test_each_role_may_ask_what_its_place_on_the_ladder_admits_and_nothing_more(
     assert office.ledger.rollout(rollout.id) == rollout
 
 
+def test_a_gateways_token_reaches_what_gateways_ask_and_no_other_does(office: Office) -> None:
+    own, wrong = give(office, "gateway", "edge-1"), {"head": "a" * 32, "offset": "x"}
+    assert office.client.get("/api/v1/rollouts", headers=own).status_code == 403
+    assert office.client.post("/api/v1/outcomes", headers=own, json=[]).status_code == 403
+    assert office.client.post("/api/v1/gateway", headers=own, json=[]).status_code == 422, "let in, and not understood"
+    assert office.client.post("/api/v1/gateway/logs/live", headers=own, params=wrong).status_code == 422
+    assert office.client.post("/api/v1/gateway/logs/live", headers=own, content=b"no zlib").status_code == 422
+    for role in set(LADDER) - {"gateway"}:
+        headers = give(office, role, f"not-{role}")
+        assert office.client.post("/api/v1/gateway", headers=headers, json={}).status_code == 403
+        assert office.client.post("/api/v1/gateway/logs/live", headers=headers).status_code == 403
+    assert office.client.post("/api/v1/gateway", headers=BEARER, json={}).status_code == 403, "not even the admin's"
+    assert office.client.post("/api/v1/gateway", json={}).status_code == 401
+    for name in ("gateway", "gateway-2"):
+        body = {"name": name, "role": "gateway"}
+        assert office.client.post("/api/v1/tokens", headers=BEARER, json=body).status_code == 409
+
+
 def test_a_refused_role_is_told_which_one_it_needs(office: Office) -> None:
     rollout = office.running()
     answer = office.client.post(f"/api/v1/rollouts/{rollout.id}/promote", headers=give(office, "operator"), json={})

@@ -24,7 +24,7 @@ class TokenBody(Body):
 
     name: str = Field(min_length=1, max_length=36)
     """Whose it is; every fact that comes of it bears this name."""
-    role: Literal["reporter", "viewer", "analyst", "operator", "approver", "admin"] = "viewer"
+    role: Literal["gateway", "reporter", "viewer", "analyst", "operator", "approver", "admin"] = "viewer"
     """What it may do; a reporter sends outcomes alone, of the others each may do what the
     ones before it may, but that captured requests are for analysts and admins."""
     model: str | None = Field(default=None, min_length=1, max_length=250)

@@ -13,7 +13,7 @@ from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.host.doctor.deployed import deployments_finding, pool_finding
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
-from sluicegate.services.host.installation import CONSOLE, Site, client_environment, read_site
+from sluicegate.services.host.installation import CONSOLE, RELAY, Site, client_environment, read_site
 from sluicegate.services.host.keys import Keys, load_keys
 from sluicegate.services.host.machine import WELL, Recipe
 from sluicegate.services.host.parts import HttpProbe, Part
@@ -107,14 +107,14 @@ class Running:
 
     def loopback_only(self) -> list[Finding]:
         """Nothing of ours listens beyond loopback but what SLUICE_LISTEN asks for, which has TLS and wants a token."""
-        ours = {name for name in (*self.site.gateways(), CONSOLE) if name in self.site.ports}
+        ours = {name for name in (*self.site.gateways(), CONSOLE, RELAY) if name in self.site.ports}
         asked = {(self.site.ports[name], str(self.site.address)) for name in ours}
         beyond = {door for door in self._listening() if not door[1].startswith(_LOOPBACK)}
         open_ = [f"{ip}:{port}" for port, ip in sorted(beyond - asked)]
         if open_:
             return [failed("loopback only", f"reachable from outside: {', '.join(open_)}", "Report this as a bug.")]
         if beyond:
-            told = f"only gateways and console listen beyond loopback, at {self.site.listen}, by TLS and with tokens"
+            told = f"beyond loopback only by TLS, with a token or a key of ours: {', '.join(sorted(ours))}"
             return [passed("loopback only", told)]
         return [passed("loopback only", "nothing listens beyond loopback")]
 

@@ -26,6 +26,10 @@ class Levels:
         """A log's writer was alive at this time, or dead: it keeps no line back for long."""
         self._heard[log] = at
 
+    def read_until(self, log: str) -> int:
+        """Until when a log was read to its end."""
+        return self._read[log]
+
     def lowest(self) -> int:
         """Until when everything was read."""
         return min((*self._read.values(), *self._heard.values()))

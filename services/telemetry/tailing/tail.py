@@ -218,6 +218,12 @@ def _head(descriptor: int) -> str | None:
     return hashlib.blake2b(line, digest_size=16).hexdigest()
 
 
+def head_of(path: Path) -> str | None:
+    """By what a file is known; None while its first line is not complete."""
+    with path.open("rb", buffering=0) as file:
+        return _head(file.fileno())
+
+
 def _unread(path: Path, offsets: dict[str, int]) -> int:
     try:
         with path.open("rb", buffering=0) as file:

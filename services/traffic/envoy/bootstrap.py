@@ -175,15 +175,6 @@ def _secret(places: Places) -> Resource:
     return {"name": OUTSIDE, "sds_config": watched(places.tls)}
 
 
-def tls_file(outside: Outside) -> Resource:
-    """Where the certificate is: Envoy reads it again when the file is replaced, and keeps one that it can use."""
-    there = {"filename": str(outside.certificate)}
-    folder = {"path": str(outside.certificate.parent)}
-    kind = "envoy.extensions.transport_sockets.tls.v3.Secret"
-    pair = {"certificate_chain": there, "private_key": there, "watched_directory": folder}
-    return {"version_info": "1", "resources": [message(kind, name=OUTSIDE, tls_certificate=pair)]}
-
-
 def _token_required(token: str) -> Resource:
     """Who does not show the token gets 401. No service ever sees it."""
     return extension(

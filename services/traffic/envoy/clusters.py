@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,13 +18,23 @@ _ASSIGNMENT = "envoy.config.endpoint.v3.ClusterLoadAssignment"
 
 
 def clusters(
-    table: RouteTable, endpoints: Endpoints, limits: Limits, shadow_socket: Path, addresses: Path | None
+    table: RouteTable,
+    endpoints: Endpoints,
+    limits: Limits,
+    shadow_socket: Path,
+    addresses: Path | None,
+    reach: Callable[[str], Resource] | None = None,
 ) -> dict[str, Resource]:
     """The clusters that the table's routes name, by name. Copies go to the shadow listener at `shadow_socket`.
 
     A build that is planned with several replicas has its addresses in a file of its own in the folder `addresses`;
-    with None they stand in the cluster, as those of all others do.
+    with None they stand in the cluster, as those of all others do. `reach` tells how connections to a build are made,
+    by the name of its cluster.
     """
+
+    def reached(build: BuildRef) -> Resource:
+        return {} if reach is None else reach(cluster_name(build))
+
     resources: list[Resource] = []
     for route in table.models:
         ref = partial(BuildRef, model=route.model)
@@ -42,13 +52,14 @@ def clusters(
             name = cluster_name(build)
             found = _found(name, _hosts(endpoints.get(build, ())), addresses if replicas > 1 else None)
             ejection = _ejection(replicas, may_all=version in may_be_passed_over)
-            resources.append(_build_cluster(name, found, limits.upstream_requests, limits) | ejection)
+            made = _build_cluster(name, found, limits.upstream_requests, limits) | ejection
+            resources.append(made | reached(build))
         for each in stand_ins:
             build, replicas = ref(version=each.build), route.replicas_of(each.build)
             name, hosts = stand_in_name(build), _hosts(endpoints.get(build, ()), stand_in=each.variation)
             found = _found(name, hosts, addresses if replicas > 1 else None)
             cluster = _build_cluster(name, found, limits.stand_in_requests, limits)
-            resources.append(cluster | _ejection(replicas, may_all=False))
+            resources.append(cluster | _ejection(replicas, may_all=False) | reached(build))
         resources += [_chain_cluster(each, limits) for each in chains if len(each) > 1]
         resources += [_mirror_cluster(ref(version=version), shadow_socket, limits) for version in mirrored]
     by_name = {str(resource["name"]): resource for resource in resources}

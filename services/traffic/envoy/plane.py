@@ -20,7 +20,7 @@ from sluicegate.services import durable
 from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.loopback import is_listening, own_folder, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
-from sluicegate.services.traffic.envoy.bootstrap import Outside, Places, bootstrap, tls_file
+from sluicegate.services.traffic.envoy.bootstrap import Outside, Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import assignments, clusters, discovery
 from sluicegate.services.traffic.envoy.endpoint_files import EndpointFiles
 from sluicegate.services.traffic.envoy.fence import Fence
@@ -33,6 +33,7 @@ from sluicegate.services.traffic.envoy.names import (
     GENERATED,
     LIVE,
     NO_TABLE,
+    OUTSIDE,
     ROUTES,
     SHADOW,
     cluster_name,
@@ -40,6 +41,8 @@ from sluicegate.services.traffic.envoy.names import (
     mirror_name,
 )
 from sluicegate.services.traffic.envoy.refused_models import former, refusals
+from sluicegate.services.traffic.envoy.relay import NAME as RELAY
+from sluicegate.services.traffic.envoy.relay import Relayed, secret_file, through_relay
 from sluicegate.services.traffic.envoy.resource_files import (
     canonical,
     digest,
@@ -83,13 +86,16 @@ class Envoy:
         port: int,
         host: str = "127.0.0.1",
         outside: Outside | None = None,
+        relayed: Relayed | None = None,
         binary: Path | None = None,
         limits: Limits | None = None,
         spans: SpanReceiver | None = None,
         clock: Callable[[], float] = time.monotonic,
         patience: float = 10.0,
     ) -> None:
-        """`clock` gives seconds; `patience` is how long Envoy may take for a change, in seconds."""
+        """`relayed`: how services of another host are reached.
+
+        `clock` gives seconds; `patience` is how long Envoy may take for a change, in seconds."""
         folder = folder.absolute()
         self.limits = limits or Limits()
         self.places = Places(
@@ -106,6 +112,7 @@ class Envoy:
         self.log = folder / "envoy.log"
         self._binary = binary
         self._spans = spans
+        self._relayed, self._relay_secret = relayed, folder / "relay.json"
         self._unrouted = Unrouted(clock, self.limits.receive_seconds)
         self._compared: tuple[str, int, int] | None = None
         self._validation = Validation(self._find_binary, folder)
@@ -136,7 +143,9 @@ class Envoy:
         static = canonical(bootstrap(self.places, self.limits, self._spans))
         durable.replace(self.places.folder / BOOTSTRAP_FILE, static, mode=durable.PRIVATE)
         if self.places.outside is not None:
-            durable.replace(self.places.tls, canonical(tls_file(self.places.outside)))
+            durable.replace(self.places.tls, canonical(secret_file(OUTSIDE, self.places.outside.certificate)))
+        if self._relayed is not None:
+            durable.replace(self._relay_secret, canonical(secret_file(RELAY, self._relayed.pair)))
         if not self.places.clusters.exists():
             durable.replace(self.places.clusters, self._cluster_file({}))
         if not self.places.routes.exists():
@@ -294,6 +303,10 @@ class Envoy:
             time.sleep(0.05)
         return True
 
+    def end(self) -> None:
+        """End the process, whoever started it. Raises Unreachable."""
+        self._admin.command("/quitquitquit")
+
     def _publish(
         self,
         wanted: Mapping[str, Resource],
@@ -355,7 +368,7 @@ class Envoy:
         """Why Envoy would refuse the table or its addresses; a table of a known shape is not rendered for it."""
 
         def rendered() -> Resource:
-            inline = clusters(table, endpoints, self.limits, self.places.shadow_socket, None)
+            inline = self._clusters_of(table, endpoints, None)
             return self._whole(inline, route_configuration(table, self.limits))
 
         return self._validation.reason(shape(table, endpoints), rendered)
@@ -387,11 +400,13 @@ class Envoy:
 
     def _wanted(self, table: RouteTable, endpoints: Endpoints) -> dict[str, Resource]:
         """The clusters of a table and of its stable-only form."""
-        made = (
-            clusters(each, endpoints, self.limits, self.places.shadow_socket, self.places.addresses)
-            for each in (table.stable_only, table)
-        )
+        made = (self._clusters_of(each, endpoints, self.places.addresses) for each in (table.stable_only, table))
         return {name: each for found in made for name, each in found.items()}
+
+    def _clusters_of(self, table: RouteTable, endpoints: Endpoints, addresses: Path | None) -> dict[str, Resource]:
+        relayed = self._relayed
+        reach = None if relayed is None else lambda name: through_relay(name, relayed, self._relay_secret)
+        return clusters(table, endpoints, self.limits, self.places.shadow_socket, addresses, reach)
 
     def _cluster_file(self, resources: dict[str, Resource]) -> str:
         return canonical(discovery(resources, digest(resources), _CLUSTER))

@@ -1,0 +1,323 @@
+"""Joining: what `sluice gateway` runs. An Envoy of this host, with routes and services of another one.
+
+It asks the console there for routes, puts them in force, and says what it serves; it sends the access logs there; it
+runs the dead man's switch. While the console cannot be reached, Envoy serves by its last files.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import threading
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import structlog
+
+from sluicegate.flows.wiring.certificate_watch import watch_certificate
+from sluicegate.flows.wiring.housekeeping import ROTATE_BYTES
+from sluicegate.flows.wiring.loops import Loops
+from sluicegate.flows.wiring.runtime import Runtime, now
+from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
+from sluicegate.registry.words.errors import RoutesRejected, SluiceError, Unreachable, UsageError
+from sluicegate.services import durable
+from sluicegate.services.loopback import own_folder
+from sluicegate.services.telemetry.tailing.backlog import access_logs
+from sluicegate.services.telemetry.tailing.shipping import Shipper
+from sluicegate.services.traffic.envoy.bootstrap import Outside
+from sluicegate.services.traffic.envoy.plane import Envoy
+from sluicegate.services.traffic.envoy.relay import Relayed
+from sluicegate.services.traffic.joined import ON_THE_WAY
+from sluicegate.services.traffic.mark import Mark
+from sluicegate.services.traffic.sheet import read_sheet
+from sluicegate.services.traffic.switch import PERIOD, Switch
+
+if TYPE_CHECKING:
+    from sluicegate.services.host.certificates import Door
+
+log = structlog.get_logger("gateway")
+
+_PATH = "/api/v1/gateway"
+_FIX = "see that it runs, that SLUICE_API is its URL for others, and SLUICE_CA its authority."
+_PAUSE = 0.5
+"""Seconds until the console is asked again after it did not answer."""
+_SHIP_EVERY = 0.2
+_TIDY_EVERY = 30.0
+_DRAIN_SECONDS, _LAST_SECONDS = 20.0, 20.0
+"""Time for requests under way, and for the rest of the log."""
+
+
+class Console:
+    """The console of the host that this gateway joins."""
+
+    def __init__(self, url: str, token: str, ca: Path | None) -> None:
+        trusted = ssl.create_default_context(cafile=ca)
+        headers = {"authorization": f"Bearer {token}"}
+        patience = httpx.Timeout(ON_THE_WAY, connect=2.0)
+        self._http = httpx.Client(
+            base_url=url, headers=headers, verify=trusted, timeout=patience, trust_env=False
+        )  # fmt: skip
+
+    def talk(self, said: Mapping[str, object]) -> dict[str, Any]:
+        """Say what is so here, and hear what there is. Raises Unreachable, and what the console refuses."""
+        answer: dict[str, Any] = self._post(_PATH, json=said)
+        return answer
+
+    def send(self, log: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int:
+        """Hand a part of a log over; how much of the file is there then."""
+        place = {"head": head, "offset": str(offset), "whole": "1" if is_whole else "0"}
+        return int(self._post(f"{_PATH}/logs/{log}", params=place, content=zlib.compress(data, 1))["size"])
+
+    def _post(self, path: str, **more: Any) -> Any:
+        try:
+            answer = self._http.post(path, **more)
+        except httpx.TransportError as error:
+            why = f"the console at {self._http.base_url} does not answer: {error}."
+            raise Unreachable(why, fix=_FIX) from None
+        if answer.is_success:
+            return answer.json()
+        try:
+            told = answer.json()
+        except ValueError:
+            told = {}
+        raise Unreachable(f"the console answered {answer.status_code}: {told.get('detail', '')}", fix=told.get("fix"))
+
+
+@dataclass
+class Agent:
+    """One gateway, for as long as its process lives."""
+
+    folder: Path
+    console: Console
+    envoy: Envoy
+    relay: Mapping[str, Any]
+    """Where the services are reached."""
+    unwatched: float
+    has: str = ""
+    why: str = ""
+    refused: bool = False
+    shipped_at: float | None = None
+    """When, by the clock of intervals, all that was logged had been sent."""
+    _age: float = 0.0
+    _builds: tuple[BuildRef, ...] = ()
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def turn(self) -> None:
+        """Ask once, and carry out what is new."""
+        asked = time.monotonic()
+        answer = self.console.talk(self.said())
+        took, ago = time.monotonic() - asked - answer["waited"], answer["renewed_ago"]
+        if ago is not None and took + ago < ON_THE_WAY:
+            self._age = took + ago
+            self.envoy.renew()
+        if answer.get("sheet") is not None:
+            self.take(answer)
+
+    def take(self, answer: Mapping[str, Any]) -> None:
+        """Put a sheet of routes in force, as far as Envoy takes it."""
+        try:
+            table, self._builds = read_sheet(answer["sheet"])
+            _keep_pair(self.folder, answer["relay"])
+            self.refused = False
+            self.envoy.apply(table, self._endpoints())
+            self.why = ""
+        except RoutesRejected as error:
+            self.why, self.refused = str(error), True
+        except (SluiceError, OSError) as error:
+            self.why = str(error)
+            log.warning("the routes are not in force", why=self.why)
+        self.has = str(answer["name"])
+
+    def said(self, **more: object) -> dict[str, object]:
+        """What is so here."""
+        under_way = {str(build): self.envoy.in_flight(build) for build in self._builds}
+        return {
+            "has": self.has, "serves": self.envoy.observe(), "why": self.why, "refused": self.refused,
+            "in_flight": {name: count for name, count in under_way.items() if count is not None},
+            "shipped_ago": None if self.shipped_at is None else time.monotonic() - self.shipped_at, **more,
+        }  # fmt: skip
+
+    def run(self, stop: threading.Event) -> None:
+        """Ask until stopped."""
+        told = False
+        while not stop.is_set():
+            try:
+                self.turn()
+                if told:
+                    log.warning("the console answers again")
+                told = False
+            except SluiceError as error:
+                if not told:
+                    log.error("no routes from the console; those of before are served", why=str(error))
+                told = True
+                stop.wait(_PAUSE)
+
+    def ship(self, stop: threading.Event) -> None:
+        """Send the logs until stopped, then what is left."""
+        shippers, tidied, told = self._shippers(), time.monotonic(), False
+        while not stop.is_set():
+            at, answers = time.monotonic(), self.envoy.observe() is not None or self.envoy.is_away()
+            try:
+                if _all_shipped(shippers) and answers:
+                    self.shipped_at = at
+                if at - tidied > _TIDY_EVERY:
+                    tidied = at
+                    self._tidy(shippers)
+                told = False
+            except (SluiceError, OSError) as error:
+                if not told:
+                    log.warning("the log was not sent; it waits here", why=str(error))
+                told = True
+                stop.wait(_PAUSE)
+            stop.wait(_SHIP_EVERY)
+
+    def mind(self, stop: threading.Event) -> None:
+        """Have Envoy run until stopped; one that a gateway before left is minded, too."""
+        while not stop.is_set():
+            if self._process is not None and self._process.poll() is not None:
+                self._process = None
+            if self._process is None and self.envoy.is_away():
+                self._process = subprocess.Popen(self.envoy.command(), start_new_session=True)
+            stop.wait(_PAUSE)
+
+    def end(self) -> None:
+        """Let requests finish, end Envoy, and send its log to the end."""
+        try:
+            self.envoy.drain(_DRAIN_SECONDS)
+            self.envoy.end()
+        except Unreachable:
+            log.warning("Envoy does not answer; it is left as it is")
+        if self._process is not None:
+            self._process.wait(10)
+        until, shippers = time.monotonic() + _LAST_SECONDS, self._shippers()
+        while time.monotonic() < until:
+            try:
+                if _all_shipped(shippers):
+                    self.shipped_at = time.monotonic()
+                    self.console.talk(self.said(retired=True))
+                    log.warning("ended; all that was logged has been sent")
+                    return
+            except (SluiceError, OSError) as error:
+                log.warning("the rest of the log was not sent yet", why=str(error))
+                time.sleep(_PAUSE)
+        log.error("the rest of the log could not be sent; start the gateway here again to send it")
+
+    def switch(self, name: str) -> Switch:
+        """Its dead man's switch."""
+        mark = Mark(self.envoy.places.folder, name, now)
+        return Switch(name=name, plane=self.envoy, mark=mark, limit=self.unwatched, age=lambda: self._age)
+
+    def _endpoints(self) -> Endpoints:
+        host, port = str(self.relay["address"]), int(self.relay["port"])
+        return {build: (Endpoint(build=build, host=host, port=port),) for build in self._builds}
+
+    def _shippers(self) -> list[Shipper]:
+        return [Shipper(path, self.console.send) for path in access_logs(self.envoy.logs)]
+
+    def _tidy(self, shippers: list[Shipper]) -> None:
+        if any(path.exists() and path.stat().st_size > ROTATE_BYTES for path in access_logs(self.envoy.logs)):
+            self.envoy.rotate()
+        self.envoy.rotate_own_log()
+        for each in shippers:
+            each.let_go()
+
+
+def _all_shipped(shippers: list[Shipper]) -> bool:
+    """Send what is new of each log; whether nothing was left of any."""
+    left = [each for each in shippers if not each.ship()]
+    return not left
+
+
+def serve(runtime: Runtime, port: int) -> None:
+    """Be a gateway of another host's installation until stopped. Raises UsageError where it is not known of which."""
+    settings = runtime.settings
+    if settings.api_url is None or settings.token is None:
+        raise UsageError(
+            "a gateway joins a console, and none is named.",
+            fix="set SLUICE_API to its URL for others, SLUICE_TOKEN to a token of the role gateway, and SLUICE_CA to a "
+            "copy of its tls/ca.pem",
+        )
+    if not settings.api_url.startswith("https:"):
+        raise UsageError(
+            f"SLUICE_API is {settings.api_url}, and a gateway joins by TLS alone.", fix="name the https URL"
+        )
+    console, folder = Console(settings.api_url, settings.token, settings.ca), runtime.folder.root / "joined"
+    own_folder(runtime.folder.root)
+    own_folder(folder)
+    known = _known(console, folder)
+    door = _door(runtime, folder)
+    outside = None
+    if door is not None:
+        from sluicegate.services.host.installation import address_of
+
+        door.take_up()
+        outside = Outside(host=address_of(door.host), certificate=door.in_use, token=str(known["callers"]))
+    relay = known["relay"]
+    authority = settings.ca or Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
+    relayed = Relayed(name=relay["name"], pair=folder / "pair" / "pair.pem", authority=authority)
+    binary = Path(settings.envoy_bin) if settings.envoy_bin else None
+    envoy = Envoy(folder / "envoy", port=port, outside=outside, relayed=relayed, binary=binary, spans=settings.spans)
+    envoy.prepare()
+    agent = Agent(folder=folder, console=console, envoy=envoy, relay=relay, unwatched=settings.unwatched_seconds)
+    loops = Loops("gateway", runtime.heartbeats)
+    loops.beside("envoy", agent.mind)
+    loops.beside("logs", agent.ship, 60.0)
+    loops.beside("switch", partial(_look, agent.switch("gateway")))
+    if door is not None:
+        loops.beside("certificate", partial(watch_certificate, door))
+    loops.run("routes", agent.run, 60.0)
+    agent.end()
+
+
+def _look(switch: Switch, stop: threading.Event) -> None:
+    while not stop.is_set():
+        switch.look()
+        stop.wait(PERIOD)
+
+
+def _door(runtime: Runtime, folder: Path) -> Door | None:
+    from sluicegate.services.host.certificates import Door
+
+    host = runtime.settings.listen
+    if host is None:
+        return None
+    return Door(folder=folder / "tls", host=host, files=runtime.settings.tls_files, clock=runtime.wall)
+
+
+def _known(console: Console, folder: Path) -> dict[str, Any]:
+    """Where services are and what callers show: as the console says, or while it is away as it said last."""
+    path = folder / "joined.json"
+    told = ""
+    while True:
+        try:
+            answer = console.talk({"at_once": True})
+            if answer.get("sheet") is not None:
+                known = {name: answer[name] for name in ("relay", "callers")}
+                _keep_pair(folder, known["relay"])
+                durable.replace(path, json.dumps(known), mode=durable.PRIVATE)
+                return known
+            why = "it has no routes for this gateway yet"
+        except SluiceError as error:
+            why = str(error)
+        if path.exists():
+            log.error("no routes from the console; those of before are served", why=why)
+            before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return before
+        if why != told:
+            log.warning("waiting for the console", why=why)
+        told = why
+        time.sleep(_PAUSE)
+
+
+def _keep_pair(folder: Path, relay: Mapping[str, Any]) -> None:
+    path = folder / "pair" / "pair.pem"
+    if not path.exists() or path.read_text(encoding="utf-8") != relay["pair"]:
+        own_folder(path.parent)
+        durable.replace(path, str(relay["pair"]), mode=durable.PRIVATE)

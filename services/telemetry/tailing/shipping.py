@@ -1,0 +1,70 @@
+"""Shipping: the access logs of this host go to the one that counts them, each byte once, whatever is killed whenever.
+
+The receiver says how much of a file it has, and what it has is not sent again; so nothing is kept here of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from sluicegate.services.telemetry.tailing.tail import Chunk, Tail, head_of
+
+
+class Send(Protocol):
+    """Hands a part of a file over; how much of the file is there then. Raises Unreachable."""
+
+    def __call__(self, log: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int: ...
+
+
+QUIET = 60.0
+"""Seconds without a write after which a rotated file is taken to be complete."""
+
+
+class Shipper:
+    """Ships the files of one log."""
+
+    def __init__(self, path: Path, send: Send, wall: Callable[[], float] = time.time) -> None:
+        self._tail, self._send, self._wall = Tail(path), send, wall
+        self._there: dict[str, int] = {}
+
+    def ship(self) -> bool:
+        """Send what is new, one part of each file; whether nothing was left."""
+        is_level = True
+        try:
+            for chunk in self._tail.chunks(self._there):
+                is_level = self._one(chunk) and is_level
+        except BaseException:
+            self._tail.forget()
+            raise
+        return is_level
+
+    def let_go(self) -> None:
+        """Delete rotated files that are there as a whole."""
+        for path in self._tail.finished(self._there, round((self._wall() - QUIET) * 1e9)):
+            head = head_of(path)
+            if head is not None:
+                self._send(self._name, head, self._there[head], b"", is_whole=True)
+            path.unlink(missing_ok=True)
+
+    @property
+    def _name(self) -> str:
+        return self._tail.path.stem
+
+    def _one(self, chunk: Chunk) -> bool:
+        if chunk.head not in self._there:  # since this process runs; the receiver knows
+            self._there[chunk.head] = self._send(self._name, chunk.head, 0, b"", is_whole=False)
+            if self._there[chunk.head]:
+                self._tail.forget()
+                return False
+        data = b"\n".join(chunk.lines)
+        if len(data) < chunk.end - chunk.start:
+            data += b"\n"
+        there = self._send(self._name, chunk.head, chunk.start, data, is_whole=False)
+        self._there[chunk.head] = there
+        if there < chunk.end:  # it lost what it had, and gets it again
+            self._tail.forget()
+            return False
+        return chunk.is_last

@@ -1,0 +1,184 @@
+"""Relay: services of this host for gateways of others, which show a certificate of ours and ask for a build by name.
+
+The services listen on Unix sockets of their owner. An Envoy of its own stands before them: by TLS in both directions,
+one name (SNI) for each build, and nothing but bytes. It follows what runs, not what is routed: a build can be reached
+before any gateway sends it somebody, and for as long as one may.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sluicegate.registry.words.build import Endpoint, Endpoints
+from sluicegate.services import durable
+from sluicegate.services.loopback import own_folder, socket_path
+from sluicegate.services.traffic.envoy.admin import Admin
+from sluicegate.services.traffic.envoy.names import cluster_name
+from sluicegate.services.traffic.envoy.resource_files import canonical, digest
+from sluicegate.services.traffic.envoy.resources import (
+    Resource,
+    address,
+    extension,
+    message,
+    pipe,
+    seconds,
+    watched,
+)
+from sluicegate.services.traffic.envoy.watched_file import WatchedFile
+
+NAME = "relay"
+_LISTENER, _CLUSTER = "envoy.config.listener.v3.Listener", "envoy.config.cluster.v3.Cluster"
+_TLS = "envoy.extensions.transport_sockets.tls.v3"
+_CONNECT_SECONDS, _HANDSHAKE_SECONDS = 1.0, 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relayed:
+    """How a gateway of another host reaches the services: through the relay of theirs."""
+
+    name: str
+    """For which the relay's certificate is."""
+    pair: Path
+    """Certificate and key that it asks for, in a folder that is watched."""
+    authority: Path
+    """Who signs the relay's certificate."""
+
+
+def secret_file(name: str, pair: Path) -> Resource:
+    """Where a certificate and its key are, in one file: Envoy reads it again when it is replaced."""
+    there = {"filename": str(pair)}
+    tls = {"certificate_chain": there, "private_key": there, "watched_directory": {"path": str(pair.parent)}}
+    return {"version_info": "1", "resources": [message(f"{_TLS}.Secret", name=name, tls_certificate=tls)]}
+
+
+def through_relay(cluster: str, relayed: Relayed, secret: Path) -> Resource:
+    """How connections to a build's service are made, `secret` being the file of `secret_file`."""
+    kind = "IP_ADDRESS" if relayed.name.replace(".", "").isdecimal() else "DNS"
+    context = {
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+        "tls_certificate_sds_secret_configs": [{"name": NAME, "sds_config": watched(secret)}],
+        "validation_context": {
+            "trusted_ca": {"filename": str(relayed.authority)},
+            "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": relayed.name}}],
+        },
+    }
+    socket = extension(
+        "envoy.transport_sockets.tls", f"{_TLS}.UpstreamTlsContext", sni=cluster, common_tls_context=context
+    )
+    return {"transport_socket": socket}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relay:
+    """The relay of this host: its files, and what is to run."""
+
+    folder: Path
+    host: str
+    port: int
+    pair: Path
+    """What it shows, in a folder that is watched."""
+    authority: Path
+    """Who signs the certificates of gateways."""
+    binary: Path
+
+    @property
+    def _admin_socket(self) -> Path:
+        return socket_path(self.folder, "admin")
+
+    @property
+    def _secret(self) -> Path:
+        return self.folder / "tls.json"
+
+    def prepare(self) -> None:
+        """Write what it needs to start; services that it knows already stay."""
+        own_folder(self.folder)
+        own_folder(self._admin_socket.parent)
+        durable.replace(self.folder / "bootstrap.json", canonical(self._bootstrap()), mode=durable.PRIVATE)
+        durable.replace(self._secret, canonical(secret_file(NAME, self.pair)))
+        for path, kind in ((self.folder / "cds.json", _CLUSTER), (self.folder / "lds.json", _LISTENER)):
+            if not path.exists():
+                durable.replace(path, _file([], kind))
+
+    def command(self) -> tuple[str, ...]:
+        """The command of its process."""
+        return (
+            str(self.binary), "-c", str(self.folder / "bootstrap.json"), "--disable-hot-restart", "--concurrency", "2",
+            "--log-level", "warning", "--log-path", str(self.folder / "envoy.log"),
+        )  # fmt: skip
+
+    def publish(self, endpoints: Endpoints) -> None:
+        """Let gateways reach these services and no others. Raises RoutesRejected, TimedOut."""
+        found = {cluster_name(build): replicas for build, replicas in endpoints.items()}
+        named = {name: replicas for name, replicas in sorted(found.items()) if replicas}
+        admin = Admin(self._admin_socket, timeout=5.0)
+        watched_file = partial(
+            WatchedFile, admin=admin, log=self.folder / "envoy.log", patience=5.0, passing=contextlib.nullcontext
+        )  # fmt: skip
+        clusters = [_cluster(name, there) for name, there in named.items()]
+        listeners = [self._listener(tuple(named))] if named else []
+        for name, kind, resources, subscription in (
+            ("cds.json", _CLUSTER, clusters, "cluster_manager.cds"),
+            ("lds.json", _LISTENER, listeners, "listener_manager.lds"),
+        ):
+            text = _file(resources, kind)
+            watched_file(self.folder / name, subscription=subscription).push(text, digest(resources))
+
+    def _bootstrap(self) -> Resource:
+        return {
+            "node": {"id": NAME, "cluster": "sluice"},
+            "admin": {"address": {"pipe": {"path": str(self._admin_socket), "mode": 0o600}}},
+            "dynamic_resources": {
+                "cds_config": watched(self.folder / "cds.json"), "lds_config": watched(self.folder / "lds.json"),
+            },
+        }  # fmt: skip
+
+    def _listener(self, clusters: tuple[str, ...]) -> Resource:
+        kind = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+        return {
+            "name": NAME,
+            "address": address(self.host, self.port),
+            "freebind": True,
+            "listener_filters": [extension("envoy.filters.listener.tls_inspector", kind)],
+            "filter_chains": [self._chain(name) for name in clusters],
+        }
+
+    def _chain(self, cluster: str) -> Resource:
+        context = {
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "tls_certificate_sds_secret_configs": [{"name": NAME, "sds_config": watched(self._secret)}],
+            "validation_context": {"trusted_ca": {"filename": str(self.authority)}},
+        }
+        tls = extension(
+            "envoy.transport_sockets.tls", f"{_TLS}.DownstreamTlsContext",
+            require_client_certificate=True, common_tls_context=context,
+        )  # fmt: skip
+        proxy = extension(
+            "envoy.filters.network.tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            stat_prefix=NAME, cluster=cluster,
+        )  # fmt: skip
+        return {
+            "name": cluster,
+            "filter_chain_match": {"server_names": [cluster]},
+            "transport_socket": tls,
+            "transport_socket_connect_timeout": seconds(_HANDSHAKE_SECONDS),
+            "filters": [proxy],
+        }
+
+
+def _cluster(name: str, replicas: tuple[Endpoint, ...]) -> Resource:
+    places = [pipe(each.socket) if each.socket else address(each.host, each.port) for each in replicas]
+    hosts = [{"endpoint": {"address": each}} for each in places]
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": seconds(_CONNECT_SECONDS),
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]},
+    }
+
+
+def _file(resources: list[Resource], kind: str) -> str:
+    ordered = [message(kind, **each) for each in resources]
+    return canonical({"version_info": digest(resources), "resources": ordered})

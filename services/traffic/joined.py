@@ -1,0 +1,237 @@
+"""A gateway of another host, as the keeper sees it. It fetches its routes from the console and says what it serves.
+
+Keeper and console of one host meet in a folder: the keeper leaves the sheet of routes, the console what the gateway
+said last. A gateway that has been silent for so long that its own dead man's switch has acted counts as away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from sluicegate.registry.words.build import BuildRef, Endpoints
+from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable
+from sluicegate.services import durable
+from sluicegate.services.heartbeat import Heartbeats
+from sluicegate.services.traffic.sheet import write_sheet
+from sluicegate.services.traffic.table import RouteTable
+
+QUIET = 4.0
+"""Seconds without a word after which it is not known what a gateway serves."""
+ON_THE_WAY = 4.0
+"""Seconds that an answer of the console may take; a gateway ignores a later one."""
+_SLACK = 3.0
+_POLL = 0.005
+_SAID, _RENEWED = "said", "renewed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What a gateway said of itself."""
+
+    has: str = ""
+    """The sheet that it was given last, and has carried out or refused."""
+    serves: str | None = None
+    """The version that its Envoy reports."""
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    """By build."""
+    why: str = ""
+    """Why it does not serve the sheet that it has."""
+    refused: bool = False
+    """Whether Envoy refused it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mailbox:
+    """The folder of one gateway."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def logs(self) -> Path:
+        """What it sent of its access logs."""
+        return self.folder / "logs"
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether it ended in order: it has sent all that it logged, and comes back with what it finds then."""
+        return (self.folder / "retired").exists()
+
+    @property
+    def _beats(self) -> Heartbeats:
+        return Heartbeats(folder=self.folder / "beats")
+
+    def leave(self, text: str) -> str:
+        """Leave a sheet for it; the sheet's name."""
+        path = self.folder / "sheet.json"
+        if self.sheet() != text:
+            durable.replace(path, text, mode=durable.PRIVATE)
+        return sheet_name(text)
+
+    def sheet(self) -> str | None:
+        """What was left last."""
+        try:
+            return (self.folder / "sheet.json").read_text(encoding="utf-8")
+        except OSError:
+            return None
+
+    def stamp(self) -> tuple[int, int] | None:
+        """What changes whenever another sheet is left."""
+        try:
+            there = (self.folder / "sheet.json").stat()
+        except OSError:
+            return None
+        return there.st_ino, there.st_mtime_ns
+
+    def sheet_name(self) -> str | None:
+        """By which the sheet that was left last is known."""
+        stamp = self.stamp()
+        return None if stamp is None else _name_at(self, stamp)
+
+    def renew(self) -> None:
+        """Note that a keeper watches."""
+        self._beats.beat(_RENEWED)
+
+    def renewed_at(self) -> float | None:
+        """When that was noted last."""
+        return self._beats.last(_RENEWED)
+
+    def renewed_ago(self) -> float | None:
+        """How many seconds ago a keeper watched."""
+        return self._beats.silence(_RENEWED)
+
+    def hear(self, said: Mapping[str, object], level: float | None) -> None:
+        """Note what it says of itself, and until when (seconds since 1970) all that it logged has come."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.folder / "retired").unlink(missing_ok=True)
+        _write(self.folder / "said.json", json.dumps(said))
+        if level is not None:
+            _write(self.folder / "level", str(round(level * 1e6)))
+        self._beats.beat(_SAID)
+
+    def retire(self) -> None:
+        """Note that it has ended, and that its log is whole."""
+        (self.folder / "retired").touch(mode=0o600)
+
+    def said(self) -> Said:
+        """What it said last."""
+        try:
+            told = json.loads((self.folder / "said.json").read_text(encoding="utf-8"))
+            return Said(**{name: told[name] for name in Said.__dataclass_fields__ if name in told})
+        except (OSError, ValueError, TypeError):
+            return Said()
+
+    def silence(self) -> float | None:
+        """Seconds since then; None where it said nothing since this host started."""
+        return self._beats.silence(_SAID)
+
+    def level(self) -> int:
+        """Until when (microseconds since 1970) all that it logged has come."""
+        try:
+            return int((self.folder / "level").read_text())
+        except (OSError, ValueError):
+            return 0
+
+
+@lru_cache(maxsize=64)
+def _name_at(mailbox: Mailbox, _: tuple[int, int]) -> str | None:
+    text = mailbox.sheet()
+    return None if text is None else sheet_name(text)
+
+
+def mailboxes(folder: Path) -> tuple[Mailbox, ...]:
+    """Of every gateway that ever joined."""
+    return tuple(Mailbox(folder=path.parent) for path in sorted(folder.glob("*/said.json")))
+
+
+def sheet_name(text: str) -> str:
+    """By which a sheet is known."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Joined:
+    """One gateway of another host: a DataPlane for the keeper."""
+
+    def __init__(
+        self, mailbox: Mailbox, *, unwatched: float, patience: float = 3.0,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        """`unwatched`: seconds without a keeper after which its switch acts; `patience`: seconds for a change."""
+        self._box, self._limit, self._patience = mailbox, unwatched + ON_THE_WAY + _SLACK, patience
+        self._elapsed, self._began = elapsed, elapsed()
+        self._given: str | None = None
+
+    def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
+        """Leave it a table and wait until it serves that. Raises RoutesRejected, TimedOut, and Unreachable where it is
+        cut off: it takes the table when it is back."""
+        self._given = name = self._box.leave(write_sheet(table, endpoints.keys()))
+        until = self._elapsed() + self._patience
+        while not self.is_away():
+            said = self._said()
+            if said is not None and said.has == name:
+                if said.refused:
+                    raise RoutesRejected(said.why, fix="see its own log, on its host.")
+                if said.serves == table.version:
+                    return
+            if self._elapsed() > until:
+                why = "it does not answer" if said is None else said.why or "it serves other routes"
+                raise TimedOut(
+                    f"gateway {self._box.name} does not confirm the routes: {why}.", fix="see its log, on its host."
+                )
+            time.sleep(_POLL)
+        raise Unreachable(
+            f"gateway {self._box.name} has not been heard of for {self._silence():.0f} s: it is cut off, and serves "
+            "stable builds alone, or does not run.",
+            fix="see that it runs and reaches the console: its own log, on its host.",
+        )
+
+    def renew(self) -> None:
+        """Note that a keeper watches; it hears so with the console's next answer."""
+        self._box.renew()
+
+    def renewed_at(self) -> float | None:
+        return self._box.renewed_at()
+
+    def go_stable_only(self) -> bool:
+        """It does so itself."""
+        return False
+
+    def observe(self) -> str | None:
+        """The version that it serves, where it was heard of lately."""
+        said = self._said()
+        return None if said is None else said.serves
+
+    def in_flight(self, build: BuildRef) -> int | None:
+        """Requests under way, as it said after it took the routes of now."""
+        said = self._said()
+        if said is None or said.has != self._given:
+            return None
+        return said.in_flight.get(str(build), 0)
+
+    def is_away(self) -> bool:
+        """Whether it was silent for so long that it serves stable builds alone, if it serves anybody."""
+        return self._silence() > self._limit
+
+    def _silence(self) -> float:
+        here = self._elapsed() - self._began
+        silence = self._box.silence()
+        return here if silence is None else silence
+
+    def _said(self) -> Said | None:
+        return self._box.said() if self._silence() <= QUIET else None
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole, and not for ever: it is said again soon."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,317 @@
+"""Three hosts as network namespaces: one that controls and serves, two gateways that join it. One is cut off.
+
+The host's own namespace is the first; real Envoys, relay, console and collector, `sluice gateway` in the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from sluicegate.flows.wiring.processes import GatewayPlane
+from sluicegate.flows.wiring.runtime import Runtime, now
+from sluicegate.registry.words.build import Endpoints
+from sluicegate.registry.words.errors import SluiceError, TimedOut
+from sluicegate.registry.words.fencing import FencingToken
+from sluicegate.registry.words.gateways import Confirmation
+from sluicegate.registry.words.roles import Role
+from sluicegate.registry.words.settings import Settings
+from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.host.certificates import joining_pair
+from sluicegate.services.host.installation import make_site
+from sluicegate.services.host.keys import make_keys
+from sluicegate.services.telemetry.store import schema
+from sluicegate.services.traffic.envoy.plane import Envoy
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.table import RouteTable
+from tests.integration.traffic_rig import build, eventually, free_port, standing, upstreams
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+LOAD = Path(__file__).with_name("hosts_load.py")
+UNWATCHED = 12.0
+PORT = 8443
+BUILDS = {build("1"), build("2")}
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+class Hosts:
+    """Namespaces on one bridge, each with an address of its own."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._tag, net = f"sl{secrets.token_hex(3)}", f"10.{100 + secrets.randbelow(100)}.{secrets.randbelow(250)}"
+        self.own = f"{net}.1"
+        self.address = {name: f"{net}.{number}" for number, name in enumerate(names, 2)}
+
+    def start(self) -> None:
+        ip("link", "add", self._tag, "type", "bridge")
+        ip("address", "add", f"{self.own}/24", "dev", self._tag)
+        ip("link", "set", self._tag, "up")
+        for name, address in self.address.items():
+            space = self.space(name)
+            ip("netns", "add", space)
+            ip("link", "add", self._cable(name), "type", "veth", "peer", "name", "eth0", "netns", space)
+            ip("link", "set", self._cable(name), "master", self._tag, "up")
+            ip("-n", space, "address", "add", f"{address}/24", "dev", "eth0")
+            for each in ("lo", "eth0"):
+                ip("-n", space, "link", "set", each, "up")
+
+    def end(self) -> None:
+        for name in self.address:
+            with suppress(subprocess.CalledProcessError):
+                ip("netns", "delete", self.space(name))
+        with suppress(subprocess.CalledProcessError):
+            ip("link", "delete", self._tag)
+
+    def space(self, name: str) -> str:
+        return f"{self._tag}-{name}"
+
+    def cut(self, name: str) -> None:
+        ip("link", "set", self._cable(name), "down")
+
+    def mend(self, name: str) -> None:
+        ip("link", "set", self._cable(name), "up")
+
+    def _cable(self, name: str) -> str:
+        return f"{self._tag}{name}"
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root and iproute2: several hosts were NOT tested")
+    made = Hosts(("a", "b"))
+    try:
+        made.start()
+    except subprocess.CalledProcessError as error:
+        made.end()
+        pytest.skip(f"no network namespaces here, several hosts were NOT tested: {error.stderr.decode()}")
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+class Control:
+    """The first host: what `sluice up` runs there, but for what only rollouts need. The test keeps."""
+
+    def __init__(self, folder: Path, address: str, stack: ExitStack) -> None:
+        names = ("mlflow", "prefect", "gateway", "console", "relay")
+        environment = {"SLUICE_STATE": str(folder), "SLUICE_LISTEN": address, "SLUICE_UNWATCHED": f"{UNWATCHED:g}s"}
+        self.address, self.stack = address, stack
+        self.runtime = Runtime(Settings.read(environment), now)
+        self._environment = {**os.environ, **environment}
+        self.runtime.folder.prepare()
+        self.site = make_site(self.runtime.folder, {name: free_port() for name in names}, environment)
+        self.keys = make_keys(self.runtime.folder.secrets, os.urandom)
+        door = self.runtime.door(self.site)
+        assert door is not None
+        door.take_up()
+        joining_pair(self.runtime.folder.tls, now())
+        self.envoy = self.runtime.envoys_of(self.site)["gateway"]
+        self.relay = self.runtime.relay(self.site)
+        assert self.relay is not None
+        for each in (self.envoy, self.relay):
+            each.prepare()
+            self.run(*each.command())
+        eventually(lambda: self.envoy.observe() is not None)
+        self.run(sys.executable, "-m", "sluicegate.flows.wiring.processes", "console")
+        self.collector: subprocess.Popen[bytes] | None = None
+        self._position = 0
+
+    def run(self, *command: str, log: Path | None = None) -> subprocess.Popen[bytes]:
+        with (log or Path(os.devnull)).open("ab") as to:
+            process = subprocess.Popen(command, env=self._environment, stdout=to, stderr=to)
+        self.stack.callback(self.stop, process)
+        return process
+
+    @staticmethod
+    def stop(process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.wait()
+
+    def collect(self) -> None:
+        """Have the logs of all gateways that have joined collected."""
+        self.run(sys.executable, "-m", "sluicegate.flows.wiring.processes", "collector")
+
+    def token(self, name: str) -> str:
+        given = Tokens(self.runtime.ledger, self.keys.admin_token, now)
+        return given.give(name, Role.GATEWAY, actor="ada")
+
+    def table(self, weight: int) -> RouteTable:
+        """A table newer than those before."""
+        self._position += 1
+        made = routes([standing(weight=weight, timeout="5s")], BUILDS, {})
+        return replace(made, made_from=FencingToken(term=1, position=self._position))
+
+    def lines(self, gateway: str) -> int:
+        """Lines of a gateway's log that were counted."""
+        table, log = schema.logs, self.runtime.folder.root / "gateways" / gateway / "logs" / "live.jsonl"
+        with self.runtime.store.read() as connection:
+            return connection.scalar(sa.select(table.c.lines).where(table.c.log == str(log))) or 0
+
+
+class Keeping:
+    """Looks as the keeper does: the table of now in force everywhere, and a renewal, again and again."""
+
+    def __init__(self, control: Control, endpoints: Endpoints) -> None:
+        self.plane = GatewayPlane(control.runtime, lambda: None)
+        self.table, self._endpoints = control.table(0), endpoints
+        self._over, self._turn = threading.Event(), threading.Lock()
+        self._thread = threading.Thread(target=self._keep)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def order(self, table: RouteTable) -> SluiceError | None:
+        """Put a table in force; what is in the way."""
+        with self._turn:
+            self.table = table
+            return self._look()
+
+    def states(self) -> dict[str, Confirmation]:
+        return {each.name: each.confirmation for each in self.plane.gateways.states()}
+
+    def _look(self) -> SluiceError | None:
+        self.plane.renew()
+        try:
+            self.plane.apply(self.table, self._endpoints)
+        except SluiceError as error:
+            return error
+        return None
+
+    def _keep(self) -> None:
+        while not self._over.wait(0.5):
+            with self._turn:
+                self._look()
+
+
+class Edge:
+    """A gateway of another host, and callers there."""
+
+    def __init__(self, control: Control, hosts: Hosts, name: str, folder: Path) -> None:
+        self._control, self._within = control, ("ip", "netns", "exec", hosts.space(name))
+        self.folder, self.name = folder / f"host-{name}", f"edge-{name}"
+        self._address = hosts.address[name]
+        self.envoy = self.folder / "joined" / "envoy"
+        self.log = folder / f"{self.name}.log"
+        self._environment = {
+            "SLUICE_STATE": str(self.folder),
+            "SLUICE_API": f"https://{control.address}:{control.site.ports['console']}",
+            "SLUICE_TOKEN": control.token(self.name),
+            "SLUICE_CA": str(control.runtime.folder.tls / "ca.pem"),
+            "SLUICE_LISTEN": self._address,
+            "SLUICE_UNWATCHED": f"{UNWATCHED:g}s",
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = (*self._within, str(Path(sys.executable).with_name("sluice")), "gateway", "--port", str(PORT))
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env={**os.environ, **self._environment}, stdout=log, stderr=log, start_new_session=True
+            )
+        self._control.stack.callback(self.kill)
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        with suppress(SluiceError):
+            Envoy(self.envoy, port=PORT).end()
+
+    def call(self) -> subprocess.Popen[str]:
+        ca, token = self.folder / "joined" / "tls" / "ca.pem", self._control.keys.gateway_token
+        words = (f"https://{self._address}:{PORT}", str(ca), token, "2", "0.02")
+        command = [*self._within, sys.executable, str(LOAD), *words]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def serves_stable_only(self) -> bool:
+        return (self.envoy / "rds.json").read_text() == (self.envoy / "unwatched.json").read_text()
+
+
+def ended(load: subprocess.Popen[str]) -> dict[str, Any]:
+    told, _ = load.communicate("", timeout=60)
+    return dict(json.loads(told))
+
+
+def test_a_gateway_that_is_cut_off_sends_nobody_to_a_candidate_and_every_request_counts_once(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    with ExitStack() as stack, upstreams(*BUILDS) as services:
+        control = Control(tmp_path / "s", hosts.own, stack)
+        edges = [Edge(control, hosts, name, tmp_path) for name in "ab"]
+        for each in edges:
+            each.start()
+        eventually(lambda: len(control.runtime.joined()) == len(edges), seconds=120)
+        endpoints = {each: (services[each.version].endpoint,) for each in BUILDS}
+        keeping = Keeping(control, endpoints)
+        keeping.start()
+        stack.callback(keeping.end)
+        control.collect()
+        everybody = {"gateway", "edge-a", "edge-b"}
+
+        def confirmed() -> set[str]:
+            return {name for name, state in keeping.states().items() if state is Confirmation.CONFIRMED}
+
+        eventually(lambda: confirmed() == everybody, seconds=120)
+        keeping.order(control.table(2000))
+        eventually(lambda: keeping.plane.observe() == keeping.table.version)
+        loads = [each.call() for each in edges]
+        eventually(lambda: all(control.lines(each.name) > 80 for each in edges))
+
+        hosts.cut("b")  # in mid-ramp
+        began = time.monotonic()
+        error = eventually(lambda: keeping.order(control.table(5000)))
+        assert isinstance(error, TimedOut), error
+        assert "edge-b" in str(error)
+        assert keeping.plane.observe() is None, "no weight grows while one may serve another"
+        aborting = time.time()
+        keeping.order(control.table(0))
+        eventually(lambda: {"gateway", "edge-a"} <= confirmed())
+        eventually(edges[1].serves_stable_only)
+        stable_only = time.monotonic() - began
+        eventually(lambda: keeping.plane.observe() == keeping.table.version)  # by now it cannot send anybody there
+        counted_out = time.monotonic() - began
+        assert keeping.states()["edge-b"] is Confirmation.AWAY
+        assert keeping.plane.in_flight(build("2")) == 0
+
+        hosts.mend("b")
+        eventually(lambda: confirmed() == everybody)
+        got = [ended(load) for load in loads]
+        for each in edges:
+            assert each.process is not None
+            each.process.terminate()
+            each.process.wait(90)
+        sent = {each.name: sum(told["statuses"].values()) for each, told in zip(edges, got, strict=True)}
+        eventually(lambda: {name: control.lines(name) for name in sent} == sent, seconds=90)
+        assert {box.name for box in control.runtime.mailboxes if box.is_retired} == set(sent)
+
+        print(f"stable only {stable_only:.1f} s after the cut, done by {counted_out:.1f} s; answers {got}; sent {sent}")
+        first, second = got
+        assert first["lost"] == second["lost"] == []
+        assert set(first["statuses"]) == {"200"}, "who is not cut off has no failed request"
+        assert first["builds"]["2"] > 0
+        assert second["builds"]["2"] > 0
+        assert second["last"]["2"] < aborting, "not after the cut, nor once it was back"

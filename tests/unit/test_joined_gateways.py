@@ -1,0 +1,254 @@
+"""A gateway of another host: its sheet, what the keeper makes of its silence, its log: services/traffic/joined.py."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import random
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sluicegate.registry.audience.audience import AllOf, AnyOf, Match, Not, Operator, Present, Range
+from sluicegate.registry.words.build import BuildRef, Endpoint
+from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable, UsageError
+from sluicegate.registry.words.fencing import FencingToken
+from sluicegate.registry.words.roles import Role
+from sluicegate.services.telemetry.tailing.mirror import may_go, take
+from sluicegate.services.telemetry.tailing.shipping import Shipper
+from sluicegate.services.traffic.joined import ON_THE_WAY, QUIET, Joined, Mailbox, mailboxes, sheet_name
+from sluicegate.services.traffic.mark import Mark
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.sheet import read_sheet, write_sheet
+from sluicegate.services.traffic.switch import Switch
+from sluicegate.services.traffic.table import RouteTable
+from tests.integration.traffic_rig import standing
+
+BUILDS = [BuildRef(model="delays", version=version) for version in "12"]
+ENDPOINTS = {build: (Endpoint(build=build, socket=f"/s/{build.version}"),) for build in BUILDS}
+UNWATCHED = 15.0
+
+
+def table(weight: int = 2000, position: int = 7) -> RouteTable:
+    made = routes([standing(weight=weight)], set(BUILDS), {})
+    return replace(made, made_from=FencingToken(term=2, position=position))
+
+
+def test_a_table_arrives_as_it_was_sent_whatever_its_audiences() -> None:
+    sent = table()
+    one = Match(header="a", operator=Operator.PREFIX, operands=("x", "y"))
+    either = AnyOf(conditions=(one, Present(header="b")))
+    condition = AllOf(conditions=(either, Not(condition=Range(header="c", low=1.0))))
+    route = sent.models[0]
+    told = replace(route.audiences[0], condition=condition)
+    sent = replace(sent, models=(replace(route, audiences=(told, *route.audiences[1:])),))
+    got, builds = read_sheet(write_sheet(sent, BUILDS))
+    assert (got, got.made_from, got.unwatched, got.version) == (sent, sent.made_from, sent.unwatched, sent.version)
+    assert builds == tuple(BUILDS)
+    assert write_sheet(got, builds) == write_sheet(sent, BUILDS)
+
+
+def test_what_is_not_the_table_that_was_sent_is_refused() -> None:
+    text = write_sheet(table(), BUILDS)
+    for wrong in (text[:-20], text.replace('"2"', '"3"'), text.replace("RouteTable", "Path"), "[]", "{}"):
+        with pytest.raises(UsageError):
+            read_sheet(wrong)
+
+
+class Clock:
+    """The clock of intervals. Waiting moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Far:
+    """A gateway of another host, as far as it says something."""
+
+    def __init__(self, folder: Path, elapsed: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.box, self.elapsed = Mailbox(folder=folder / "edge-a"), elapsed
+        self.silent_since: float | None = None
+        monkeypatch.setattr(
+            Mailbox, "silence", lambda _: None if self.silent_since is None else elapsed.now - self.silent_since
+        )
+        monkeypatch.setattr("sluicegate.services.traffic.joined.time.sleep", self._sleep)
+        self.answers = True
+        self.plane = Joined(self.box, unwatched=UNWATCHED, elapsed=elapsed)
+
+    def say(self, **said: object) -> None:
+        self.box.hear(said, None)
+        self.silent_since = self.elapsed.now
+
+    def _sleep(self, seconds: float) -> None:
+        self.elapsed.now += seconds
+        if self.answers and (text := self.box.sheet()) is not None:
+            got, _ = read_sheet(text)
+            self.say(has=sheet_name(text), serves=got.version, in_flight={str(BUILDS[1]): 3})
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Far:
+    return Far(tmp_path, Clock(), monkeypatch)
+
+
+def test_it_serves_what_it_says_that_it_serves(far: Far) -> None:
+    wanted = table()
+    far.say()
+    far.plane.apply(wanted, ENDPOINTS)
+    assert far.plane.observe() == wanted.version
+    assert [far.plane.in_flight(each) for each in BUILDS] == [0, 3]
+    assert not far.plane.is_away()
+
+
+def test_one_that_is_silent_holds_up_until_its_own_switch_has_acted(far: Far) -> None:
+    far.say()
+    far.plane.apply(table(), ENDPOINTS)
+    far.answers = False
+    with pytest.raises(TimedOut, match="edge-a does not confirm"):
+        far.plane.apply(table(0), ENDPOINTS)
+    far.elapsed.now = (far.silent_since or 0) + QUIET + 0.1
+    assert far.plane.observe() is None
+    assert far.plane.in_flight(BUILDS[1]) is None
+    far.elapsed.now = (far.silent_since or 0) + UNWATCHED + ON_THE_WAY
+    assert not far.plane.is_away(), "it may have heard of a keeper with an answer that was late"
+    far.elapsed.now += 10
+    assert far.plane.is_away()
+    with pytest.raises(Unreachable, match="cut off"):
+        far.plane.apply(table(0), ENDPOINTS)
+    far.answers = True
+    far.say()
+    far.plane.apply(table(0), ENDPOINTS)
+
+
+def test_what_it_has_under_way_counts_only_once_it_took_the_routes_of_now(far: Far) -> None:
+    far.say()
+    far.plane.apply(table(), ENDPOINTS)
+    far.answers = False
+    with pytest.raises(TimedOut):
+        far.plane.apply(table(0), ENDPOINTS)
+    far.say(has="another", serves=table().version, in_flight={})
+    assert far.plane.in_flight(BUILDS[1]) is None
+
+
+def test_a_refusal_is_passed_on(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    far.say()
+    text = write_sheet(table(), ENDPOINTS)
+    far.answers = False
+    far.say(has=sheet_name(text), refused=True, why="no such thing")
+    with pytest.raises(RoutesRejected, match="no such thing"):
+        far.plane.apply(table(), ENDPOINTS)
+
+
+def test_who_ended_in_order_is_no_gateway_until_it_is_back(tmp_path: Path) -> None:
+    box = Mailbox(folder=tmp_path / "edge-a")
+    box.hear({}, 12.5)
+    assert [(each.name, each.is_retired, each.level()) for each in mailboxes(tmp_path)] == [
+        ("edge-a", False, 12_500_000)
+    ]
+    box.retire()
+    assert mailboxes(tmp_path)[0].is_retired
+    box.hear({}, None)
+    assert not mailboxes(tmp_path)[0].is_retired
+
+
+def test_the_time_that_a_renewal_was_under_way_counts_as_silence(tmp_path: Path) -> None:
+    class Plane:
+        gone = False
+
+        def renewed_at(self) -> float:
+            return renewed
+
+        def go_stable_only(self) -> bool:
+            self.gone = True
+            return True
+
+    now, renewed, plane = 0.0, 1.0, Plane()
+    mark = Mark(tmp_path, "g", lambda: datetime.now(UTC))
+    switch = Switch(name="g", plane=plane, mark=mark, limit=15.0, elapsed=lambda: now, age=lambda: 4.0)  # type: ignore[arg-type]
+    switch.look()
+    renewed = 2.0
+    for second in range(1, 12):
+        now = float(second)
+        switch.look()
+        assert not plane.gone
+    for second in range(12, 15):
+        now = float(second)
+        switch.look()
+    assert plane.gone
+
+
+def test_a_gateways_token_does_nothing_else_and_no_other_does_what_it_does() -> None:
+    assert [role for role in Role if Role.GATEWAY.may(role)] == [Role.GATEWAY]
+    assert [role for role in Role if role.may(Role.GATEWAY)] == [Role.GATEWAY]
+
+
+def _known(content: bytes) -> dict[str, bytes]:
+    return {hashlib.blake2b(content.split(b"\n")[0], digest_size=16).hexdigest(): content} if content else {}
+
+
+def _ship(shipper: Shipper) -> None:
+    with contextlib.suppress(Unreachable):
+        shipper.ship()
+        shipper.let_go()
+
+
+def _lines(number: int) -> bytes:
+    return b"".join(json.dumps({"id": n, "text": "x" * (n % 50)}).encode() + b"\n" for n in range(number))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_log_arrives_byte_for_byte_whoever_is_killed_and_whichever_answer_is_lost(tmp_path: Path, seed: int) -> None:
+    chance, there = random.Random(seed), tmp_path / "there"
+    log = tmp_path / "live.jsonl"
+    written: dict[str, bytes] = {}
+
+    def send(name: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int:
+        if chance.random() < 0.2:
+            raise Unreachable("cut off before it came")
+        size = take(there, name, head, offset, data, is_whole=is_whole)
+        if chance.random() < 0.2:
+            raise Unreachable("cut off before the answer")
+        return size
+
+    shipper = Shipper(log, send, wall=lambda: 4e9)
+    content, at = _lines(400), 0
+    for step in range(120):
+        grown = min(at + chance.randrange(200), len(content))
+        with log.open("ab") as file:
+            file.write(content[at:grown])
+        at = grown
+        if chance.random() < 0.1:
+            shipper = Shipper(log, send, wall=lambda: 4e9)  # it was killed
+        if chance.random() < 0.05 and log.stat().st_size and content[:at].endswith(b"\n"):
+            written |= _known(log.read_bytes())
+            log.rename(tmp_path / f"live.{step:06}.jsonl")
+            log.touch()
+        _ship(shipper)
+    for _ in range(150):
+        _ship(shipper)
+    last = log.read_bytes()
+    last = last[: last.rfind(b"\n") + 1]
+    written |= _known(last)
+    got = {path.name.removeprefix("live.jsonl.").removesuffix(".open"): path.read_bytes() for path in there.iterdir()}
+    assert got == written
+    assert [path.name for path in tmp_path.glob("live.0*")] == [], "what was sent as a whole is deleted here"
+    assert sum(may_go(path) for path in there.iterdir()) == len(written) - bool(last)
+
+
+def test_a_gap_is_not_taken_and_a_part_that_overlaps_is_taken_from_there(tmp_path: Path) -> None:
+    head = "a" * 32
+    assert take(tmp_path, "live", head, 10, b"later", is_whole=False) == 0
+    assert take(tmp_path, "live", head, 0, b"12345", is_whole=False) == 5
+    assert take(tmp_path, "live", head, 3, b"45678", is_whole=False) == 8
+    assert take(tmp_path, "live", head, 0, b"123", is_whole=True) == 8, "not whole: more of it is here"
+    assert take(tmp_path, "live", head, 8, b"", is_whole=True) == 8
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(f"live.jsonl.{head}", b"12345678")]
+    for log, wrong in (("../live", head), ("live", "../../x"), ("live", "A" * 32)):
+        with pytest.raises(UsageError):
+            take(tmp_path, log, wrong, 0, b"", is_whole=False)
