@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,8 @@ class Agent:
     refused: bool = False
     shipped_at: float | None = None
     """When, by the clock of intervals, all that was logged had been sent."""
+    unsent: dict[str, int] = field(default_factory=dict)
+    """Bytes of each log that were not sent."""
     _age: float = 0.0
     _builds: tuple[BuildRef, ...] = ()
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -141,8 +143,16 @@ class Agent:
         return {
             "has": self.has, "serves": self.envoy.observe(), "why": self.why, "refused": self.refused,
             "in_flight": {name: count for name, count in under_way.items() if count is not None},
-            "shipped_ago": None if self.shipped_at is None else time.monotonic() - self.shipped_at, **more,
+            "shipped_ago": None if self.shipped_at is None else time.monotonic() - self.shipped_at,
+            "served": self._served(), **more,
         }  # fmt: skip
+
+    def _served(self) -> dict[str, object] | None:
+        """What ought to stand in the logs; None where Envoy does not say."""
+        try:
+            return {**asdict(self.envoy.served()), "unsent": self.unsent}
+        except Unreachable:
+            return None
 
     def run(self, stop: threading.Event) -> None:
         """Ask until stopped."""
@@ -167,6 +177,7 @@ class Agent:
             try:
                 if _all_shipped(shippers) and answers:
                     self.shipped_at = at
+                self.unsent = {each.name: each.unsent() for each in shippers}
                 if at - tidied > _TIDY_EVERY:
                     tidied = at
                     self._tidy(shippers)

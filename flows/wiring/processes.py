@@ -240,7 +240,9 @@ def until_joined(runtime: Runtime, stop: threading.Event) -> None:
     there = {each.name for each in runtime.joined()}
     while not stop.wait(LISTEN_SECONDS):
         if {each.name for each in runtime.joined()} != there:
-            structlog.get_logger("gateways").warning("gateways of other hosts have come or ended; starting anew")
+            structlog.get_logger("gateways").warning(
+                "gateways of other hosts joined or ended; this process restarts to follow them"
+            )
             return
 
 

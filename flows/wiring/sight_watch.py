@@ -12,9 +12,11 @@ from sluicegate.registry.words.sight import Listener, Sight, combined_sight
 if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
     from sluicegate.services.telemetry.reading.watch import Counters, Watch
+    from sluicegate.services.traffic.joined import Joined
 
 PERIOD = 1.0
 NOTE_SECONDS = 5.0
+_UNHEARD = "it has not said lately what it served"
 """A note is written so often at least; what reads it takes an older one for blindness."""
 
 
@@ -27,6 +29,9 @@ class SightWatch:
         self._pool = ThreadPoolExecutor(len(self._envoys), thread_name_prefix="sight")
         self._watches: dict[str, dict[Listener, Watch]] = {}
         """By gateway."""
+        self._joined: dict[str, Joined] = {}
+        """Gateways of other hosts that serve callers, or may."""
+        self._known: dict[str, Joined] = {}
         self._noted_at = -NOTE_SECONDS
 
     def look(self) -> None:
@@ -40,17 +45,59 @@ class SightWatch:
             for name in self._envoys:
                 self._watches[name] = {listener: Watch.begin(at, known.get(listener)) for listener in Listener}
         before = self._sights()
+        self._follow(at)
         for name, (counters, why) in zip(self._envoys, self._pool.map(self._counters, self._envoys), strict=True):
             if counters is not None:
                 self._watches[name] = {
                     listener: watch.look(at, now, counters.get(listener), why)
                     for listener, watch in self._watches[name].items()
                 }
+        for name, gateway in self._joined.items():
+            counters = self._counters_there(name, gateway)
+            self._watches[name] = {
+                listener: watch.look(at, now, None if counters is None else counters[listener], _UNHEARD)
+                for listener, watch in self._watches[name].items()
+            }
         after = self._sights()
         has_turned = any((before[each].blind is None) != (after[each].blind is None) for each in Listener)
         if has_turned or at - self._noted_at >= NOTE_SECONDS:
             note_sights(self._runtime.ledger, after, now)
             self._noted_at = at
+
+    def _follow(self, at: float) -> None:
+        """Watch the gateways of other hosts that serve callers. One that is cut off is compared once it is back."""
+        from sluicegate.services.telemetry.reading.watch import Watch
+        from sluicegate.services.traffic.joined import Joined
+
+        limit, boxes = self._runtime.settings.unwatched_seconds, self._runtime.joined()
+        all_ = {box.name: self._known.setdefault(box.name, Joined(box, unwatched=limit)) for box in boxes}
+        self._joined = {name: each for name, each in all_.items() if not each.is_away()}
+        for name in self._watches.keys() - self._envoys.keys() - self._joined.keys():
+            del self._watches[name]
+        for name in self._joined.keys() - self._watches.keys():
+            self._watches[name] = {listener: Watch.begin(at) for listener in Listener}
+
+    def _counters_there(self, name: str, gateway: Joined) -> dict[Listener, Counters] | None:
+        """Of a gateway of another host: what it said that it served, and what was counted of the log that it sent."""
+        import sqlalchemy as sa
+
+        from sluicegate.services.telemetry.reading.watch import Counters
+        from sluicegate.services.telemetry.tailing.backlog import read_of
+
+        served, counters, logs = gateway.served(), {}, self._runtime.access_log_folders().get(name)
+        if served is None or logs is None:
+            return None
+        try:
+            for listener in Listener:
+                read = read_of(self._runtime.store, logs / f"{listener.value}.jsonl")
+                counters[listener] = Counters(
+                    ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable, size=read.size,
+                    unread=read.unread + served["unsent"].get(listener.value, 0), buffered=served["buffered"],
+                    failed_writes=served["failed_writes"],
+                )  # fmt: skip
+        except (SluiceError, OSError, sa.exc.SQLAlchemyError, KeyError):
+            return None
+        return counters
 
     def _sights(self) -> dict[Listener, Sight]:
         """What is seen of all gateways together."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable
@@ -44,6 +45,8 @@ class Said:
     """Why it does not serve the sheet that it has."""
     refused: bool = False
     """Whether Envoy refused it."""
+    served: Mapping[str, Any] | None = None
+    """What ought to stand in its logs, and how much of them was not sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +223,11 @@ class Joined:
     def is_away(self) -> bool:
         """Whether it was silent for so long that it serves stable builds alone, if it serves anybody."""
         return self._silence() > self._limit
+
+    def served(self) -> Mapping[str, Any] | None:
+        """What ought to stand in its logs, as it said lately; None where it said nothing."""
+        said = self._said()
+        return None if said is None else said.served
 
     def _silence(self) -> float:
         here = self._elapsed() - self._began

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
+import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,8 +21,12 @@ from sluicegate import Client, NotAllowed, Unreachable
 from sluicegate.flows.wiring.answering import Answering, answering_others
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.services.console.app import create
-from sluicegate.services.host.certificates import Door, own_pair
+from sluicegate.services.host.certificates import Door, joining_pair, own_pair
+from sluicegate.services.loopback import is_listening, socket_path
 from sluicegate.services.traffic.envoy.bootstrap import Outside
+from sluicegate.services.traffic.envoy.names import cluster_name
+from sluicegate.services.traffic.envoy.plane import find_binary
+from sluicegate.services.traffic.envoy.relay import Relay
 from sluicegate.services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, build, eventually, free_port, gateway, standing, upstreams
 from tests.unit.console_office import TOKEN, Office
@@ -173,3 +181,54 @@ def test_the_console_answers_others_by_tls_alone_and_shows_what_is_renewed(files
     finally:
         own.should_exit = True
         thread.join()
+
+
+def test_the_relay_lets_in_who_has_our_certificate_and_leads_to_the_build_that_is_asked_for(
+    tmp_path: Path, files: Files
+) -> None:
+    authority, port = tmp_path / "authority", free_port()
+    relay = Relay(
+        folder=tmp_path / "relay", host=HOST, port=port, pair=files.door.in_use, authority=authority / "ca.pem",
+        binary=find_binary(),
+    )  # fmt: skip
+    relay.prepare()
+    process = subprocess.Popen(relay.command())
+    try:
+        with upstreams(build("1"), build("2")) as services:
+            eventually(lambda: is_listening(socket_path(relay.folder, "admin")))
+            relay.publish({build(version): (each.endpoint,) for version, each in services.items()})
+            ours = ssl.create_default_context(cafile=files.ca)
+            ours.load_cert_chain(joining_pair(authority, datetime.now(UTC)))
+            ours.check_hostname = False
+            for version in services:
+                assert asked(port, ours, cluster_name(build(version))) == version
+            stranger = ssl.create_default_context(cafile=files.ca)
+            stranger.check_hostname = False
+            other = tmp_path / "other"
+            other.mkdir()
+            forged = ssl.create_default_context(cafile=files.ca)
+            forged.load_cert_chain(joining_pair(other, datetime.now(UTC)))
+            forged.check_hostname = False
+            for context, name in (
+                (stranger, cluster_name(build("1"))),
+                (forged, cluster_name(build("1"))),
+                (ours, "x"),
+            ):
+                with pytest.raises((OSError, http.client.HTTPException)):
+                    asked(port, context, name)
+            relay.publish({build("2"): (services["2"].endpoint,)})
+            with pytest.raises((OSError, http.client.HTTPException)):
+                asked(port, ours, cluster_name(build("1")))
+            assert asked(port, ours, cluster_name(build("2"))) == "2"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def asked(port: int, context: ssl.SSLContext, name: str) -> str:
+    """The build that answers where this name is asked for."""
+    with socket.create_connection((HOST, port), timeout=20) as plain:
+        connection = http.client.HTTPConnection(HOST, timeout=20)
+        connection.sock = context.wrap_socket(plain, server_hostname=name)
+        connection.request("POST", "/predict", body="{}", headers={"content-type": "application/json"})
+        return str(json.loads(connection.getresponse().read())["build"])

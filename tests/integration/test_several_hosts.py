@@ -21,15 +21,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sluicegate.registry.ledger.keeper_notes import sights
 
 from sluicegate.flows.wiring.processes import GatewayPlane
 from sluicegate.flows.wiring.runtime import Runtime, now
+from sluicegate.flows.wiring.sight_watch import SightWatch
 from sluicegate.registry.words.build import Endpoints
 from sluicegate.registry.words.errors import SluiceError, TimedOut
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.gateways import Confirmation
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.settings import Settings
+from sluicegate.registry.words.sight import Listener
 from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.host.certificates import joining_pair
 from sluicegate.services.host.installation import make_site
@@ -161,6 +164,10 @@ class Control:
         made = routes([standing(weight=weight, timeout="5s")], BUILDS, {})
         return replace(made, made_from=FencingToken(term=1, position=self._position))
 
+    def seen(self) -> int:
+        """Requests that the gateways say that they served lately, as the keeper notes it."""
+        return sights(self.runtime.ledger).noted[Listener.LIVE].served if sights(self.runtime.ledger).noted else 0
+
     def lines(self, gateway: str) -> int:
         """Lines of a gateway's log that were counted."""
         table, log = schema.logs, self.runtime.folder.root / "gateways" / gateway / "logs" / "live.jsonl"
@@ -280,6 +287,8 @@ def test_a_gateway_that_is_cut_off_sends_nobody_to_a_candidate_and_every_request
         eventually(lambda: keeping.plane.observe() == keeping.table.version)
         loads = [each.call() for each in edges]
         eventually(lambda: all(control.lines(each.name) > 80 for each in edges))
+        sight = SightWatch(control.runtime)
+        eventually(lambda: sight.look() or control.seen() > 100)  # what they say that they served is compared, too
 
         hosts.cut("b")  # in mid-ramp
         began = time.monotonic()

@@ -41,28 +41,33 @@ class Shipper:
             raise
         return is_level
 
+    def unsent(self) -> int:
+        """Bytes that were not sent."""
+        return self._tail.unread(self._there)
+
     def let_go(self) -> None:
         """Delete rotated files that are there as a whole."""
         for path in self._tail.finished(self._there, round((self._wall() - QUIET) * 1e9)):
             head = head_of(path)
             if head is not None:
-                self._send(self._name, head, self._there[head], b"", is_whole=True)
+                self._send(self.name, head, self._there[head], b"", is_whole=True)
             path.unlink(missing_ok=True)
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """Which log this is."""
         return self._tail.path.stem
 
     def _one(self, chunk: Chunk) -> bool:
         if chunk.head not in self._there:  # since this process runs; the receiver knows
-            self._there[chunk.head] = self._send(self._name, chunk.head, 0, b"", is_whole=False)
+            self._there[chunk.head] = self._send(self.name, chunk.head, 0, b"", is_whole=False)
             if self._there[chunk.head]:
                 self._tail.forget()
                 return False
         data = b"\n".join(chunk.lines)
         if len(data) < chunk.end - chunk.start:
             data += b"\n"
-        there = self._send(self._name, chunk.head, chunk.start, data, is_whole=False)
+        there = self._send(self.name, chunk.head, chunk.start, data, is_whole=False)
         self._there[chunk.head] = there
         if there < chunk.end:  # it lost what it had, and gets it again
             self._tail.forget()
