@@ -21,11 +21,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sluicegate.registry.ledger.keeper_notes import sights
 
 from sluicegate.flows.wiring.processes import GatewayPlane
 from sluicegate.flows.wiring.runtime import Runtime, now
 from sluicegate.flows.wiring.sight_watch import SightWatch
+from sluicegate.registry.ledger.keeper_notes import sights
 from sluicegate.registry.words.build import Endpoints
 from sluicegate.registry.words.errors import SluiceError, TimedOut
 from sluicegate.registry.words.fencing import FencingToken
