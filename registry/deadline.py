@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 import httpcore
 import httpx
 
-WITHOUT = "without-deadline"
-"""Extension of a request that may take as long as its bytes keep coming, such as a model's file."""
 SECONDS = "deadline-seconds"
 """Extension of a request that has a limit of its own, such as one for a large file."""
 _PIECE = 16 << 10
@@ -42,7 +40,7 @@ class _Left(threading.local):
 
     def begin(self, request: httpx.Request) -> None:
         self._seconds = request.extensions.get(SECONDS, self._usual)
-        self._until = None if request.extensions.get(WITHOUT) else time.monotonic() + self._seconds
+        self._until = time.monotonic() + self._seconds
 
     def of(self, timeout: float | None, late: Callable[[str], _ErrorT]) -> float | None:
         """The shorter of a limit and what is left. Raises `late` when nothing is."""

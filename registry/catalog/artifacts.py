@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, urlsplit
@@ -16,6 +17,11 @@ from sluicegate.registry.words.errors import CatalogUnavailable
 PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 MAX_FILES = 100_000
 DOWNLOAD_SECONDS = 3600
+"""Time for all files of a build, and more by what they hold where MLflow's proxy sends them."""
+FILE_SECONDS = 60.0
+"""Time for one file, and more by its size."""
+RATE = 128 << 10
+"""Bytes a second below which a server takes too long."""
 
 
 def download(rest: Rest, uri: str, into: Path) -> None:
@@ -34,12 +40,16 @@ def download(rest: Rest, uri: str, into: Path) -> None:
 
 def _from_proxy(rest: Rest, uri: str, into: Path) -> Path:
     root = urlsplit(uri).path.strip("/")
+    began, came = time.monotonic(), 0
     for name, size in _listing(rest, root):
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with rest.stream(f"{PROXY}/{quote(f'{root}/{name}')}") as chunks, target.open("wb") as file:
+        left = DOWNLOAD_SECONDS + came / RATE - (time.monotonic() - began)
+        seconds = max(0.0, left if size is None else min(FILE_SECONDS, left) + size / RATE)
+        with rest.stream(f"{PROXY}/{quote(f'{root}/{name}')}", seconds) as chunks, target.open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)
+        came += target.stat().st_size
         if size is not None and target.stat().st_size != size:
             raise CatalogUnavailable(f"{root}/{name}: MLflow sent {target.stat().st_size:,} bytes instead of {size:,}.")
     return into

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from sluicegate.registry.deadline import SECONDS, WITHOUT, bounded
+from sluicegate.registry.deadline import SECONDS, bounded
 from sluicegate.registry.words.errors import CatalogUnavailable, NotFound, UsageError
 from sluicegate.registry.words.settings import MlflowServer
 
 API = "/api/2.0/mlflow"
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 DEADLINE = 30.0
-"""Seconds that one call may take as a whole; files that are streamed excepted."""
+"""Seconds that one call may take as a whole; large files have limits of their own."""
 
 
 class Rest:
@@ -85,10 +85,9 @@ class Rest:
             )
 
     @contextmanager
-    def stream(self, path: str, seconds: float | None = None) -> Iterator[Iterator[bytes]]:
-        """The bytes of a file, within `seconds` where that is given."""
-        limit = {WITHOUT: True} if seconds is None else {SECONDS: seconds}
-        with self._reached(), self._http.stream("GET", path, extensions=limit) as answer:
+    def stream(self, path: str, seconds: float) -> Iterator[Iterator[bytes]]:
+        """The bytes of a file, which all come within `seconds`: a limit for silence alone would let a server drip."""
+        with self._reached(), self._http.stream("GET", path, extensions={SECONDS: seconds}) as answer:
             if answer.is_error:
                 answer.read()
             self._refuse(answer)

@@ -18,8 +18,10 @@ import httpx
 import pytest
 
 from sluicegate.flows.wiring.loops import ENDED, LineLogger, Loops, Turns
+from sluicegate.registry.catalog import artifacts
 from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
-from sluicegate.registry.deadline import WITHOUT, bounded
+from sluicegate.registry.catalog.rest import Rest
+from sluicegate.registry.deadline import SECONDS, bounded
 from sluicegate.registry.words.errors import CatalogUnavailable
 from sluicegate.registry.words.program import Condition, ProgramState
 from sluicegate.registry.words.settings import MlflowServer
@@ -73,7 +75,7 @@ def test_a_server_that_drips_is_given_up_as_a_whole(at_once: int) -> None:
         for _ in range(2):  # each request has the whole time
             with pytest.raises(httpx.ReadTimeout):
                 http.get(url)
-        assert http.get(url, extensions={WITHOUT: True}).json() == {}
+        assert http.get(url, extensions={SECONDS: 60.0}).json() == {}
 
 
 def test_one_who_does_not_read_what_is_sent_is_given_up() -> None:
@@ -89,6 +91,19 @@ def test_an_mlflow_that_drips_cannot_be_read(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("sluicegate.registry.catalog.rest.DEADLINE", 0.3)
     with dripping(0.02) as url, pytest.raises(CatalogUnavailable):
         MlflowCatalog(MlflowServer(url=url)).builds("m")
+
+
+@pytest.mark.parametrize("size", [400, None], ids=["a size", "no size"])
+def test_a_file_of_a_build_that_drips_is_given_up_and_leaves_nothing(
+    size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes keep coming, one each 20 ms: no limit for silence would ever end it."""
+    monkeypatch.setattr(artifacts, "FILE_SECONDS", 0.3)
+    monkeypatch.setattr(artifacts, "DOWNLOAD_SECONDS", 0.6)
+    monkeypatch.setattr(artifacts, "_listing", lambda rest, root: iter([("model.bin", size)]))
+    with dripping(0.02, at_once=len(ANSWER) - 300) as url, pytest.raises(CatalogUnavailable, match="does not answer"):
+        artifacts.download(Rest(MlflowServer(url=url)), "mlflow-artifacts:/0/m", tmp_path / "into")
+    assert list(tmp_path.iterdir()) == []
 
 
 def eventually(is_true: Callable[[], bool]) -> None:
