@@ -89,6 +89,8 @@ class FleetPass:
     _lately: dict[BuildRef, str] = field(default_factory=dict)
     """What the last probe of a build found."""
     _since: dict[BuildRef, float] = field(default_factory=dict)
+    _starts: dict[BuildRef, Future[None]] = field(default_factory=dict)
+    """Starts under way: the whole bento is read first, which may take long."""
     _stops: dict[BuildRef, Future[None]] = field(default_factory=dict)
     _drains: dict[BuildRef, float] = field(default_factory=dict)
     _revived: dict[BuildRef, float] = field(default_factory=dict)
@@ -111,13 +113,14 @@ class FleetPass:
         running = self.services.running()
         for need in wanted:
             self._drains.pop(need.build, None)
-            if need.build in self._stops:
+            if need.build in self._stops or need.build in self._starts:
                 continue
             if running.get(need.build, 0) < need.serve.replicas:
-                self._begin(need, rollouts, now)
+                self._begin(need)
             elif running[need.build] > need.serve.replicas:
                 log.info("replicas leave", build=str(need.build), staying=need.serve.replicas)
                 self.services.retire(need.build, need.serve.replicas)
+        self._heed_starts(rollouts, now)
         for rollout in rollouts:
             if rollout.is_under_way and rollout.packed is not None and not rollout.ready:
                 self._launch(rollout, now)
@@ -162,23 +165,28 @@ class FleetPass:
         log.warning("replica was given up and is restarted", build=str(need.build))
         self._stops[need.build] = self.pool.submit(self.services.mend, need.build)
 
-    def _begin(self, need: Need, rollouts: Iterable[Rollout], now: datetime) -> None:
-        if not self._fetching.is_here(need.packed, self.services):
-            return
-        try:
-            self.services.start(need.build, need.packed, need.serve)
-            log.info("service started", build=str(need.build))
-        except NotLeading:
-            raise
-        except SluiceError as error:
-            log.error("service not started", build=str(need.build), why=str(error))
+    def _begin(self, need: Need) -> None:
+        if self._fetching.is_here(need.packed, self.services):
+            self._starts[need.build] = self.pool.submit(self.services.start, need.build, need.packed, need.serve)
+
+    def _heed_starts(self, rollouts: Iterable[Rollout], now: datetime) -> None:
+        """See what came of the starts that are over."""
+        for build, started in [each for each in self._starts.items() if each[1].done()]:
+            del self._starts[build]
+            error = started.exception()
+            if error is None:
+                log.info("service started", build=str(build))
+                continue
+            if isinstance(error, NotLeading) or not isinstance(error, SluiceError):
+                raise error
+            log.error("service not started", build=str(build), why=str(error))
             for rollout in rollouts:
-                if rollout.candidate == need.build and rollout.is_under_way and not rollout.ready:
+                if rollout.candidate == build and rollout.is_under_way and not rollout.ready:
                     self._fail(rollout, str(error), now)
 
     def _launch(self, rollout: Rollout, now: datetime) -> None:
         build = rollout.candidate
-        if self._is_absent(rollout, now):
+        if self._is_absent(rollout, now) or build in self._starts:
             return
         if build not in self._since:
             note_stage(self.ledger, rollout.id, Stage.STARTING, now)
@@ -252,7 +260,7 @@ class FleetPass:
                     log.error("service not stopped", build=str(build), why=str(future.exception()))
         there = self.services.running().keys() | self.services.endpoints().keys()  # the latter also half stopped
         self._dismiss()
-        spare = there - {need.build for need in wanted} - routed - self._stops.keys()
+        spare = there - {need.build for need in wanted} - routed - self._stops.keys() - self._starts.keys()
         for build in spare:
             spared = self.elapsed() - self._drains.setdefault(build, self.elapsed())
             is_idle = self.plane.in_flight(build) == 0 and spared >= SPARE_SECONDS

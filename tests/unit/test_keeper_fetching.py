@@ -13,7 +13,7 @@ from sluicegate.registry.words.launching import Stage
 from sluicegate.services.keeper.fetching import AGAIN_SECONDS, AT_ONCE, REFUSED_SECONDS, Fetching
 from sluicegate.services.keeper.fleet_pass import LAUNCH_SECONDS
 from tests.doubles.one_each import OneEach
-from tests.unit.test_keeper import PLAN, V1, V2, WHO, Town, World, orders
+from tests.unit.test_keeper import PLAN, V1, V2, WHO, Inline, Town, World, orders
 
 
 @dataclass
@@ -151,3 +151,21 @@ class Both(OneEach):
 
     def fetch(self, packed: Packed) -> None:
         """It comes."""
+
+
+def test_looks_go_on_while_a_bento_is_read_before_its_start_which_is_not_doubled() -> None:
+    """Of several gigabytes: whoever is to be stopped, probed or started meanwhile is."""
+    site = Site()
+    site.elsewhere.absent.clear()
+    slow = Later()
+    site.keeper.fleet.pool = slow
+    site.look(LAUNCH_SECONDS + 10)
+    assert V2 not in site.elsewhere.up
+    starts = [act for _, act in slow.given]
+    assert len(starts) == 1, "one start, and no probe of what does not run"
+    assert site.ledger.rollout(site.name).phase is Phase.LAUNCHING, "the time of a launch has not begun"
+    slow.work()
+    site.keeper.fleet.pool = Inline()
+    site.look(4)
+    assert site.ledger.rollout(site.name).ready
+    assert site.elsewhere.starts.count(V2) == 1
