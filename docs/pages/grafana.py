@@ -86,6 +86,9 @@ PANELS = (
     Panel(title="Collector: backlog", unit="decbytes", lines=(
         ("sluice_collector_unread_bytes", "unread"),
     )),
+    Panel(title="Requests without a line", unit="short", lines=(
+        ("sluice_missing_requests", "{{gateway}}"),
+    )),
     Panel(title="Collector: waits", unit="s", lines=(
         ("sluice_collector_waiting_seconds", "since the last line, while there are some"),
     )),

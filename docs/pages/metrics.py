@@ -24,6 +24,7 @@ _LABELS = {
     "sluice_gateway_refused_bodies": "size",
     "sluice_gateway_stable_only": "gateway",
     "sluice_gateway_waiting_bodies": "size",
+    "sluice_missing_requests": "gateway, log",
     "sluice_telemetry": "what",
     "sluice_telemetry_waiting": "what",
     "sluice_service_seconds": "model, build, stage, le",

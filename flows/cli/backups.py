@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.output import Format, Output, emit
+from sluicegate.flows.cli.output import Format, Output, emit, remark
 from sluicegate.registry.words.errors import NotFound
 
 
@@ -18,7 +18,8 @@ def backup(
 ) -> None:
     """Write ledger, telemetry, secrets, the embedded MLflow and bentos to a new folder, while everything runs.
 
-    The ledger may be in SQLite or PostgreSQL. The folder holds secrets, and only you can read it.
+    The ledger may be in SQLite or PostgreSQL; telemetry in PostgreSQL is left to pg_dump. The folder holds secrets, and
+    only you can read it.
     """
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.services.host.addresses import has_ledger
@@ -27,7 +28,13 @@ def backup(
     runtime = current_runtime()
     if not has_ledger(runtime.settings):
         raise NotFound(f"there is no ledger in {runtime.settings.state}.", fix="set SLUICE_STATE or SLUICE_LEDGER.")
-    taken = take_backup(runtime.folder, runtime.settings.ledger_url(), to, runtime.clock())
+    has_telemetry = runtime.settings.telemetry_file() is not None
+    ledger = runtime.settings.ledger_url()
+    taken = take_backup(runtime.folder, ledger, to, runtime.clock(), has_telemetry=has_telemetry)
+    if not has_telemetry:
+        remark(
+            f"not in it: the telemetry in {runtime.telemetry_place()}. Use its server's own backup, such as pg_dump."
+        )
     summary = f"{len(taken.files)} files are in {to}; the ledger's head is {taken.head}"
     emit({"folder": str(to), "files": len(taken.files), "head": taken.head}, output, table=summary)
 

@@ -73,7 +73,8 @@ def down(*, quiet: Quiet = False) -> None:
 def status(*, output: Output = Format.TABLE) -> int:
     """Show what runs, and where. Exit code 6 when nothing does, 1 when something is not as it should be."""
     from sluicegate.flows.wiring.keeper_names import named_keepers
-    from sluicegate.flows.wiring.machine import machine
+    from sluicegate.flows.wiring.machine import machine, telemetry_server, told_gaps
+    from sluicegate.services.host.doctor.finding import CheckStatus
 
     now = datetime.now(UTC)
     try:
@@ -85,6 +86,8 @@ def status(*, output: Output = Format.TABLE) -> int:
     unwatched = () if stack.supervisor is None else _unwatched()
     keepers = () if stack.supervisor is None or ledger is not None else _keepers()
     fewer = (f"{build}: {have} of {planned} replicas" for build, (have, planned) in replicas.items())
+    telemetry = None if stack.supervisor is None else telemetry_server()
+    gaps = () if stack.supervisor is None else told_gaps()
     text = (
         _status_table(stack, now),
         *fewer,
@@ -93,14 +96,17 @@ def status(*, output: Output = Format.TABLE) -> int:
         *blind,
         *([] if len(keepers) < 2 else [named_keepers(keepers)]),
         *([] if ledger is None else [f"the ledger cannot be read: {ledger}"]),
+        *([] if telemetry is None else [f"telemetry: {telemetry.found}"]),
+        *gaps,
     )
-    said = _status(stack, blind, gateways, unwatched, ledger, replicas, keepers, now)
+    said = _status(stack, blind, gateways, unwatched, ledger, replicas, keepers, telemetry, gaps, now)
     emit(said, output, table="\n".join(text))
     if stack.supervisor is None:
         return UNREACHABLE
     are_all_there = all(have == planned for have, planned in replicas.values())
     holds_up = any(each.holds_up for each in gateways)
-    is_well = are_all_there and not holds_up and not unwatched and ledger is None
+    is_usable = ledger is None and (telemetry is None or telemetry.status is CheckStatus.PASS)
+    is_well = are_all_there and not holds_up and not unwatched and is_usable
     return 0 if stack.is_up and is_well else 1
 
 
@@ -181,7 +187,8 @@ def _replicas() -> Mapping[str, tuple[int, int]]:
 
 def _status(
     status: Status, blind: Sequence[str], gateways: Sequence[GatewayState], unwatched: Sequence[Unwatched],
-    ledger: str | None, replicas: Mapping[str, tuple[int, int]], keepers: Sequence[Keeping], now: datetime,
+    ledger: str | None, replicas: Mapping[str, tuple[int, int]], keepers: Sequence[Keeping],
+    telemetry: Finding | None, gaps: Sequence[str], now: datetime,
 ) -> object:  # fmt: skip
     programs = [
         {"name": each.name, "state": each.condition, "pid": each.pid, "since": each.since, "log": each.log}
@@ -193,7 +200,8 @@ def _status(
          "urls": status.urls, "programs": programs,
          "replicas": {build: {"answering": have, "of": planned} for build, (have, planned) in replicas.items()},
          "gateways": [_gateway(each, now) for each in gateways], "unwatched": unwatched, "blind": list(blind),
-         "keepers": _plain_keepers(keepers), "ledger": ledger}
+         "keepers": _plain_keepers(keepers), "ledger": ledger,
+         "telemetry": None if telemetry is None else telemetry.found, "gaps": list(gaps)}
     )  # fmt: skip
 
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sluicegate.registry.words.sight import Listener, Sight
     from sluicegate.services.host.doctor.finding import Finding
+    from sluicegate.services.telemetry.reading.accounts import Gap
     from sluicegate.services.telemetry.reading.growth import Growth
     from sluicegate.services.telemetry.tailing.backlog import Backlog
+    from sluicegate.services.telemetry.tailing.readers import Reader
 
 _CHECK = "collector"
 _PATIENCE = 60.0
 """Seconds that lines may lie unread before something is wrong."""
+
+
+TELEMETRY_FIX = (
+    "See that SLUICE_TELEMETRY names a database that exists and a user who may create tables in it, and that its "
+    "server runs. Nothing is lost meanwhile: requests wait in the access logs."
+)
+
+
+def telemetry_finding(where: str, why: str | None) -> Finding:
+    """Where the telemetry lies, and why it cannot be used; None: it can."""
+    from sluicegate.services.host.doctor.finding import failed, passed
+
+    return passed("telemetry", where) if why is None else failed("telemetry", f"{where}: {why}", TELEMETRY_FIX)
 
 
 def finding(behind: Backlog, now: float) -> Finding:
@@ -61,6 +76,44 @@ def sight_findings(sights: Mapping[Listener, Sight]) -> tuple[Finding, ...]:
         check = f"counted ({listener.value})"
         findings.append(passed(check, _seen(sight)) if sight.blind is None else failed(check, str(sight.blind), fix))
     return tuple(findings)
+
+
+def gap_findings(found: Sequence[Gap]) -> tuple[Finding, ...]:
+    """Requests of which no line was ever read; nothing where there are none."""
+    from sluicegate.services.host.doctor.finding import warned
+
+    fix = (
+        "They are missing from every tally for both builds alike. See what became of the log: a disk that was full or "
+        "lost, files that were deleted, an Envoy that was killed. Where much is missing, start the rollout again."
+    )
+    return tuple(warned("gap", str(each), fix) for each in found)
+
+
+def reader_findings(known: Sequence[Reader], now: int) -> tuple[Finding, ...]:
+    """Collectors that share the database; nothing where there is one. Times in microseconds."""
+    from sluicegate.services.host.doctor.finding import passed, warned
+
+    if len({each.host for each in known}) < 2:
+        return ()
+    return tuple(
+        passed("reader", f"{each.host}: {each.log} was read until {(now - each.read_until) / 1e6:,.0f} s ago")
+        if each.is_present(now) and now - each.read_until <= _PATIENCE * 1e6
+        else warned("reader", _told(each, now), _READER_FIX)
+        for each in known
+    )
+
+
+_READER_FIX = (
+    "See the collector on that host: sluice status. Outcomes of units wait for it, for an hour at most; its lines "
+    "count whenever they are read."
+)
+
+
+def _told(reader: Reader, now: int) -> str:
+    what = f"{reader.host}: {reader.log} was read until {(now - reader.read_until) / 6e7:,.0f} min ago"
+    if reader.retired:
+        return f"{what}, and nobody waits for it any more"
+    return f"{what}, its collector was seen {(now - reader.seen_at) / 1e6:,.0f} s ago"
 
 
 def _seen(sight: Sight) -> str:

@@ -140,6 +140,7 @@ class LocalDesk:
         from sluicegate.registry.words.errors import Unreachable
         from sluicegate.services.bento.stage_times import stage_family
         from sluicegate.services.host.programs.watching import BEATING
+        from sluicegate.services.telemetry.reading.accounts import gaps
         from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
         fleet = self.runtime.fleet
@@ -154,7 +155,7 @@ class LocalDesk:
             families=[stage_family(each for build in fleet.endpoints() for each in fleet.stage_times(build))],
         )
         try:
-            scrape = replace(scrape, backlog=self.runtime.backlog())
+            scrape = replace(scrape, backlog=self.runtime.backlog(), gaps=gaps(self.runtime.store))
         except Unreachable:
             scrape = replace(scrape, telemetry_up=False)
         try:

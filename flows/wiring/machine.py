@@ -111,7 +111,10 @@ def checks() -> Mapping[str, Check]:
         of_record["certificate"] = lambda: _certificate(runtime)
     if runtime.settings.store is not None:
         of_record["bento store"] = lambda: _bento_store(runtime)
-    if (runtime.folder.root / "telemetry.db").exists():
+    file = runtime.settings.telemetry_file()
+    if file is None:
+        of_record["telemetry"] = lambda: _telemetry(runtime)
+    if file is None or file.exists():
         of_record |= {
             "collector": lambda: _behind(runtime),
             "counted": lambda: _counted(runtime),
@@ -166,17 +169,57 @@ def _environment_of_keeper(runtime: Runtime) -> Mapping[str, str]:
     return os.environ
 
 
+def _telemetry(runtime: Runtime) -> Sequence[Finding]:
+    """Where the telemetry lies, and whether it can be used."""
+    from sluicegate.flows.wiring.collecting import telemetry_finding
+
+    return [telemetry_finding(runtime.telemetry_place(), _why_no_telemetry(runtime))]
+
+
+def told_gaps() -> Sequence[str]:
+    """Requests that were served and never counted. Others tell where the telemetry cannot be read."""
+    from sluicegate.services.telemetry.reading.accounts import gaps
+
+    runtime, file = current_runtime(), current_runtime().settings.telemetry_file()
+    if file is not None and not file.exists():
+        return ()
+    try:
+        return [str(each) for each in gaps(runtime.store)]
+    except SluiceError:
+        return ()
+
+
+def telemetry_server() -> Finding | None:
+    """Whether the telemetry's server can be used; None: it lies in a file here."""
+    runtime = current_runtime()
+    return None if runtime.settings.telemetry_file() else _telemetry(runtime)[0]
+
+
+def _why_no_telemetry(runtime: Runtime) -> str | None:
+    """Why the telemetry cannot be used; None: it can."""
+    try:
+        with runtime.store.read():
+            return None
+    except SluiceError as error:
+        return str(error)
+
+
 def _behind(runtime: Runtime) -> Sequence[Finding]:
-    """How much of the logs has not been read."""
+    """How much of the logs has not been read, or will never be."""
     import sqlalchemy as sa
 
-    from sluicegate.flows.wiring.collecting import finding
+    from sluicegate.flows.wiring.collecting import TELEMETRY_FIX, finding, gap_findings, reader_findings
     from sluicegate.services.host.doctor.finding import failed
+    from sluicegate.services.telemetry.reading.accounts import gaps
+    from sluicegate.services.telemetry.tailing.readers import all_readers
 
+    now = runtime.wall().timestamp()
     try:
-        return [finding(runtime.backlog(), runtime.wall().timestamp())]
+        readers = reader_findings(all_readers(runtime.store), round(now * 1e6))
+        return [finding(runtime.backlog(), now), *gap_findings(gaps(runtime.store)), *readers]
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
-        return [failed("collector", f"the telemetry cannot be read: {error}", _TELEMETRY_FIX)]
+        fix = _TELEMETRY_FIX if runtime.settings.telemetry_file() else TELEMETRY_FIX
+        return [failed("collector", f"the telemetry cannot be read: {error}", fix)]
 
 
 def _kept(runtime: Runtime) -> Sequence[Finding]:
@@ -417,7 +460,8 @@ def _databases(runtime: Runtime) -> Sequence[Finding]:
 
     url = make_url(runtime.settings.ledger_url())
     ledger = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
-    telemetry = database("telemetry", runtime.folder.root / "telemetry.db", _TELEMETRY_FIX)
+    file = runtime.settings.telemetry_file()
+    telemetry = database("telemetry", file, _TELEMETRY_FIX) if file else ()
     return [*(database("ledger", ledger.absolute(), _LEDGER_FIX) if ledger else ()), *telemetry]
 
 

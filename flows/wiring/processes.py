@@ -165,6 +165,7 @@ def collector() -> None:
     from sluicegate.services.telemetry.tailing.collector import Collector
     from sluicegate.services.telemetry.tailing.generated import GeneratedCollector
     from sluicegate.services.telemetry.tailing.levels import Levels
+    from sluicegate.services.telemetry.tailing.readers import SharedLevels
     from sluicegate.services.traffic.switch import Switch
 
     runtime = current_runtime()
@@ -181,7 +182,8 @@ def collector() -> None:
     logs = {name: access_logs(folder) for name, folder in folders.items()}
     joined = {each.name: each for each in runtime.joined()}
     writers = {name: str(live) for name, (live, _, _) in logs.items() if name in runtime.envoys or name in joined}
-    levels = Levels([str(live) for live, _, _ in logs.values()], writers.values())
+    lives = [str(live) for live, _, _ in logs.values()]
+    levels = SharedLevels(store, store.host, lives, writers.values()) if store.host else Levels(lives, writers.values())
     readers: list[LogCollector[Any]] = []
     for name, (live, shadow, generated) in logs.items():
         reopen = runtime.envoys[name].reopen_logs if name in runtime.envoys else None

@@ -7,6 +7,7 @@ that a command pays only for what it needs.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -136,7 +137,29 @@ class Runtime:
         from sluicegate.services.telemetry.store.store import Store
 
         self.folder.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Store(f"sqlite:///{self.folder.root / 'telemetry.db'}", durable=durable)
+        host = "" if self.settings.telemetry is None else self.host
+        return Store(self.settings.telemetry_url(), durable=durable, host=host)
+
+    @cached_property
+    def host(self) -> str:
+        """This installation's name among those that share a telemetry database; drawn once."""
+        import secrets
+
+        from sluicegate.services import durable
+
+        path = self.folder.root / "host-name"
+        if not path.exists():
+            self.folder.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self.folder.locked("host-name", seconds=10):
+                if not path.exists():
+                    durable.replace(path, f"{socket.gethostname()}-{secrets.token_hex(4)}")
+        return path.read_text()
+
+    def telemetry_place(self) -> str:
+        """Where the telemetry lies, without its password."""
+        from sqlalchemy import make_url
+
+        return make_url(self.settings.telemetry_url()).render_as_string(hide_password=True)
 
     @cached_property
     def telemetry(self) -> Queries:

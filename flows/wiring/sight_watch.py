@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from sluicegate.registry.words.sight import Listener, Sight, combined_sight
 
 if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
+    from sluicegate.services.telemetry.reading.accounts import Accountant
     from sluicegate.services.telemetry.reading.watch import Counters, Watch
     from sluicegate.services.traffic.joined import Joined
 
@@ -32,6 +34,8 @@ class SightWatch:
         self._joined: dict[str, Joined] = {}
         """Gateways of other hosts that serve callers, or may."""
         self._known: dict[str, Joined] = {}
+
+        self._accountants: dict[tuple[str, Listener], Accountant] = {}
         self._noted_at = -NOTE_SECONDS
 
     def look(self) -> None:
@@ -48,6 +52,7 @@ class SightWatch:
         self._follow(at)
         for name, (counters, why) in zip(self._envoys, self._pool.map(self._counters, self._envoys), strict=True):
             if counters is not None:
+                self._account(name, counters)
                 self._watches[name] = {
                     listener: watch.look(at, now, counters.get(listener), why)
                     for listener, watch in self._watches[name].items()
@@ -98,6 +103,18 @@ class SightWatch:
         except (SluiceError, OSError, sa.exc.SQLAlchemyError, KeyError):
             return None
         return counters
+
+    def _account(self, name: str, counters: dict[Listener, Counters]) -> None:
+        """Keep account of requests without a line. What cannot be written down now is with the next look."""
+        from sluicegate.services.telemetry.reading.accounts import Accountant
+
+        logs = self._runtime.access_log_folders().get(name)
+        for listener, each in counters.items() if logs is not None else ():
+            if (name, listener) not in self._accountants:
+                log = logs / f"{listener.value}.jsonl"
+                self._accountants[name, listener] = Accountant(self._runtime.store, name, log)
+            with contextlib.suppress(SluiceError):
+                self._accountants[name, listener].look(each, self._runtime.wall())
 
     def _sights(self) -> dict[Listener, Sight]:
         """What is seen of all gateways together."""

@@ -39,6 +39,8 @@ SETTINGS = (
             "variables take precedence. Each setting may also be in a file of its own, named by NAME_FILE."),
     Setting(name="SLUICE_LEDGER", default="", help="URL of the ledger, sqlite:///PATH or postgresql://…; by default "
             "ledger.db in the state folder."),
+    Setting(name="SLUICE_TELEMETRY", default="", help="Database of the telemetry (requests, outcomes, tallies), "
+            "postgresql://…; by default telemetry.db in the state folder."),
     Setting(name="SLUICE_STORE", default="", help="Where packed bentos are shared between machines: a folder that "
             "they mount, mlflow-artifacts:/PATH on the MLflow server, or s3://BUCKET/PATH; by default they stay on "
             "the machine that packed them."),
@@ -114,6 +116,8 @@ class Settings:
     """Folder of this installation."""
     ledger: str | None = None
     """URL of the ledger; None: ledger.db in the state folder."""
+    telemetry: str | None = None
+    """URL of the PostgreSQL that holds the telemetry; None: telemetry.db in the state folder."""
     store: str | None = None
     """Where bentos are shared, as a folder's path or an address; None: they are not."""
     poll_seconds: float = 5.0
@@ -150,6 +154,7 @@ class Settings:
         return cls(
             state=_checked(found, "SLUICE_STATE", _folder) or default_state(environment),
             ledger=_checked(found, "SLUICE_LEDGER", _ledger_url),
+            telemetry=_checked(found, "SLUICE_TELEMETRY", _server_database),
             store=_checked(found, "SLUICE_STORE", _store),
             poll_seconds=_checked(found, "SLUICE_POLL", _poll) or 5.0,
             unwatched_seconds=_checked(found, "SLUICE_UNWATCHED", _unwatched) or 15.0,
@@ -176,6 +181,14 @@ class Settings:
     def ledger_url(self) -> str:
         """Where the ledger is."""
         return self.ledger or f"sqlite:///{self.state / 'ledger.db'}"
+
+    def telemetry_url(self) -> str:
+        """Where the telemetry is."""
+        return self.telemetry or f"sqlite:///{self.state / 'telemetry.db'}"
+
+    def telemetry_file(self) -> Path | None:
+        """The telemetry's file; None: it lies in a server."""
+        return None if self.telemetry else self.state / "telemetry.db"
 
 
 def default_state(environment: Mapping[str, str]) -> Path:
@@ -211,9 +224,18 @@ def _folder(text: str) -> Path:
 def _ledger_url(text: str) -> str:
     if text.startswith("sqlite:///"):
         return f"sqlite:///{_folder(text.removeprefix('sqlite:///'))}"
-    if not text.startswith(("postgresql://", "postgresql+psycopg://")):
+    if not text.startswith(_POSTGRESQL):
         raise ValueError("write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
     return text
+
+
+def _server_database(text: str) -> str:
+    if not text.startswith(_POSTGRESQL):
+        raise ValueError("write postgresql://USER:PASSWORD@HOST/DATABASE, or nothing for a file in the state folder")
+    return text
+
+
+_POSTGRESQL = ("postgresql://", "postgresql+psycopg://")
 
 
 def _store(text: str) -> str:

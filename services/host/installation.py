@@ -151,7 +151,10 @@ def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -
         prefect |= {key: environment[key] for key in _PREFECT_CREDENTIALS if key in environment}
     ours = {key: environment[key] for key in _OWN_SETTINGS if key in environment}
     settings = Settings.read(environment)
-    whole = {"SLUICE_LEDGER": settings.ledger, "SLUICE_STORE": settings.store, "ENVOY_BIN": settings.envoy_bin}
+    whole = {
+        "SLUICE_LEDGER": settings.ledger, "SLUICE_TELEMETRY": settings.telemetry, "SLUICE_STORE": settings.store,
+        "ENVOY_BIN": settings.envoy_bin,
+    }  # fmt: skip
     ours |= {name: value for name, value in whole.items() if value is not None}
     if settings.tls_files is not None:
         ours |= dict(zip(("SLUICE_TLS_CERTIFICATE", "SLUICE_TLS_KEY"), map(str, settings.tls_files), strict=True))
@@ -166,8 +169,8 @@ def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -
 
 
 _OWN_SETTINGS = (
-    "SLUICE_LEDGER", "SLUICE_STORE", "SLUICE_POLL", "SLUICE_UNWATCHED", "SLUICE_KEEP", "SLUICE_CHAMPION_ALIAS",
-    "SLUICE_ON_CANCEL", "SLUICE_CHECK_HOSTS", "ENVOY_BIN",
+    "SLUICE_LEDGER", "SLUICE_TELEMETRY", "SLUICE_STORE", "SLUICE_POLL", "SLUICE_UNWATCHED", "SLUICE_KEEP",
+    "SLUICE_CHAMPION_ALIAS", "SLUICE_ON_CANCEL", "SLUICE_CHECK_HOSTS", "ENVOY_BIN",
 )  # fmt: skip
 _MLFLOW_CREDENTIALS = (
     "MLFLOW_TRACKING_USERNAME",

@@ -52,8 +52,8 @@ class BrittleStore(Store):
     rng = random.Random(3)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        with super().write() as connection:
+    def write(self, *, in_turn: bool = True) -> Iterator[Connection]:
+        with super().write(in_turn=in_turn) as connection:
             yield connection
             if self.rng.random() < self.chance:
                 raise SluiceError("killed before the commit")

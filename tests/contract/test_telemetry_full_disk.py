@@ -20,7 +20,8 @@ from sluicegate.services.telemetry.outcomes.intake import record
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn
 from sluicegate.services.telemetry.outcomes.retention import retain
 from sluicegate.services.telemetry.store.counts import Count
-from sluicegate.services.telemetry.store.store import _BUSY_MS, Store
+from sluicegate.services.telemetry.store.engine import _BUSY_MS
+from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.backlog import backlog
 from tests.contract.telemetry_rig import Rig
 

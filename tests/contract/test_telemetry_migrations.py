@@ -30,8 +30,19 @@ from sluicegate.services.telemetry.tally.unit_codec import unpacked_sums
 from tests.contract.telemetry_rig import Killed, Rig, killed_at
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-KNOWN = {2: "769a28d6", 3: "f82620fd", 4: "6087031c", 5: "c26ae801", 6: "50f94654", 7: "b81af5e9", 8: "c8cec790"}
+KNOWN = {
+    2: "769a28d6",
+    3: "f82620fd",
+    4: "6087031c",
+    5: "c26ae801",
+    6: "50f94654",
+    7: "b81af5e9",
+    8: "c8cec790",
+    9: "f750d359",
+}
 """Of each number the digest of its tables."""
+_PARTS = ("exposures_undated",)
+"""Of tables, in PostgreSQL."""
 _WORDS = {"epoch": "INTEGER", "bucket": "BIGINT", "weight": "INTEGER", "at": "BIGINT", "bin": "SMALLINT"}
 
 
@@ -126,7 +137,8 @@ def test_a_former_database_goes_on_with_everything_that_it_holds(engine: sa.Engi
     with engine.connect() as connection:
         assert tuple(connection.execute(sa.select(pair_sums)).one()) == ("r1", "", "diff", "p", 7, 0, 1.5, 2.5, 3.5)
         assert tuple(connection.execute(sa.select(schema.recent)).one()) == ("m", "default", "1", "", "", 40, 3, 9, 1)
-        assert compare_metadata(MigrationContext.configure(connection), schema.METADATA) == []
+        context = MigrationContext.configure(connection, opts={"include_name": lambda name, *_: name not in _PARTS})
+        assert compare_metadata(context, schema.METADATA) == []
     store.close()
     there = all_of(engine)
     assert ("version", schema.VERSION) in there["state"]

@@ -17,7 +17,7 @@ from sluicegate.registry.words.access_log import Place, UnitSource
 from sluicegate.services.telemetry.outcomes.outcome import OutcomeIn, State
 from sluicegate.services.telemetry.outcomes.retention import retain
 from sluicegate.services.telemetry.reading.queries import Queries
-from sluicegate.services.telemetry.store import schema, segments
+from sluicegate.services.telemetry.store import row_numbers, schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.segments import Finder
 from sluicegate.services.telemetry.tailing.collector import Collector
@@ -59,7 +59,7 @@ def rig(url: str, tmp_path: Path) -> Iterator[KeepingRig]:
 
 @pytest.fixture
 def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "_BITS", 6)
+    monkeypatch.setattr(row_numbers, "BITS", 6)
 
 
 def told(queries: Queries) -> list[object]:
@@ -163,22 +163,28 @@ def test_requests_are_found_in_every_segment_by_id_and_by_unit(rig: KeepingRig) 
             rig.collect()
             rig.start()
     rig.collect()
-    assert rig.rows(schema.lookups) > 0
+    assert rig.rows(schema.lookups) > 0 or not rig.store.is_sqlite
     with rig.store.read() as connection:
         sealed = connection.execute(sa.select(schema.segments.c.sealed).order_by("segment")).scalars().all()
         found = Finder().by_request(connection, [*map(str, ids), "nobody"])
         assert {rid: each.rid for rid, (_, each) in found.items()} == {str(rid): str(rid) for rid in ids}
-        assert sealed == [1, 1, 1, 0]
+        if rig.store.is_sqlite:
+            assert sealed == [1, 1, 1, 0]
+        else:  # each restart left one behind
+            assert len(sealed) == 10
         for n in range(70):
             number, last = Finder().last_of_unit(connection, "delays", f"u{n}", START_US + 10**6) or (0, None)
             newest = max(at for at in range(len(ids)) if at % 70 == n)
             assert last is not None
-            assert (last.rid, last.unit, number) == (ids[newest], f"u{n}", newest + 1)
+            assert (last.rid, last.unit) == (ids[newest], f"u{n}")
+            assert not rig.store.is_sqlite or number == newest + 1
         assert Finder().last_of_unit(connection, "others", "u1", START_US + 10**6) is None
 
 
 @pytest.mark.usefixtures("_small_segments")
-def test_what_goes_by_age_goes_whole(rig: KeepingRig) -> None:
+def test_what_goes_by_age_goes_whole(tmp_path: Path) -> None:
+    """In SQLite; in PostgreSQL days go whole, see `test_telemetry_days`."""
+    rig = KeepingRig(f"sqlite:///{tmp_path}/telemetry.db", tmp_path / "live.jsonl")
     rig.asking |= {"delays", "others"}
     for n in range(300):
         route = {"route": OTHERS} if n % 3 == 0 else {}

@@ -120,7 +120,7 @@ def test_a_score_that_matured_late_joins_its_units_sums(rig: Rig) -> None:
     rig.now = START + timedelta(hours=4)
     rig.collect()
     assert sums(rig, "slow") == {(1, BUCKET, "stable"): UnitSums.from_unit(12, 2)}
-    retain(rig.store, START + timedelta(hours=1), rig.now)
+    retain(rig.store, START + timedelta(days=1), rig.now)
     assert units_kept(rig) == 0
 
 

@@ -22,23 +22,25 @@ from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing import tail
 from sluicegate.services.telemetry.tailing.collector import Collector
+from sluicegate.services.telemetry.tailing.readers import SharedLevels
 from tests.integration.collector_load import ROWS, SPEC, Load, Written
 
 KILLS = 6
 
 
-def collect_until_killed(url: str, log: str) -> None:
-    """The process under test, with chunks so small that most kills hit a transaction."""
+def collect_until_killed(url: str, log: str, host: str = "") -> None:
+    """The process under test, with chunks so small that most kills hit a transaction; `host`: one of several."""
     tail.CHUNK = 32 * 1024
-    store = Store(url, durable=False)
-    collector = Collector(store, Path(log), lambda _: SPEC, lambda: datetime.now(UTC))
+    store = Store(url, durable=False, host=host)
+    levels = SharedLevels(store, host, [log]) if host else None
+    collector = Collector(store, Path(log), lambda _: SPEC, lambda: datetime.now(UTC), levels=levels)
     print("ready", flush=True)
     collector.run(threading.Event())
 
 
 @contextmanager
-def collecting(url: str, log: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.integration.test_collector_kill", url, str(log)]
+def collecting(url: str, log: Path, *host: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.integration.test_collector_kill", url, str(log), *host]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     try:
         assert process.stdout is not None

@@ -17,7 +17,8 @@ from sluicegate.services.host.backup.manifest import Manifest, copy_file, digest
 from sluicegate.services.host.folder import StateFolder
 
 LEDGER = "ledger.db"
-_DATABASES = ("telemetry.db", "mlflow/mlflow.db", "mlflow/auth.db")
+_TELEMETRY = "telemetry.db"
+_DATABASES = (_TELEMETRY, "mlflow/mlflow.db", "mlflow/auth.db")
 _TREES = (
     "mlflow/artifacts",
     "mlflow/mlartifacts",
@@ -30,10 +31,13 @@ _TREES = (
 _FILES = ("run/ports.json",)
 
 
-def take_backup(folder: StateFolder, ledger_url: str, to: Path, now: datetime) -> Manifest:
+def take_backup(
+    folder: StateFolder, ledger_url: str, to: Path, now: datetime, *, has_telemetry: bool = True
+) -> Manifest:  # fmt: skip
     """Write everything that cannot be made again to a new folder. Raises Refused; then nothing is left there.
 
     The ledger comes first: what it names, such as builds and bentos, was there before, and is copied after it.
+    Without telemetry where that lies in a server, which has backups of its own.
     """
     to = to.expanduser().absolute()
     _refuse_place(folder, to)
@@ -46,7 +50,7 @@ def take_backup(folder: StateFolder, ledger_url: str, to: Path, now: datetime) -
                 "contain the damage.",
             )
         for name in _DATABASES:
-            if (folder.root / name).exists():
+            if (folder.root / name).exists() and (has_telemetry or name != _TELEMETRY):
                 (draft / name).parent.mkdir(exist_ok=True, mode=0o700)
                 copy_database(folder.root / name, draft / name)
         for path in _others(folder.root):

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sluicegate.services.telemetry.outcomes.outcome import OPEN, State, microseconds
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
-from sluicegate.services.telemetry.store.segments import ids_of
+from sluicegate.services.telemetry.store.days import days_before, drop_day, first_id
+from sluicegate.services.telemetry.store.segments import ids_of, segment_of
 from sluicegate.services.telemetry.store.store import Store
 
 KEPT_SINCE = "kept_since"
@@ -42,7 +43,8 @@ def retain(
     with store.read() as connection:
         begun_before = sa.select(schema.segments.c.segment).where(schema.segments.c.first_at < limit)
         old = connection.scalars(begun_before.order_by(schema.segments.c.segment)).all()
-    exposures = sum(_drop_exposures(store, segment, limit) for segment in old)
+    exposures = _drop_days(store, limit)
+    exposures += sum(_drop_exposures(store, segment, limit) for segment in old if not _is_dated(store, segment))
     limits = {model: microseconds(each) for model, each in shorter.items()}
     exposures += sum(_drop_of_model(store, model, each) for model, each in limits.items())
     _give_up_orphans(store)
@@ -134,6 +136,39 @@ def _drop_exposures(store: Store, segment: int, limit: int) -> int:
         if connection.execute(sa.delete(segments).where(ours, segments.c.last_at < limit)).rowcount:
             connection.execute(sa.delete(schema.lookups).where(schema.lookups.c.segment == segment))
         return removed
+
+
+def _is_dated(store: Store, segment: int) -> bool:
+    """Whether a segment goes with its day."""
+    return not store.is_sqlite and ids_of(segment)[0] >= first_id(1)
+
+
+def _drop_days(store: Store, limit: int) -> int:
+    """Drop the days that are over and all that belongs to them; how many requests they had."""
+    if store.is_sqlite:
+        return 0
+    with store.read() as connection:
+        days = days_before(connection, limit)
+    removed = 0
+    for day in days:
+        with store.write() as connection:
+            removed += _forget_day(store, connection, day)
+        drop_day(store, day)
+    return removed
+
+
+def _forget_day(store: Store, connection: sa.Connection, day: int) -> int:
+    """Delete what is told of a day's requests; those whose rollout never became known are counted."""
+    first, end = first_id(day), first_id(day + 1)
+    unjudged, segments = schema.unjudged, schema.segments
+    waited = sa.delete(unjudged).where(unjudged.c.exposure >= first, unjudged.c.exposure < end)
+    store.count(connection, {Count.UNTALLIED: connection.execute(waited).rowcount})
+    ours = (segments.c.segment >= segment_of(first), segments.c.segment < segment_of(end))
+    requests = connection.scalar(sa.select(sa.func.sum(segments.c.requests)).where(*ours))
+    for table in (segments, schema.segment_kinds, schema.lookups):
+        is_ours = sa.and_(table.c.segment >= segment_of(first), table.c.segment < segment_of(end))
+        connection.execute(sa.delete(table).where(is_ours))
+    return int(requests or 0)
 
 
 def _drop_dated(store: Store, limit: int) -> None:

@@ -5,6 +5,8 @@ Nothing is left out of a tally for that: exposures and outcomes wait here, and a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -22,11 +24,12 @@ _LIMIT = 5_000
 """Exposures handled in one transaction."""
 
 
-def keep_unjudged(connection: Connection, rollout: str, before: int) -> None:
-    """Keep the judged exposures after `before` of a rollout whose metrics are not known yet."""
+def keep_unjudged(connection: Connection, rollout: str, ids: Sequence[range]) -> None:
+    """Keep the judged exposures with these ids of a rollout whose metrics are not known yet."""
     exposures, kinds = schema.exposures, schema.kinds
     ours = sa.select(exposures.c.id, kinds.c.rollout).select_from(WITH_KINDS).where(
-        exposures.c.id > before, kinds.c.rollout == rollout, kinds.c.weight > 0
+        sa.or_(*(exposures.c.id.between(each[0], each[-1]) for each in ids)),
+        kinds.c.rollout == rollout, kinds.c.weight > 0,
     )  # fmt: skip
     connection.execute(sa.insert(schema.unjudged).from_select(["exposure", "rollout"], ours))
 

@@ -17,13 +17,14 @@ from sqlalchemy.engine import Connection
 from sluicegate.registry.words.access_log import parse
 from sluicegate.services.telemetry.pairs.labels import Labels
 from sluicegate.services.telemetry.pairs.pair import Copy, read_copy
-from sluicegate.services.telemetry.pairs.pairing import NEW, Pairer
+from sluicegate.services.telemetry.pairs.pairing import Pairer
 from sluicegate.services.telemetry.pairs.retention import drop_pairs
 from sluicegate.services.telemetry.pairs.spec import ShadowSource, ShadowSpec
 from sluicegate.services.telemetry.pairs.sums import PairSums, rows_of
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.pair_schema import copies, pair_sums
 from sluicegate.services.telemetry.store.store import Store
+from sluicegate.services.telemetry.store.waiting_copies import NEW
 from sluicegate.services.telemetry.tailing.levels import Levels
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, SWEEP, LogCollector, one_by_one
 from sluicegate.services.telemetry.tally.lines import Unreadable

@@ -23,18 +23,17 @@ from sluicegate.services.telemetry.pairs.pair import Pair
 from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 from sluicegate.services.telemetry.pairs.sums import PairSums, rows_of
 from sluicegate.services.telemetry.pairs.tally import tally_pair
-from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.pair_schema import copies, pair_sums, pairs
-from sluicegate.services.telemetry.store.rows import unpacked
 from sluicegate.services.telemetry.store.segments import Finder
-from sluicegate.services.telemetry.store.store import Store, among, write_tallies
+from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.store.waiting_copies import NEW, WAITING
 from sluicegate.services.telemetry.tally.exposure import Exposure
 from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 UNMATCHED_AFTER = 3_600_000_000
 """Microseconds after which a copy is given up whose request was never logged, or which belongs to no shadow."""
-NEW, WAITING, UNJUDGED = "new", "waiting", "unjudged"
+UNJUDGED = "unjudged"
 _LIMIT = 1_000
 """Copies handled in one transaction."""
 
@@ -59,11 +58,9 @@ class Pairer:
         self._specs = specs
         self._finder = Finder()
         self._bounds = Bounds()
-        self._seen: int | None = None
 
     def pair(self, now: int) -> int:
         """Pair whatever can be by now (microseconds), up to a bound; how many copies were looked at."""
-        self._wake()
         with self._store.read() as connection:
             new = sa.select(copies.c.rollout).where(copies.c.state == NEW).distinct()
             rollouts = connection.scalars(new).all()
@@ -83,25 +80,6 @@ class Pairer:
                 self._store.add(connection, pair_sums, rows_of(rollout, sums.tallies()))
             connection.execute(sa.delete(copies).where(old))
             connection.execute(sa.update(copies).where(copies.c.state == UNJUDGED).values(state=NEW))
-
-    def _wake(self) -> None:
-        """Look again at copies whose request may have been read since."""
-        exposures = schema.exposures
-        with self._store.read() as connection:
-            if not connection.scalar(sa.select(sa.exists().where(copies.c.state == WAITING))):
-                return
-            last = connection.scalar(sa.select(sa.func.max(exposures.c.id))) or 0
-        if self._seen == last:
-            return
-        waiting = sa.update(copies).where(copies.c.state == WAITING)
-        if self._seen is not None:
-            query = sa.select(exposures.c.rid).where(exposures.c.id > self._seen, exposures.c.id <= last)
-            with self._store.read() as connection:
-                new = [rid for raw in connection.scalars(query) if (rid := unpacked(raw)) is not None]
-            waiting = waiting.where(among(self._store, copies.c.rid, new))
-        with self._store.write() as connection:
-            connection.execute(waiting.values(state=NEW))
-        self._seen = last
 
     def _pair(self, spec_of: Callable[[str], ShadowSpec | None]) -> int:
         query = sa.select(copies).where(copies.c.state == NEW).order_by(copies.c.id).limit(_LIMIT)

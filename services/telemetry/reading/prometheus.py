@@ -12,6 +12,7 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.sight import Listener, Sight
 from sluicegate.services.telemetry.reading import prometheus_rollouts
+from sluicegate.services.telemetry.reading.accounts import Gap
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.tailing.backlog import Backlog
 
@@ -31,6 +32,8 @@ class Scrape:
     stable_only: Mapping[str, bool] = field(default_factory=dict)
     """By gateway: whether it serves stable builds only, as no keeper watches it."""
     backlog: Backlog | None = None
+    gaps: Sequence[Gap] = ()
+    """Requests of which no line was ever read."""
     now: float = 0.0
     """Seconds since 1970."""
     untended: int = 0
@@ -162,6 +165,11 @@ class _Families:
             waits = backlog.waits(self._scrape.now)
             yield _gauge("sluice_collector_unread_bytes", "Access log that was not read.", backlog.unread_bytes)
             yield _gauge("sluice_collector_waiting_seconds", "Time since a line was read, while there are some.", waits)
+        meaning = "Requests that a gateway has served and of which no line was ever read: they are in no tally."
+        missing = GaugeMetricFamily("sluice_missing_requests", meaning, labels=["gateway", "log"])
+        for gap in self._scrape.gaps:
+            missing.add_metric([gap.gateway, gap.log], gap.requests)
+        yield missing
 
     def _sights(self) -> Iterator[Metric]:
         meaning = "1 where too many requests of a listener are not counted: gates say NO DATA, nothing advances."

@@ -138,6 +138,21 @@ def _drops_by_gateway(connection: Connection) -> None:
         _insert(connection, _pairs.copy_drops, [tuple(row) for row in former])
 
 
+def _requests_by_day(connection: Connection) -> None:
+    """In PostgreSQL requests lie in tables by day, and segments have longer numbers; those that are there stay."""
+    if connection.dialect.name == "sqlite":
+        return
+    for table in ("segments", "segment_kinds", "lookups"):
+        _run(connection, f"ALTER TABLE IF EXISTS {table} ALTER COLUMN segment TYPE BIGINT")
+    if connection.exec_driver_sql("SELECT relkind FROM pg_class WHERE oid = 'exposures'::regclass").scalar() == "p":
+        return
+    _run(connection, "ALTER TABLE exposures RENAME TO former_exposures")
+    schema.METADATA.create_all(connection, tables=(schema.exposures,))
+    names = ", ".join(schema.exposures.columns.keys())
+    copied = f"INSERT INTO exposures ({names}) SELECT {names} FROM former_exposures"  # noqa: S608
+    _run(connection, copied, "DROP TABLE former_exposures")
+
+
 def _sample_former(connection: Connection) -> None:
     """The newest durations and predictions of each build."""
     of_build = "WHERE audience IS NOT NULL AND model = :model AND assigned = :build"
@@ -186,6 +201,7 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     5: lambda _: None,  # a table came, which is made at the end
     6: _packed_units,
     7: _drops_by_gateway,
+    8: _requests_by_day,
 }
 """By the number that each leads on from."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -14,15 +15,17 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Sequence,
     SmallInteger,
     Table,
     Text,
+    event,
 )
 from sqlalchemy.types import TypeEngine
 
 from sluicegate.registry.words.tally import Tally, UnitSums
 
-VERSION = 8
+VERSION = 9
 """Raised when a table changes or comes, with a step in `migrations`; a database of a newer number is refused."""
 
 METADATA = MetaData()
@@ -71,6 +74,27 @@ logs = Table(
 )  # fmt: skip
 """What was read of each log, in lines and bytes; among the lines those that could not be read."""
 
+readers = Table(
+    "readers", METADATA,
+    Column("host", Text, primary_key=True),
+    Column("log", Text, primary_key=True),
+    Column("read_until", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("retired", Boolean, nullable=False),
+)  # fmt: skip
+"""Where collectors on several hosts share the database: until when each log was read, and when its reader last said so;
+`retired` where nobody waits for it. See `tailing.readers`."""
+
+accounts = Table(
+    "accounts", METADATA,
+    Column("log", Text, primary_key=True),
+    Column("gateway", Text, nullable=False),
+    *counts("ended", "lines", "before", "gap"),
+    Column("gap_at", BigInteger),
+)  # fmt: skip
+"""Of each log: how many requests its gateway had ended when how many lines had been read; how many requests have left
+no line since, and `before` that; and when that number last grew. See `reading.account`."""
+
 kinds = Table(
     "kinds", METADATA,
     Column("kind", BigInteger, primary_key=True, autoincrement=False),
@@ -102,13 +126,22 @@ exposures = Table(
     Column("duration", BigInteger),
     Column("answer", Text),
     Column("slices", Text),
+    postgresql_partition_by="RANGE (id)",
 )  # fmt: skip
 """Requests that an outcome, a copy or a body may still be joined to, numbered as read. `rid` is a UUID's 16 bytes;
-`duration` in microseconds; `answer` the prediction summary after its `head`; `slices` JSON: see `tally.slicing`."""
+`duration` in microseconds; `answer` the prediction summary after its `head`; `slices` JSON: see `tally.slicing`. In
+PostgreSQL each day has a table, see `days`, and another one has the numbers before the first day."""
+DAY_BITS = 30
+"""In PostgreSQL the number of a request is its day and, in so many bits, its place there."""
+_UNDATED = f"CREATE TABLE exposures_undated PARTITION OF exposures FOR VALUES FROM (MINVALUE) TO ({1 << DAY_BITS})"
+event.listen(exposures, "after_create", DDL(_UNDATED).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]
+
+segment_numbers = Sequence("segment_numbers", metadata=METADATA)
+"""Where writers of a PostgreSQL get segments of their own from; SQLite has no sequences, and one writer."""
 
 segments = Table(
     "segments", METADATA,
-    Column("segment", Integer, primary_key=True, autoincrement=False),
+    Column("segment", _ID, primary_key=True, autoincrement=False),
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("requests", BigInteger, nullable=False),
@@ -118,14 +151,16 @@ segments = Table(
 
 segment_kinds = Table(
     "segment_kinds", METADATA,
-    *keys({"segment": Integer, "kind": BigInteger}),
+    Column("segment", _ID, primary_key=True, autoincrement=False),
+    Column("kind", BigInteger, primary_key=True, autoincrement=False),
 )  # fmt: skip
 """Which kinds of requests a segment has."""
 Index("segment_kinds_kind", segment_kinds.c.kind)
 
 lookups = Table(
     "lookups", METADATA,
-    *keys({"segment": Integer, "what": SmallInteger, "page": SmallInteger}),
+    Column("segment", _ID, primary_key=True, autoincrement=False),
+    *keys({"what": SmallInteger, "page": SmallInteger}),
     Column("entries", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )  # fmt: skip

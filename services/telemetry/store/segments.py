@@ -9,7 +9,8 @@ segments of the last finds are asked first.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any, Final
 from zlib import crc32
 
@@ -18,14 +19,12 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
-from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store import row_numbers, schema
 from sluicegate.services.telemetry.store.rows import all_packed, exposure_of, packed, parted
 from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tally.batch import NO_DURATION, Batch
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
-_BITS = 14
-"""A segment has 2 ** _BITS rows."""
 _PAGE_SHIFT, _MARK_SHIFT = 25, 9
 """The first 7 of a hash's 32 bits say on which page its entry is; the next 16 are the entry's mark."""
 _ENTRY = np.dtype([("mark", "<u2"), ("place", "<u2")])
@@ -36,6 +35,8 @@ _PAGES = 20_000
 """Pages read in one query at most."""
 _HINTS = 8
 _SEALED_AT_ONCE = 4
+_LEFT_AFTER = 3_600_000_000
+"""Microseconds without a request after which a segment of another writer is sealed."""
 
 COLUMNS = (
     *(schema.exposures.c[name] for name in ("rid", "at", "unit", "duration", "answer", "slices")),
@@ -45,35 +46,57 @@ COLUMNS = (
 WITH_KINDS = schema.exposures.join(schema.kinds, schema.kinds.c.kind == schema.exposures.c.kind)
 
 
-def keep(store: Store, connection: Connection, batch: Batch, width: int) -> int:
-    """Write requests down, with ids after the one that is returned; `width` is the length of their buckets."""
-    before = store.take_ids(connection, len(batch))
-    if not len(batch):
-        return before
-    numbers, answers, kinds = parted(batch, width)
+def keep(
+    store: Store, connection: Connection, given: row_numbers.Numbers, batch: Batch, width: int
+) -> Sequence[range]:  # fmt: skip
+    """Write requests down, and the ids that they got; `width` is the length of their buckets.
+
+    Their rows alone are written before the writer has its turn.
+    """
+    taken = given.take(connection, len(batch))
+    kinds_of, answers, kinds = parted(batch, width)
     times = batch.at.tolist()
     durations: Sequence[int | None] = batch.duration.tolist()
     if NO_DURATION in durations:
         durations = [None if each == NO_DURATION else each for each in durations]
-    ids = range(before + 1, before + 1 + len(batch))
+    ids = [*chain(*taken)]
     slices = batch.slices or [None] * len(batch)
-    rows = zip(ids, numbers, all_packed(batch.rids), times, batch.units, durations, answers, slices, strict=True)
-    store.insert(connection, schema.exposures, list(rows))
+    rows = zip(ids, kinds_of, all_packed(batch.rids), times, batch.units, durations, answers, slices, strict=True)
+    store.insert_new(connection, schema.exposures, list(rows))
+    store.take_turn(connection)
+    if not taken:
+        return taken
     store.insert(connection, schema.kinds, [(number, *kind) for number, kind in kinds.items()])
     spans, having = [], []
-    for segment in range(ids[0] >> _BITS, (ids[-1] >> _BITS) + 1):
-        first, end = (max(each - before - 1, 0) for each in ids_of(segment))
-        spans.append((segment, min(times[first:end]), max(times[first:end]), len(times[first:end]), 0))
-        having += [(segment, number) for number in set(numbers[first:end])]
+    bounds = [0, *np.flatnonzero(np.diff(np.array(ids, np.int64) >> row_numbers.BITS) != 0) + 1, len(ids)]
+    for begin, end in pairwise(bounds):
+        segment = ids[begin] >> row_numbers.BITS
+        spans.append((segment, min(times[begin:end]), max(times[begin:end]), end - begin, 0))
+        having += [(segment, number) for number in set(kinds_of[begin:end])]
     store.insert(connection, schema.segment_kinds, having)
+    given.check(connection, [segment for segment, *_ in spans])
     store.add(connection, schema.segments, spans, {"first_at": "min", "last_at": "max", "sealed": "max"})
-    _seal(store, connection, ids[-1] >> _BITS)
-    return before
+    if store.is_sqlite:
+        _seal(store, connection, schema.segments.c.segment < spans[-1][0])
+    elif given.has_moved:
+        _seal(store, connection, _is_left(given.behind, spans[-1][2]))
+    return taken
+
+
+def _is_left(behind: Collection[int], newest: int) -> sa.ColumnElement[bool]:
+    """Which segments of several writers nobody fills any more: those that this one left behind, and those that nobody
+    has written to for long. Where somebody does all the same, see `Numbers.check`."""
+    return sa.or_(schema.segments.c.segment.in_(behind), schema.segments.c.last_at < newest - _LEFT_AFTER)
+
+
+def segment_of(number: int) -> int:
+    """The segment of a request."""
+    return number >> row_numbers.BITS
 
 
 def ids_of(segment: int) -> tuple[int, int]:
     """The first id of a segment and of the next."""
-    return segment << _BITS, (segment + 1) << _BITS
+    return segment << row_numbers.BITS, (segment + 1) << row_numbers.BITS
 
 
 class Finder:
@@ -94,7 +117,7 @@ class Finder:
             found = _having(connection, [everything[segment] for segment in group], missing)
             for number, exposure in by_id(connection, found).items():
                 if exposure.rid in wanted:
-                    hits[number >> _BITS] = None
+                    hits[number >> row_numbers.BITS] = None
                     exposures[exposure.rid] = (number, exposure)
         self._hints = [*hits, *(hint for hint in self._hints if hint not in hits)][:_HINTS]
         return exposures
@@ -177,14 +200,14 @@ def _entries(connection: Connection, segments: Sequence[int], what: int, hashes:
         for segment, page, entries in connection.execute(query):
             rows = np.frombuffer(entries, _ENTRY)
             places = rows["place"][np.isin(rows["mark"], wanted[page])]
-            found += [(segment << _BITS) + place for place in places.tolist()]
+            found += [(segment << row_numbers.BITS) + place for place in places.tolist()]
     return found
 
 
-def _seal(store: Store, connection: Connection, newest: int) -> None:
+def _seal(store: Store, connection: Connection, is_full: sa.ColumnElement[bool]) -> None:
     """Write down where full segments have what; a few of them, where many are full."""
     table, exposures = schema.segments, schema.exposures
-    full = sa.select(table.c.segment).where(table.c.sealed == 0, table.c.segment < newest)
+    full = sa.select(table.c.segment).where(table.c.sealed == 0, is_full)
     for segment in connection.scalars(full.order_by(table.c.segment).limit(_SEALED_AT_ONCE)).all():
         first, end = ids_of(segment)
         query = sa.select(exposures.c.id, exposures.c.rid, exposures.c.unit)

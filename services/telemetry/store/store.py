@@ -9,11 +9,12 @@ from typing import Any, Literal
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 
 from sluicegate.registry.words.errors import Unreachable
-from sluicegate.registry.words.write_ahead import write_ahead
 from sluicegate.services.telemetry.store import schema
+from sluicegate.services.telemetry.store.bulk import copy_rows, put_rows
+from sluicegate.services.telemetry.store.engine import WRITES, connect, told_plainly, without_hurry
 from sluicegate.services.telemetry.store.migrations import migrate, schema_number
 from sluicegate.services.telemetry.store.unit_store import changes, changes_of_sheet
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
@@ -22,7 +23,6 @@ WATERMARK = "watermark"
 _IDS = "exposures"
 _LOCK = 7_346_921_505
 """Key of the PostgreSQL advisory lock that puts writers in a row, as SQLite does by itself."""
-_WRITES = "sluice_writes"
 
 Merge = Literal["add", "min", "max"]
 """How a column of a row that is there takes in a new value."""
@@ -35,28 +35,41 @@ class Store:
     the logs. Whoever acknowledges something that cannot be read again, such as an outcome, must not.
     """
 
-    def __init__(self, url: str, *, durable: bool = True) -> None:
-        self.engine = _engine(url, durable=durable)
-        self._create()
+    def __init__(self, url: str, *, durable: bool = True, host: str = "") -> None:
+        """`host` tells the logs of this machine from those of others that share the database; empty: none does."""
+        self.host = host
+        self.engine = connect(url, durable=durable)
+        self._is_made = False
+        try:
+            self._make()
+        except Unreachable:
+            if self.is_sqlite:  # a file that cannot be opened; a server may come back, and is asked again
+                raise
 
     @property
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction that no other writer overlaps; committed on leaving, rolled back on an exception."""
-        writing = {_WRITES: True}
-        with _told_plainly(), self.engine.connect().execution_options(**writing) as connection, connection.begin():
-            if not self.is_sqlite:
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    def write(self, *, in_turn: bool = True) -> Iterator[Connection]:
+        """One transaction that no other writer overlaps; committed on leaving, rolled back on an exception.
+
+        Without `in_turn` others may overlap it in PostgreSQL until it takes its turn: rows of its own need none.
+        """
+        self._make()
+        with self._writing(in_turn=in_turn) as connection:
             yield connection
+
+    def take_turn(self, connection: Connection) -> None:
+        """Wait until no other writer is at work; none is until this transaction ends. Twice is as once."""
+        if not self.is_sqlite:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One transaction that sees a single state of the database, whatever is written meanwhile."""
-        options: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with _told_plainly(), self.engine.connect().execution_options(**options) as connection, connection.begin():
+        self._make()
+        with self._reading() as connection:
             yield connection
 
     def add(
@@ -64,10 +77,10 @@ class Store:
         merge: Mapping[str, Merge] | None = None,
     ) -> None:  # fmt: skip
         """Add rows to a table of sums: a new key is inserted, a known one grows, as `merge` says or by adding."""
-        columns = table.columns.keys()
-        values = [dict(zip(columns, row, strict=True)) for row in sorted(rows)]
-        if not values:
+        ordered = sorted(rows)
+        if not ordered:
             return
+        columns = table.columns.keys()
         dialect = sqlite if self.is_sqlite else postgresql
         statement: Any = dialect.insert(table)
         keys = [column.name for column in table.primary_key]
@@ -76,7 +89,12 @@ class Store:
             for column in table.columns
             if column.name not in keys
         }
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=grown), values)
+        added = statement.on_conflict_do_update(index_elements=keys, set_=grown)
+        if self.is_sqlite or not _is_bulk(table, ordered):
+            connection.execute(added, [dict(zip(columns, row, strict=True)) for row in ordered])
+            return
+        compiled = str(added.compile(dialect=connection.dialect))
+        put_rows(connection, list(table.columns), ordered, compiled.partition(" ON CONFLICT ")[2])
 
     def count(self, connection: Connection, counts: Mapping[Any, int]) -> None:
         """Add to counters."""
@@ -94,13 +112,22 @@ class Store:
         if not rows:
             return 0
         keys = [column.name for column in table.primary_key]
-        columns = [column.name for column in table.columns if column is not table.autoincrement_column]
-        mark = "?" if self.is_sqlite else "%s"
-        marks = ", ".join(mark for _ in columns)
+        written = [column for column in table.columns if column is not table.autoincrement_column]
+        columns = [column.name for column in written]
         grown = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in keys)
         conflict = f"({_quoted(keys)}) DO UPDATE SET {grown}" if replace else "DO NOTHING"
+        if not self.is_sqlite and (_is_bulk(table, rows) or (len(rows) >= _MANY and not replace)):
+            return put_rows(connection, written, rows, conflict)
+        marks = ", ".join("?" if self.is_sqlite else "%s" for _ in columns)
         sql = f"INSERT INTO {table.name} ({_quoted(columns)}) VALUES ({marks}) ON CONFLICT {conflict}"  # noqa: S608
         return connection.exec_driver_sql(sql, list(rows)).rowcount
+
+    def insert_new(self, connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows whose keys nobody else has, in the order of the table's columns."""
+        if self.is_sqlite:
+            self.insert(connection, table, rows)
+        elif rows:
+            copy_rows(connection, list(table.columns), rows)
 
     def take_ids(self, connection: Connection, n: int) -> int:
         """Set n consecutive ids of exposures aside for this transaction; the id before the first. Never reused."""
@@ -135,13 +162,32 @@ class Store:
             case "max":
                 return (sa.func.max if self.is_sqlite else sa.func.greatest)(column, new)
 
-    def _create(self) -> None:
+    @contextmanager
+    def _writing(self, *, in_turn: bool = True) -> Iterator[Connection]:
+        options = {WRITES: True}
+        engine = self.engine
+        with told_plainly(engine), engine.connect().execution_options(**options) as connection, connection.begin():
+            if in_turn:
+                self.take_turn(connection)
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        options: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        engine = self.engine
+        with told_plainly(engine), engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+
+    def _make(self) -> None:
         """Make the tables, or bring them to today's schema. One that is so already is opened without waiting."""
-        with self.read() as connection:
-            if schema_number(connection) == schema.VERSION:
-                return
-        with self.write() as connection:
-            migrate(connection)
+        if self._is_made:
+            return
+        with self._reading() as connection:
+            is_todays = schema_number(connection) == schema.VERSION
+        if not is_todays:
+            with self._writing() as connection, without_hurry(connection):
+                migrate(connection)
+        self._is_made = True
 
 
 def write_tallies(store: Store, connection: Connection, gathered: TallyAccumulator) -> None:
@@ -168,43 +214,17 @@ def among(store: Store, column: sa.ColumnElement[str], texts: Iterable[str]) -> 
     return column == sa.any_(sa.literal(list(texts), postgresql.ARRAY(sa.Text)))
 
 
+_MANY = 4
+"""Rows from which on PostgreSQL gets them by column."""
+
+
+def _is_bulk(table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether rows go by one statement: there are many, and none has the key of another, which it could not add up."""
+    if len(rows) < _MANY:
+        return False
+    places = [place for place, column in enumerate(table.columns) if column.primary_key]
+    return len({tuple(row[place] for place in places) for row in rows}) == len(rows)
+
+
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
-
-
-_BUSY_MS = {True: 5_000, False: 20_000}
-"""Time that a writer waits for its turn: somebody waits for an acknowledgement, and nobody for the collector."""
-
-
-@contextmanager
-def _told_plainly() -> Iterator[None]:
-    """Failures of the database become Unreachable; violated constraints and our own mistakes stay what they are."""
-    try:
-        yield
-    except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
-        raise
-    except (sa.exc.DatabaseError, sa.exc.InterfaceError) as error:
-        raise Unreachable(
-            f"the telemetry cannot be used now: {error.orig}.", fix="try again; to find out why: sluice doctor"
-        ) from error
-
-
-def _engine(url: str, *, durable: bool) -> Engine:
-    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
-    if engine.dialect.name != "sqlite":
-        return engine
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # SQLAlchemy's transactions, not the driver's
-        write_ahead(connection.execute, _BUSY_MS[durable])
-        synchronous = f"synchronous={'FULL' if durable else 'NORMAL'}"
-        for pragma in (synchronous, "cache_size=-65536", "wal_autocheckpoint=4000", "temp_store=MEMORY"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.store import Store
-from sluicegate.services.telemetry.tailing.offsets import Offsets
+from sluicegate.services.telemetry.tailing.offsets import Offsets, name_of
 from sluicegate.services.telemetry.tailing.tail import Tail
 
 
@@ -42,10 +42,10 @@ class Read:
 
 def read_of(store: Store, log: Path) -> Read:
     """What was read of the log at this path, and is left. What is left is looked at first: it may be read meanwhile."""
-    unread = Tail(log).unread(Offsets(store, str(log)).load())
+    unread = Tail(log).unread(Offsets(store, log).load())
     table = schema.logs
     with store.read() as connection:
-        row = connection.execute(sa.select(table).where(table.c.log == str(log))).mappings().first()
+        row = connection.execute(sa.select(table).where(table.c.log == name_of(store, log))).mappings().first()
     return (
         Read(unread=unread, **{name: row[name] for name in ("lines", "unreadable", "size")})
         if row
@@ -60,9 +60,9 @@ def access_logs(folder: Path) -> tuple[Path, Path, Path]:
 
 def backlog(store: Store, logs: Sequence[Path]) -> Backlog:
     """The backlog of these logs, each named by the path that is written now."""
-    unread = sum(Tail(log).unread(Offsets(store, str(log)).load()) for log in logs)
+    unread = sum(Tail(log).unread(Offsets(store, log).load()) for log in logs)
     table = schema.offsets
-    query = sa.select(sa.func.max(table.c.read_at)).where(table.c.log.in_([str(log) for log in logs]))
+    query = sa.select(sa.func.max(table.c.read_at)).where(table.c.log.in_([name_of(store, log) for log in logs]))
     with store.read() as connection:
         read_at = connection.scalar(query)
     return Backlog(unread_bytes=unread, read_at=read_at / 1e6 if read_at is not None else None)

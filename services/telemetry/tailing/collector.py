@@ -15,10 +15,12 @@ from sluicegate.services.telemetry.outcomes.joining import Joiner
 from sluicegate.services.telemetry.outcomes.unjudged import keep_unjudged
 from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
+from sluicegate.services.telemetry.store.row_numbers import Numbers
 from sluicegate.services.telemetry.store.samples import keep_samples
 from sluicegate.services.telemetry.store.segments import keep
 from sluicegate.services.telemetry.store.slice_store import with_slices
 from sluicegate.services.telemetry.store.store import Store, write_tallies
+from sluicegate.services.telemetry.store.waiting_copies import wake_copies
 from sluicegate.services.telemetry.tailing.levels import Levels
 from sluicegate.services.telemetry.tailing.log_collector import BUCKET, LogCollector
 from sluicegate.services.telemetry.tally.batch import Batch, groups
@@ -41,6 +43,8 @@ from sluicegate.services.telemetry.tally.unit_accumulator import Side
 class Collector(LogCollector[Lines]):
     """Tails one access log into the store, and joins outcomes to what it read."""
 
+    begins_in_turn = False
+
     def __init__(
         self, store: Store, log_path: Path, specs: SpecSource, clock: Callable[[], datetime], *,
         bucket: int = BUCKET, reopen: Callable[[], None] | None = None, asks: Callable[[str], bool] = lambda _: True,
@@ -52,10 +56,11 @@ class Collector(LogCollector[Lines]):
         """
         super().__init__(store, log_path, clock, reopen=reopen)
         self._asks = asks
+        self._numbers = Numbers(store)
         self._specs = SpecCache(specs)
         self._bucket = bucket
         self._joiner = Joiner(store, self._specs)
-        self._levels = levels or Levels([self._log])
+        self._levels = levels or Levels([str(log_path)])
         self._joins = joins
         self._chunk_specs: dict[str, RolloutSpec | None] = {}
         """Of the rollouts in the chunk under way."""
@@ -64,11 +69,17 @@ class Collector(LogCollector[Lines]):
 
     def collect(self) -> int:
         now = self._now()
-        lines, is_level = self._read(now)
+        try:
+            lines, is_level = self._read(now)
+        except BaseException:
+            self._numbers.forget()
+            raise
         self._has_more = not is_level
         if is_level:
-            self._levels.read(self._log, now)
+            self._levels.read(str(self._path), now)
         if self._joins:
+            self._levels.look(now)
+        if self._joins and self._levels.joins:
             self._joiner.join(now, read_until=self._levels.lowest())
         return lines
 
@@ -76,6 +87,8 @@ class Collector(LogCollector[Lines]):
         return read_lines(lines, self._bucket)
 
     def _prepare(self, rows: Lines, now: int) -> None:
+        if len(rows.batch):
+            self._numbers.prepare(int(rows.batch.at.max()))
         kinds = rows.batch.kinds
         rollouts = {kind.rollout for kind in kinds if kind.rollout is not None}
         self._chunk_specs = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
@@ -98,6 +111,8 @@ class Collector(LogCollector[Lines]):
         return batch.select(np.flatnonzero(is_kept)), batch.select(np.flatnonzero(~is_kept))
 
     def _write(self, connection: Connection, rows: Lines, counts: Counter[Count]) -> None:
+        if rows.batch.slices is not None:  # which values are slices is settled for all writers
+            self._store.take_turn(connection)
         batch = with_slices(connection, rows.batch)
         counts[Count.SHADOWS] = rows.shadows
         counts[Count.UNASSIGNED] = rows.unassigned
@@ -108,14 +123,15 @@ class Collector(LogCollector[Lines]):
         counts[Count.ABANDONED] = int(batch.flags(lambda kind: kind.failed is None).sum())
         kept, left_out = self._parted(batch)
         counts[Count.LEFT_OUT] = len(left_out)
-        before = keep(self._store, connection, kept, self._bucket)
+        ids = keep(self._store, connection, self._numbers, kept, self._bucket)
+        wake_copies(self._store, connection, kept)
         keep_samples(self._store, connection, batch)
         self._store.add(connection, schema.left_out, _left_out(left_out), {"first_at": "min", "last_at": "max"})
-        self._tally(connection, batch, before)
+        self._tally(connection, batch, ids)
         self._store.add(connection, schema.ends, end_rows(batch, rows.ends))
         self._joiner.wake(connection, kept, left_out)
 
-    def _tally(self, connection: Connection, batch: Batch, before: int) -> None:
+    def _tally(self, connection: Connection, batch: Batch, ids: Sequence[range]) -> None:
         sides = by_side(batch)
         tallies, unknown = self._gather(sides)
         write_tallies(self._store, connection, tallies)
@@ -123,7 +139,7 @@ class Collector(LogCollector[Lines]):
         self._store.add(connection, schema.latencies, latency_rows(sides))
         self._store.add(connection, schema.recent, recent_rows(batch))
         for rollout in sorted(unknown):
-            keep_unjudged(connection, rollout, before)
+            keep_unjudged(connection, rollout, ids)
 
     def _gather(self, sides: dict[Side, Requests]) -> tuple[TallyAccumulator, set[str]]:
         """The tallies of what is known, and the rollouts whose metrics are not."""

@@ -30,6 +30,18 @@ class Levels:
         """Until when a log was read to its end."""
         return self._read[log]
 
+    @property
+    def joins(self) -> bool:
+        """Whether whoever asks is to join outcomes for all readers."""
+        return True
+
+    def look(self, now: int) -> None:
+        """Hear from the readers of other processes; here are none."""
+
+    def by_log(self) -> dict[str, int]:
+        """Until when each log was read, as far as its writer had written it."""
+        return {log: min(at, self._heard.get(log, at)) for log, at in self._read.items()}
+
     def lowest(self) -> int:
         """Until when everything was read."""
         return min((*self._read.values(), *self._heard.values()))

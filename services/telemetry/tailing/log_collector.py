@@ -27,7 +27,7 @@ from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.quarantine import set_aside, shown
 from sluicegate.services.telemetry.store.store import Store
-from sluicegate.services.telemetry.tailing.offsets import Offsets
+from sluicegate.services.telemetry.tailing.offsets import Offsets, name_of
 from sluicegate.services.telemetry.tailing.tail import Chunk, Tail
 from sluicegate.services.telemetry.tally.lines import Unreadable
 
@@ -52,6 +52,8 @@ class LogCollector(ABC, Generic[RowsT]):
     """Seconds between looks at a log that has nothing new."""
     back_off = 1.0
     """Seconds to wait after the database or the ledger failed."""
+    begins_in_turn = True
+    """Whether all that is written of a chunk waits for the writers' turn; else `_write` takes it."""
     hidden_as: str | None = None
     """What is shown instead of a line that cannot be read; None: the line."""
 
@@ -66,8 +68,8 @@ class LogCollector(ABC, Generic[RowsT]):
         self._astray_since: float | None = None
         self._path = log_path
         self._clock = clock
-        self._log = str(log_path)
-        self._offsets = Offsets(store, self._log)
+        self._log = name_of(store, log_path)
+        self._offsets = Offsets(store, log_path)
         self._has_more = False
         """Whether the last pass left something to do."""
         self._tail = Tail(log_path)
@@ -173,7 +175,7 @@ class LogCollector(ABC, Generic[RowsT]):
         ]
         counts = Counter({Count.QUARANTINED: len(unreadable)})
         self._prepare(rows, now)
-        with self._store.write() as connection:
+        with self._store.write(in_turn=self.begins_in_turn) as connection:
             self._offsets.move(connection, chunk, now)
             self._write(connection, rows, counts)
             set_aside(connection, unreadable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -17,12 +18,17 @@ class OvertakenError(SluiceError):
     """Another collector read the same lines first. Nothing was counted twice; offsets are read again."""
 
 
+def name_of(store: Store, log: Path) -> str:
+    """The name of a log among all those that are read into the database."""
+    return f"{store.host}:{log}" if store.host else str(log)
+
+
 class Offsets:
     """The offsets of one log."""
 
-    def __init__(self, store: Store, log: str) -> None:
+    def __init__(self, store: Store, log: Path) -> None:
         self._store = store
-        self._log = log
+        self._log = name_of(store, log)
 
     def load(self) -> dict[str, int]:
         """The offset after the last line that was read, by file."""
