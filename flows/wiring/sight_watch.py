@@ -59,6 +59,8 @@ class SightWatch:
                 }
         for name, gateway in self._joined.items():
             counters = self._counters_there(name, gateway)
+            if counters is not None:
+                self._account(name, counters)
             self._watches[name] = {
                 listener: watch.look(at, now, None if counters is None else counters[listener], _UNHEARD)
                 for listener, watch in self._watches[name].items()
@@ -109,7 +111,9 @@ class SightWatch:
         from sluicegate.services.telemetry.reading.accounts import Accountant
 
         logs = self._runtime.access_log_folders().get(name)
-        for listener, each in counters.items() if logs is not None else ():
+        if logs is None:
+            return
+        for listener, each in counters.items():
             if (name, listener) not in self._accountants:
                 log = logs / f"{listener.value}.jsonl"
                 self._accountants[name, listener] = Accountant(self._runtime.store, name, log)
