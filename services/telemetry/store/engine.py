@@ -52,7 +52,7 @@ def told_plainly(engine: Engine) -> Iterator[None]:
         why = str(getattr(error, "orig", None) or error).strip().rstrip(".")
         where = "" if engine.dialect.name == "sqlite" else f" in {engine.url.render_as_string(hide_password=True)}"
         raise Unreachable(
-            f"the telemetry{where} cannot be used now: {why}.", fix="try again; sluice doctor says why."
+            f"the telemetry{where} cannot be used now: {why}.", fix="try again; to find out why: sluice doctor"
         ) from error
 
 
