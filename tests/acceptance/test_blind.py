@@ -155,7 +155,7 @@ def test_a_watch_that_fell_silent_is_blindness() -> None:
     for _ in range(60):
         given.ticks()
     assert given.rollout.phase is Phase.PAUSED
-    assert "nobody looks" in given.rollout.reason
+    assert "keeper does not run or hangs" in given.rollout.reason
 
 
 def test_a_canary_does_not_depend_on_the_shadows_listener() -> None:

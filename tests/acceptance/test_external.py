@@ -403,7 +403,7 @@ def test_show_report_and_page_tell_the_verdict_the_limit_and_the_series() -> Non
     assert "guard queue        OK " in terminal
     assert "| gpu_memory | **UNDECIDED** | below 0.9 |" in text
     assert "gpu_memory against its limit, below 0.9" in html
-    assert "3 samples from prometheus, last 0.68; 1 are not below 0.9." in html
+    assert "3 samples from prometheus, last 0.68; 1 break the limit (below 0.9)." in html
     assert all(
         each in PAGE.read_text() for each in terminal.splitlines() if "gpu_memory  " in each or "queue  " in each
     )

@@ -137,10 +137,10 @@ def test_certify_rehearses_limits() -> None:
         ({"gates": [{"metric": "p99", "below": "300"}]}, "not a limit: '300'; write a share such as 1%"),
         ({"gates": [{"metric": "p99", "below": "0s"}]}, "write a time above 0s, at most 10m"),
         ({"gates": [{"metric": "p99", "below": "120%"}]}, "write a share above 0% and below 100%"),
-        ({"gates": [{"metric": "p99", "below": "300ms", "margin": "5%"}]}, "so it has no margin"),
+        ({"gates": [{"metric": "p99", "below": "300ms", "margin": "5%"}]}, "so it cannot have a margin"),
         (
             {"gates": [{"metric": "p99", "below": "300ms"}], "steps": [{"weight": 50, "margins": {"p99": "5%"}}]},
-            "so it has no margin",
+            "so it cannot have a margin",
         ),
         (
             {"metrics": {"errors": {"source": "status"}}, "gates": [{"metric": "errors", "below": "300ms"}]},

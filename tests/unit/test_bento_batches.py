@@ -145,7 +145,7 @@ def test_a_model_that_answers_a_request_as_a_whole_is_asked_alone(caplog: pytest
     first, second = ask_all(of, [body([1.0])]), ask_all(of, [body([2.0]), body([3.0]), body([4.0])])
     assert [json.loads(content)[0] for _, content, _ in first + second] == [f"{n}.0 None None" for n in range(1, 5)]
     assert model.calls == [1, 1, 1, 1]
-    assert "asked alone" in caplog.text
+    assert "cannot be batched" in caplog.text
 
 
 @pytest.mark.parametrize(("length", "calls"), [(-1, [4]), (2, [2, 2])])

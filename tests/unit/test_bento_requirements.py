@@ -41,13 +41,13 @@ def test_no_conflict(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("pandas==2.2.3", "pandas: wants ==2.2.3, found 3.1.1"),
-        ("pandas<3", "pandas: wants <3, found 3.1.1"),
-        ("scikit-learn==1.8.2", "scikit-learn: wants ==1.8.2, found 1.9.1"),
-        ("skops==0.15.0", "skops: wants ==0.15.0, found 0.16.0"),
-        ("xgboost==3.0.0", "xgboost: wants ==3.0.0, found none"),
-        ("lightgbm", "lightgbm: wants any version, found none"),
-        ("pandas===2.2.3", "pandas: wants ===2.2.3, found 3.1.1"),
+        ("pandas==2.2.3", "pandas: the model needs ==2.2.3, installed is 3.1.1"),
+        ("pandas<3", "pandas: the model needs <3, installed is 3.1.1"),
+        ("scikit-learn==1.8.2", "scikit-learn: the model needs ==1.8.2, installed is 1.9.1"),
+        ("skops==0.15.0", "skops: the model needs ==0.15.0, installed is 0.16.0"),
+        ("xgboost==3.0.0", "xgboost: the model needs ==3.0.0, installed is none"),
+        ("lightgbm", "lightgbm: the model needs any version, installed is none"),
+        ("pandas===2.2.3", "pandas: the model needs ===2.2.3, installed is 3.1.1"),
     ],
 )
 def test_a_conflict_is_told(tmp_path: Path, line: str, told: str) -> None:
@@ -63,7 +63,9 @@ def test_the_minor_version_counts_only_for_the_package_that_saved_the_model(tmp_
 
 
 def test_python_counts_where_code_is_pickled(tmp_path: Path) -> None:
-    assert found(model(tmp_path, python="3.12.1", pickled=True)) == ["python: wants 3.12.1, found 3.11.9"]
+    assert found(model(tmp_path, python="3.12.1", pickled=True)) == [
+        "python: the model needs 3.12.1, installed is 3.11.9"
+    ]
     (tmp_path / "model.pkl").unlink()
     assert found(tmp_path) == []
 
@@ -72,4 +74,4 @@ def test_conda_stands_in_for_a_missing_list(tmp_path: Path) -> None:
     model(tmp_path)
     (tmp_path / "requirements.txt").unlink()
     (tmp_path / "conda.yaml").write_text("dependencies:\n- python=3.11\n- pip\n- pip:\n  - pandas==2.2.3\n")
-    assert found(tmp_path) == ["pandas: wants ==2.2.3, found 3.1.1"]
+    assert found(tmp_path) == ["pandas: the model needs ==2.2.3, installed is 3.1.1"]

@@ -28,8 +28,8 @@ def build(version: str, *columns: dict[str, object] | str) -> Build:
     [
         (("a", "b"), ("a", "b"), []),
         (("a",), ("a", "b"), ["needs b"]),
-        (("a", "b"), ("a",), ["does not take b"]),
-        (("a",), ("b",), ["needs b", "does not take a"]),
+        (("a", "b"), ("a",), ["does not accept b"]),
+        (("a",), ("b",), ["needs b", "does not accept a"]),
         (("a",), ("a", {"name": "b", "type": "double", "required": False}), []),
         ((), ("a",), []),
         (("a",), (), []),

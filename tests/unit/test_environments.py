@@ -88,7 +88,7 @@ def test_of_a_folder_with_environments_one_must_be_named(tree: Path, name: str |
 
 def test_one_document_is_changed_once_in_an_environment(tree: Path) -> None:
     write(tree / "environments/dev/again.yaml", "kind: audience\nname: new-york\nwhen: {x-state: NJ}\n---\n" + AUDIENCE)
-    with pytest.raises(InvalidDocument, match="is there already"):
+    with pytest.raises(InvalidDocument, match="is declared twice"):
         read(tree, "dev")
 
 

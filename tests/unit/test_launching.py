@@ -94,7 +94,7 @@ def test_a_service_that_is_not_up_yet_may_be_later(service: Service, tmp_path: P
 def test_an_example_that_is_an_error_is_one(service: Service, tmp_path: Path, status: int, body: bytes) -> None:
     (tmp_path / "serving_input_example.json").write_text("{}")
     service.status, service.body = status, body
-    with pytest.raises(ServiceFailed, match=rf"answered with {status}: the model raised KeyError: a$"):
+    with pytest.raises(ServiceFailed, match=rf"input example with {status}: the model raised KeyError: a$"):
         probe(endpoint(service), tmp_path)
 
 
