@@ -216,9 +216,9 @@ def test_what_goes_beyond_the_limit_is_told_together_later(inbox: Inbox, tmp_pat
     outbox.look(given.now)
     orders.abort(given.ledger, given.name, actor="ada", reason="no", now=given.now)
     outbox.look(given.now + timedelta(minutes=59))
-    assert titles(inbox) == ["3 things about delays", "delays v2 step entered"]
+    assert titles(inbox) == ["3 events of delays", "delays v2 step entered"]
     outbox.look(given.now + timedelta(minutes=61))
-    assert titles(inbox)[2:] == ["2 things about delays"]
+    assert titles(inbox)[2:] == ["2 events of delays"]
 
 
 def test_a_webhook_that_fails_gets_the_same_facts_again(inbox: Inbox, tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_one_message_for_many_facts_names_the_worst() -> None:
     told = happenings(given.ledger, given.ledger.feed())
     found = notice(told, "http://console")
     assert found.severity is Severity.WARNING
-    assert found.title == f"{len(told)} things about delays"
+    assert found.title == f"{len(told)} events of delays"
     assert found.body.endswith(f"http://console/rollouts/{given.name}")
 
 
