@@ -265,7 +265,7 @@ def test_what_would_be_inert_is_refused(old: str, new: str, says: str) -> None:
 
 
 def test_the_how_to_shows_what_a_replay_says() -> None:
-    section = PAGE.read_text("utf-8").split("## Replay requests of before")[1]
+    section = PAGE.read_text("utf-8").split("## Replay captured requests")[1]
     plan = read_plan(section.split("```yaml\n")[1].split("```")[0], "page")
     score = answers(lambda x: round(x / 400))
     shifted = answers(lambda x: 7 if x % 8 == 0 else round(x / 400))
