@@ -204,7 +204,9 @@ class LocalDesk:
 
     def hear_gateway(self, name: str, said: Mapping[str, object]) -> None:
         box, shipped = self._mailbox(name), said.get("shipped_ago")
-        level = self.runtime.wall().timestamp() - shipped if isinstance(shipped, int | float) else None
+        level = None
+        if isinstance(shipped, int | float) and 0 <= shipped < math.inf:  # never later than now, whoever says so
+            level = self.runtime.wall().timestamp() - shipped
         box.hear(said, level)
         if said.get("retired"):
             box.retire()
@@ -222,14 +224,15 @@ class LocalDesk:
             "name": None,
             "renewed_ago": box.renewed_ago(),
             "callers": self.runtime.keys.gateway_token,
+            "unwatched": self.runtime.settings.unwatched_seconds,
         }
         sheet = box.sheet()
         if sheet is None or NAME not in site.ports:
             return told
         told["name"] = sheet_name(sheet)
+        pair = joining_pair(self.runtime.folder.tls, self.runtime.wall()).read_text(encoding="utf-8")  # may be renewed
+        told["relay"] = {"name": site.listen, "address": site.address, "port": site.ports[NAME], "pair": pair}
         if told["name"] != has:
-            pair = joining_pair(self.runtime.folder.tls, self.runtime.wall()).read_text(encoding="utf-8")
-            told["relay"] = {"name": site.listen, "address": site.address, "port": site.ports[NAME], "pair": pair}
             told["sheet"] = sheet
         return told
 

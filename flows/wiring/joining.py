@@ -41,6 +41,7 @@ from sluicegate.services.traffic.switch import PERIOD, Switch
 
 if TYPE_CHECKING:
     from sluicegate.services.host.certificates import Door
+    from sluicegate.services.traffic.table import RouteTable
 
 log = structlog.get_logger("gateway")
 
@@ -100,6 +101,7 @@ class Agent:
     relay: Mapping[str, Any]
     """Where the services are reached."""
     unwatched: float
+    """As the console's host has it: after this time, and a little more, the keeper there goes by it."""
     has: str = ""
     why: str = ""
     refused: bool = False
@@ -108,6 +110,7 @@ class Agent:
     unsent: dict[str, int] = field(default_factory=dict)
     """Bytes of each log that were not sent."""
     _age: float = 0.0
+    _table: RouteTable | None = None
     _builds: tuple[BuildRef, ...] = ()
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -116,26 +119,45 @@ class Agent:
         asked = time.monotonic()
         answer = self.console.talk(self.said())
         took, ago = time.monotonic() - asked - answer["waited"], answer["renewed_ago"]
-        if ago is not None and took + ago < ON_THE_WAY:
+        is_watched = ago is not None and took + ago < ON_THE_WAY
+        if is_watched:
             self._age = took + ago
             self.envoy.renew()
+        self.unwatched = answer["unwatched"]
+        if "relay" in answer:
+            self.relay = answer["relay"]
+            _keep_pair(self.folder, self.relay)
         if answer.get("sheet") is not None:
+            self._table = None
             self.take(answer)
+        elif is_watched and not self.refused:
+            self.hold()
 
     def take(self, answer: Mapping[str, Any]) -> None:
         """Put a sheet of routes in force, as far as Envoy takes it."""
         try:
-            table, self._builds = read_sheet(answer["sheet"])
-            _keep_pair(self.folder, answer["relay"])
-            self.refused = False
-            self.envoy.apply(table, self._endpoints())
+            self._table, self._builds = read_sheet(answer["sheet"])
+        except SluiceError as error:
+            self.why = str(error)
+        self.refused = False
+        self.hold()
+        self.has = str(answer["name"])
+
+    def hold(self) -> None:
+        """Have the routes that were sent last in force: Envoy may have been late, or on stable alone, and what routes
+        before them named is cleared away when nothing is on its way there."""
+        if self._table is None:
+            return
+        before = self.why
+        try:
+            self.envoy.apply(self._table, self._endpoints())
             self.why = ""
         except RoutesRejected as error:
             self.why, self.refused = str(error), True
         except (SluiceError, OSError) as error:
             self.why = str(error)
-            log.warning("the routes are not in force", why=self.why)
-        self.has = str(answer["name"])
+            if self.why != before:
+                log.warning("the routes are not in force", why=self.why)
 
     def said(self, **more: object) -> dict[str, object]:
         """What is so here."""
@@ -223,7 +245,17 @@ class Agent:
     def switch(self, name: str) -> Switch:
         """Its dead man's switch."""
         mark = Mark(self.envoy.places.folder, name, now)
-        return Switch(name=name, plane=self.envoy, mark=mark, limit=self.unwatched, age=lambda: self._age)
+        return Switch(
+            name=name, plane=self.envoy, mark=mark, limit=self.unwatched, age=lambda: self._age, counts_all=True
+        )  # fmt: skip
+
+    def begin(self) -> None:
+        """Take the routes of now before Envoy starts; where they cannot be had, it starts with stable alone."""
+        try:
+            self.turn()
+        except (SluiceError, OSError):
+            if self.envoy.is_away():
+                self.envoy.go_stable_only()
 
     def _endpoints(self) -> Endpoints:
         host, port = str(self.relay["address"]), int(self.relay["port"])
@@ -276,19 +308,21 @@ def serve(runtime: Runtime, port: int) -> None:
     binary = Path(settings.envoy_bin) if settings.envoy_bin else None
     envoy = Envoy(folder / "envoy", port=port, outside=outside, relayed=relayed, binary=binary, spans=settings.spans)
     envoy.prepare()
-    agent = Agent(folder=folder, console=console, envoy=envoy, relay=relay, unwatched=settings.unwatched_seconds)
+    agent = Agent(folder=folder, console=console, envoy=envoy, relay=relay, unwatched=known["unwatched"])
+    agent.begin()
     loops = Loops("gateway", runtime.heartbeats)
     loops.beside("envoy", agent.mind)
     loops.beside("logs", agent.ship, 60.0)
-    loops.beside("switch", partial(_look, agent.switch("gateway")))
+    loops.beside("switch", partial(_look, agent, agent.switch("gateway")))
     if door is not None:
         loops.beside("certificate", partial(watch_certificate, door))
     loops.run("routes", agent.run, 60.0)
     agent.end()
 
 
-def _look(switch: Switch, stop: threading.Event) -> None:
+def _look(agent: Agent, switch: Switch, stop: threading.Event) -> None:
     while not stop.is_set():
+        switch.limit = agent.unwatched
         switch.look()
         stop.wait(PERIOD)
 
@@ -310,7 +344,7 @@ def _known(console: Console, folder: Path) -> dict[str, Any]:
         try:
             answer = console.talk({"at_once": True})
             if answer.get("sheet") is not None:
-                known = {name: answer[name] for name in ("relay", "callers")}
+                known = {name: answer[name] for name in ("relay", "callers", "unwatched")}
                 _keep_pair(folder, known["relay"])
                 durable.replace(path, json.dumps(known), mode=durable.PRIVATE)
                 return known

@@ -126,11 +126,11 @@ class Mailbox:
         (self.folder / "retired").touch(mode=0o600)
 
     def said(self) -> Said:
-        """What it said last."""
+        """What it said last. What is not of the form that is read here counts as not said: it is another host's."""
         try:
             told = json.loads((self.folder / "said.json").read_text(encoding="utf-8"))
-            return Said(**{name: told[name] for name in Said.__dataclass_fields__ if name in told})
-        except (OSError, ValueError, TypeError):
+            return Said(**{name: value for name, value in told.items() if name in _SAYS and _SAYS[name](value)})
+        except (OSError, ValueError, TypeError, AttributeError):
             return Said()
 
     def silence(self) -> float | None:
@@ -143,6 +143,36 @@ class Mailbox:
             return int((self.folder / "level").read_text())
         except (OSError, ValueError):
             return 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _are_requests(value: object) -> bool:
+    return isinstance(value, dict) and _are_numbers(value) and min(value.values(), default=0) >= 0
+
+
+def _is_served(value: object) -> bool:
+    """Whether this is what ought to stand in its logs, and how much of each was not sent."""
+    if not isinstance(value, dict):
+        return value is None
+    counts = (_is_number(value.get(name)) for name in ("buffered", "failed_writes"))
+    return all(counts) and _are_numbers(value.get("ended")) and _are_numbers(value.get("unsent"))
+
+
+_SAYS: Mapping[str, Callable[[object], bool]] = {
+    "has": lambda value: isinstance(value, str),
+    "serves": lambda value: value is None or isinstance(value, str),
+    "in_flight": _are_requests,
+    "why": lambda value: isinstance(value, str),
+    "refused": lambda value: isinstance(value, bool),
+    "served": _is_served,
+}
 
 
 @lru_cache(maxsize=64)

@@ -53,6 +53,8 @@ class Switch:
     elapsed: Callable[[], float] = time.monotonic
     age: Callable[[], float] = lambda: 0.0
     """Of a renewal that was just seen: how old it may have been when it came here."""
+    counts_all: bool = False
+    """Whether time in which nobody looked counts, too: where others go by it that the limit is kept."""
     _silence: Silence | None = field(default=None, init=False)
     _looked: float = field(default=0.0, init=False)
     _told: bool = field(init=False)
@@ -66,6 +68,8 @@ class Switch:
         before = self._silence or Silence(last=last)
         is_renewed = last != before.last
         self._silence, self._looked = before.after(last, now - self._looked if self._silence else 0.0, self.age()), now
+        if self.counts_all and last is not None:
+            self._silence = Silence(last=last, seconds=max(self._silence.seconds, now - last + self.age()))
         if self._silence.seconds <= self.limit:
             if self._told and is_renewed:
                 log.warning("a keeper watches again, and brings its routes back", gateway=self.name)

@@ -5,26 +5,33 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from sluicegate.flows.wiring.desk import LocalDesk
+from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.audience.audience import AllOf, AnyOf, Match, Not, Operator, Present, Range
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable, UsageError
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.roles import Role
+from sluicegate.registry.words.settings import Settings
 from sluicegate.services.telemetry.tailing.mirror import may_go, take
 from sluicegate.services.telemetry.tailing.shipping import Shipper
-from sluicegate.services.traffic.joined import ON_THE_WAY, QUIET, Joined, Mailbox, mailboxes, sheet_name
+from sluicegate.services.traffic.joined import ON_THE_WAY, QUIET, Joined, Mailbox, Said, mailboxes, sheet_name
 from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.sheet import read_sheet, write_sheet
 from sluicegate.services.traffic.switch import Switch
 from sluicegate.services.traffic.table import RouteTable
+from tests.doubles.ledger import MemoryLedger
 from tests.integration.traffic_rig import standing
 
 BUILDS = [BuildRef(model="delays", version=version) for version in "12"]
@@ -252,3 +259,46 @@ def test_a_gap_is_not_taken_and_a_part_that_overlaps_is_taken_from_there(tmp_pat
     for log, wrong in (("../live", head), ("live", "../../x"), ("live", "A" * 32)):
         with pytest.raises(UsageError):
             take(tmp_path, log, wrong, 0, b"", is_whole=False)
+
+
+def test_a_part_that_comes_again_while_it_is_being_written_is_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, real = threading.Barrier(2), os.fstat
+
+    def together(handle: int) -> os.stat_result:
+        found = real(handle)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.3)
+        return found
+
+    monkeypatch.setattr("sluicegate.services.telemetry.tailing.mirror.os.fstat", together)
+    with ThreadPoolExecutor(2) as pool:
+        again = [pool.submit(take, tmp_path, "live", "a" * 32, 0, b"12345", is_whole=False) for _ in range(2)]
+    assert [each.result() for each in again] == [5, 5]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"12345"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"has": 1, "serves": [], "in_flight": [1]},
+        {"in_flight": {"delays@2": "many"}},
+        {"in_flight": {"delays@2": -5}},
+        {"why": {}, "refused": "no"},
+        {"served": {"ended": {"live": "x"}, "unsent": {}, "buffered": 0, "failed_writes": 0}},
+        {"served": {"ended": 3}},
+        {"served": 7},
+    ],
+)
+def test_what_a_gateway_says_in_another_form_counts_as_not_said(tmp_path: Path, said: dict[str, object]) -> None:
+    box = Mailbox(folder=tmp_path / "edge-a")
+    box.hear(said, None)
+    assert box.said() == Said()
+
+
+@pytest.mark.parametrize("ago", [-3600.0, float("nan"), float("inf"), -float("inf"), "3", None])
+def test_no_gateway_says_that_its_log_of_the_future_has_come(tmp_path: Path, ago: object) -> None:
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
+    LocalDesk(runtime=runtime, ledger=MemoryLedger()).hear_gateway("edge-a", {"shipped_ago": ago})
+    assert [(each.name, each.level()) for each in runtime.joined()] == [("edge-a", 0)]

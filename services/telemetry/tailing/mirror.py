@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from pathlib import Path
@@ -27,6 +28,7 @@ def take(folder: Path, log: str, head: str, offset: int, data: bytes, *, is_whol
         return closed.stat().st_size
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # a part that is sent again may come while the first one is being written
         size = os.fstat(handle).st_size
         new = data[size - offset :] if offset <= size else b""
         if new:

@@ -1,0 +1,113 @@
+"""The agent of a gateway of another host, over Envoy's files: what it does when nothing new comes, or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from sluicegate.flows.wiring.joining import Agent, Console
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import Unreachable
+from sluicegate.registry.words.fencing import FencingToken
+from sluicegate.services.traffic.envoy.plane import Envoy
+from sluicegate.services.traffic.joined import sheet_name
+from sluicegate.services.traffic.mark import Mark
+from sluicegate.services.traffic.routes import routes
+from sluicegate.services.traffic.sheet import write_sheet
+from sluicegate.services.traffic.switch import Switch
+from tests.integration.traffic_rig import standing
+
+BUILDS = [BuildRef(model="delays", version=version) for version in "12"]
+
+
+class Over:
+    """The console of the other host, as far as the agent hears it."""
+
+    def __init__(self) -> None:
+        made = routes([standing(weight=2000)], set(BUILDS), {})
+        self.table = replace(made, made_from=FencingToken(term=1, position=7))
+        self.sheet = write_sheet(self.table, BUILDS)
+        self.pair, self.unwatched, self.is_there = "first", 15.0, True
+
+    def talk(self, said: Mapping[str, object]) -> dict[str, Any]:
+        if not self.is_there:
+            raise Unreachable("cut off")
+        name = sheet_name(self.sheet)
+        relay = {"name": "10.0.0.5", "address": "10.0.0.5", "port": 7, "pair": self.pair}
+        more = {} if said["has"] == name else {"sheet": self.sheet}
+        told = {"waited": 0.0, "renewed_ago": 0.0, "callers": "x", "unwatched": self.unwatched}
+        return {**told, "name": name, "relay": relay, **more}
+
+
+@pytest.fixture
+def over() -> Over:
+    return Over()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, over: Over) -> Agent:
+    envoy = Envoy(tmp_path / "envoy", port=1)
+    envoy.prepare()
+    relay = {"address": "10.0.0.5", "port": 7}
+    return Agent(folder=tmp_path, console=cast("Console", over), envoy=envoy, relay=relay, unwatched=15.0)
+
+
+def serves(agent: Agent) -> str:
+    """The version that stands in Envoy's files."""
+    return str(json.loads(agent.envoy.places.routes.read_text())["version_info"])
+
+
+def test_back_from_stable_alone_it_takes_the_routes_that_it_has_although_none_are_new(agent: Agent, over: Over) -> None:
+    agent.turn()
+    assert serves(agent) == over.table.version
+    assert agent.envoy.go_stable_only()
+    assert serves(agent) == over.table.stable_only.version
+    agent.turn()
+    assert serves(agent) == over.table.version
+
+
+def test_a_certificate_for_the_relay_that_was_renewed_comes_although_no_routes_are_new(
+    agent: Agent, over: Over
+) -> None:
+    agent.turn()
+    over.pair = "renewed"
+    agent.turn()
+    assert (agent.folder / "pair" / "pair.pem").read_text() == "renewed"
+
+
+def test_it_goes_by_the_limit_of_the_host_whose_keeper_goes_by_it(agent: Agent, over: Over) -> None:
+    over.unwatched = 12.0
+    agent.turn()
+    assert agent.unwatched == 12.0
+
+
+def test_one_that_starts_and_hears_nothing_starts_with_stable_alone(agent: Agent, over: Over) -> None:
+    agent.turn()
+    over.is_there = False
+    agent.begin()
+    assert serves(agent) == over.table.stable_only.version
+    over.is_there = True
+    agent.begin()
+    assert serves(agent) == over.table.version
+
+
+def test_a_process_that_follows_another_counts_the_silence_from_before_it(agent: Agent, tmp_path: Path) -> None:
+    agent.turn()
+    agent.turn()
+    at = agent.envoy.renewed_at()
+    assert at is not None
+    mark = Mark(tmp_path, "g", lambda: datetime.now(UTC))
+    made = agent.switch("g")
+    assert made.counts_all
+    for silent, has_gone in ((14.0, False), (15.1, True)):
+        now = at + silent
+        Switch(
+            name="g", plane=agent.envoy, mark=mark, limit=15.0, elapsed=lambda: now, counts_all=True  # noqa: B023
+        ).look()  # fmt: skip
+        assert (mark.read() is not None) is has_gone
