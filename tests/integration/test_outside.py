@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import select
 import socket
 import ssl
 import subprocess
@@ -24,6 +25,7 @@ from sluicegate.services.console.app import create
 from sluicegate.services.host.certificates import Door, joining_pair, own_pair
 from sluicegate.services.loopback import is_listening, socket_path
 from sluicegate.services.traffic.envoy.bootstrap import Outside
+from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.names import cluster_name
 from sluicegate.services.traffic.envoy.plane import find_binary
 from sluicegate.services.traffic.envoy.relay import Relay
@@ -110,6 +112,35 @@ def test_callers_of_other_hosts_need_the_authority_and_the_token_and_those_of_th
     with outside.client() as own:
         assert own.post("/delays/predict", json={}).status_code == 200
     assert all(CALLERS not in path.read_text() for path in outside.plane.logs.glob("*.jsonl"))
+
+
+def test_strangers_of_other_hosts_leave_room_for_callers_of_this_one(tmp_path: Path, files: Files) -> None:
+    way = Outside(host=HOST, certificate=files.door.in_use, token=CALLERS)
+    first, limits = build("1"), Limits(connections=8)
+    with upstreams(first) as services, gateway(tmp_path / "envoy", outside=way, limits=limits) as running:
+        running.plane.apply(routes([standing(weight=0)], {first}, {}), {first: (services["1"].endpoint,)})
+        door = (HOST, running.plane.places.port)
+        held = [socket.create_connection(door) for _ in range(20)]  # they show nothing and say nothing
+        try:
+            eventually(lambda: select.select(held, [], [], 0)[0], seconds=10)  # those beyond the limit were closed
+            with running.client() as own:
+                assert own.post("/delays/predict", json={}).status_code == 200
+        finally:
+            for each in held:
+                each.close()
+        secret = [each for each in (tmp_path / "envoy").rglob("*") if each.is_file() and CALLERS in each.read_text()]
+        assert {each.name for each in secret} >= {"bootstrap.json", "validated.json"}
+        assert {each.stat().st_mode & 0o077 for each in secret} == {0}, "nobody else can read the token"
+
+
+def test_nobody_comes_by_http_2_but_to_where_its_connections_are_counted(outside: Gateway, files: Files) -> None:
+    context = ssl.create_default_context(cafile=files.ca)  # and no ALPN
+    with (
+        socket.create_connection((HOST, outside.plane.places.port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=HOST) as link,
+    ):
+        link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+        assert link.recv(100).startswith(b"HTTP/1.1 400")
 
 
 def test_a_renewed_certificate_is_shown_to_new_callers_and_connections_stay(outside: Gateway, files: Files) -> None:

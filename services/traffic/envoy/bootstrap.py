@@ -121,9 +121,15 @@ def bootstrap(places: Places, limits: Limits, spans: SpanReceiver | None = None)
             "clusters": [*detours(limits, str(places.detour_socket)), export_cluster(spans)],
         },
         "overload_manager": _overload(limits),
-        "layered_runtime": {"layers": [{"name": "ours", "static_layer": {**_JOIN_REPEATED_HEADERS, **_LONG_NAMES}}]},
+        "layered_runtime": {"layers": [{"name": "ours", "static_layer": _runtime(limits)}]},
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"suffix": "_bucket"}]}}},
     }
+
+
+def _runtime(limits: Limits) -> Resource:
+    """Callers of other hosts leave connections to those of this host: anybody can open one, token or not."""
+    most = {f"envoy.resource_limits.listener.{OUTSIDE}.connection_limit": limits.outside_connections}
+    return {**_JOIN_REPEATED_HEADERS, **_LONG_NAMES, **most}
 
 
 def _live(places: Places, limits: Limits, spans: SpanReceiver | None) -> Resource:
@@ -147,6 +153,7 @@ def _live(places: Places, limits: Limits, spans: SpanReceiver | None) -> Resourc
 def _outside(places: Places, outside: Outside, limits: Limits, spans: SpanReceiver | None) -> Resource:
     """The same for callers of other hosts."""
     manager = _live_manager(places, limits, spans, _token_required(outside.token))
+    http1_manager = _live_manager(places, limits, spans, _token_required(outside.token), codec="HTTP1")
     shown = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [_secret(places)]}
     chain: Resource = {
         "transport_socket": extension(
@@ -166,7 +173,7 @@ def _outside(places: Places, outside: Outside, limits: Limits, spans: SpanReceiv
         "listener_filters": [_TLS_INSPECTOR],
         "filter_chains": [
             {"name": "http2", **http2, "filters": [_at_most(limits.http2_connections), manager], **chain},
-            {"name": "http1", "filters": [manager], **chain},
+            {"name": "http1", "filters": [http1_manager], **chain},
         ],
     }
 
@@ -200,11 +207,13 @@ def _at_most(connections: int) -> Resource:
     return extension("envoy.filters.network.connection_limit", kind, stat_prefix="http2", max_connections=connections)
 
 
-def _live_manager(places: Places, limits: Limits, spans: SpanReceiver | None, *first: Resource) -> Resource:
+def _live_manager(
+    places: Places, limits: Limits, spans: SpanReceiver | None, *first: Resource, codec: str = "AUTO"
+) -> Resource:
     """What all callers meet; `first` are filters before all others."""
     return _manager(
         stat_prefix=LIVE,
-        codec_type="AUTO",
+        codec_type=codec,
         use_remote_address=True,
         normalize_path=True,
         path_with_escaped_slashes_action="REJECT_REQUEST",

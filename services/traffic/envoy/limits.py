@@ -44,3 +44,8 @@ class Limits:
     """Mirrored requests to one service at a time; beyond it mirrored requests are dropped."""
     heap_bytes: int = 1024 * 1024 * 1024
     """Beyond it Envoy refuses requests before it is killed."""
+
+    @property
+    def outside_connections(self) -> int:
+        """Those that callers of other hosts may have among all."""
+        return max(1, self.connections - max(1, self.connections // 8))

@@ -44,7 +44,7 @@ class Validation:
         strange = strange_clusters(config)
         if strange:
             return f"unknown cluster {', '.join(sorted(map(repr, strange)))}."
-        durable.replace(self._path, canonical(config))
+        durable.replace(self._path, canonical(config), mode=durable.PRIVATE)  # it holds what callers show
         return self._ask()
 
     def _ask(self) -> str | None:
