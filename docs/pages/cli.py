@@ -29,7 +29,7 @@ def page() -> str:
     listed = "\n".join(f"- [`{name}`](#{anchor(name)}): {sub.help}" for name, sub in commands() if not _is_group(sub))
     head = (
         f"{NOTICE}\n# Command line\n\n{app.help}\n\n"
-        "Data goes to standard output, talk to standard error. `-o json` and `-o yaml` give the data to programs. "
+        "Data goes to standard output, messages to standard error. `-o json` and `-o yaml` give the data to programs. "
         "An error is one line and its fix; `SLUICE_DEBUG=1` adds the traceback.\n\n"
         "A command asks the console's API where one answers (`SLUICE_API` and `SLUICE_TOKEN`, or what `sluice up` "
         "recorded), else it does the same on the ledger itself. So an abort needs no console.\n\n"

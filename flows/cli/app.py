@@ -51,7 +51,7 @@ _COMMANDS = (
     ),
     (app, "verify", "record:verify", "Check that nobody changed, removed or reordered entries of the ledger."),
     (app, "logs", "logs:logs", "Show the logs of a rollout, a model or a program."),
-    (app, "gateway", "joining:gateway", "Be a gateway of an installation on another host."),
+    (app, "gateway", "joining:gateway", "Run a gateway here for an installation on another host."),
     (app, "env", "host:env", "Print export lines for MLflow, Prefect and sluice."),
     (app, "validate", "documents:validate", "Check documents without applying them; shows every error at once."),
     (app, "certify", "gate:certify", "Simulate a plan's gates with good and with harmful candidates."),

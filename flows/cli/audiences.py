@@ -133,7 +133,7 @@ def order(
 ) -> None:
     """Ask a model's audiences in this order; the first that matches takes the request.
 
-    Those that are not named come after them, in the order they have.
+    Audiences that are not named come after these, in their present order.
     """
     emit_connections(
         call("POST", f"/api/v1/models/{segment(model)}/connections/order", {"audiences": list(names)}), output

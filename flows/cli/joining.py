@@ -14,7 +14,9 @@ def gateway(
         int, Parameter(validator=Number(gte=1, lte=65535), help="Port at which callers are answered.")
     ] = 8443,
 ) -> None:
-    """Be a gateway of an installation on another host. Once stopped, finish requests and send the rest of the log.
+    """Run a gateway here for an installation on another host, until it is stopped.
+
+    When it is stopped, it first finishes open requests and sends the rest of its log.
 
     SLUICE_API, SLUICE_TOKEN (of the role gateway) and SLUICE_CA name the console to join. Callers of other hosts are
     answered where SLUICE_LISTEN is set.

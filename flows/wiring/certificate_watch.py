@@ -44,7 +44,11 @@ def findings(door: Door, site: Site, now: datetime) -> tuple[Finding, ...]:
     """What other hosts are shown and until when; what keeps a renewed one from being shown; who does not show it."""
     from sluicegate.services.host.doctor.finding import failed, passed, warned
 
-    fix = "sluice up makes another one." if door.files is None else f"Renew {door.files[0]}; it is taken up by itself."
+    fix = (
+        "sluice up makes another one."
+        if door.files is None
+        else f"Renew {door.files[0]}; Sluicegate then uses it by itself."
+    )
     try:
         held = door.held()
     except InvalidSetting as error:
@@ -55,13 +59,13 @@ def findings(door: Door, site: Site, now: datetime) -> tuple[Finding, ...]:
     try:
         door.take_up()
     except InvalidSetting as error:
-        what = f"the files cannot be used: {error.message} Others are shown the one before"
+        what = f"the files cannot be used: {error.message} Other hosts are still shown the previous certificate"
         found.append(failed(_CHECK, what, error.fix or fix))
         return tuple(found)
     others = [name for name in (*site.gateways(), "console") if name in site.ports and not _shows(site, name, held)]
     if others:
         what = f"{', '.join(others)} cannot be reached at {site.listen}, or do not show this certificate"
-        found.append(failed(_CHECK, what, "See that they run: sluice status. Then: sluice up."))
+        found.append(failed(_CHECK, what, "Check that they run: sluice status. Then: sluice up."))
     return tuple(found)
 
 

@@ -19,7 +19,7 @@ _PATIENCE = 60.0
 
 
 TELEMETRY_FIX = (
-    "See that SLUICE_TELEMETRY names a database that exists and a user who may create tables in it, and that its "
+    "Check that SLUICE_TELEMETRY names a database that exists and a user who may create tables in it, and that its "
     "server runs. Nothing is lost meanwhile: requests wait in the access logs."
 )
 
@@ -48,7 +48,7 @@ def growth_finding(grown: Growth, free: float, kept_for: float) -> Finding:
     from sluicegate.services.host.doctor.finding import passed, warned
 
     days, more = kept_for / 86_400, grown.more(kept_for)
-    rate = f"{grown.a_day:,.0f} requests a day are kept for {days:g} days: {more / 1e9:,.1f} GB more"
+    rate = f"{grown.a_day:,.0f} requests a day are kept for {days:g} days, which takes {more / 1e9:,.1f} GB more"
     if more < free:
         return passed("growth", f"{rate}, of {free / 1e9:,.1f} GB free")
     fix = "Free space, or lower retention in the plans that ask for outcomes or bodies."
@@ -83,8 +83,8 @@ def gap_findings(found: Sequence[Gap]) -> tuple[Finding, ...]:
     from sluicegate.services.host.doctor.finding import warned
 
     fix = (
-        "They are missing from every tally for both builds alike. See what became of the log: a disk that was full or "
-        "lost, files that were deleted, an Envoy that was killed. Where much is missing, start the rollout again."
+        "They are missing from every tally for both builds alike. Find out what happened to the log: a disk that was "
+        "full or lost, files that were deleted, an Envoy that was killed. If many are missing, start the rollout again."
     )
     return tuple(warned("gap", str(each), fix) for each in found)
 
@@ -104,7 +104,7 @@ def reader_findings(known: Sequence[Reader], now: int) -> tuple[Finding, ...]:
 
 
 _READER_FIX = (
-    "See the collector on that host: sluice status. Outcomes of units wait for it, for an hour at most; its lines "
+    "Check the collector on that host: sluice status. Outcomes of units wait for it, for an hour at most; its lines "
     "count whenever they are read."
 )
 
@@ -118,7 +118,6 @@ def _told(reader: Reader, now: int) -> str:
 
 def _seen(sight: Sight) -> str:
     if sight.uncounted > 0:
-        return (
-            f"{sight.served:,} requests in the last minute; {sight.uncounted:,} of these or of before are not counted"
-        )
+        missing = f"{sight.uncounted:,} of these or earlier ones are not counted"
+        return f"{sight.served:,} requests in the last minute; {missing}"
     return f"all {sight.served:,} requests of the last minute are counted" if sight.served else "no requests lately"

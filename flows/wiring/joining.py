@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger("gateway")
 
 _PATH = "/api/v1/gateway"
-_FIX = "see that it runs, that SLUICE_API is its URL for others, and SLUICE_CA its authority."
+_FIX = (
+    "check that the console runs, that SLUICE_API is its URL for other hosts, and SLUICE_CA a copy of its tls/ca.pem."
+)
 _PAUSE = 0.5
 """Seconds until the console is asked again after it did not answer."""
 _SHIP_EVERY = 0.2
@@ -283,13 +285,14 @@ def serve(runtime: Runtime, port: int) -> None:
     settings = runtime.settings
     if settings.api_url is None or settings.token is None:
         raise UsageError(
-            "a gateway joins a console, and none is named.",
-            fix="set SLUICE_API to its URL for others, SLUICE_TOKEN to a token of the role gateway, and SLUICE_CA to a "
-            "copy of its tls/ca.pem",
+            "it is not known which console this gateway should join.",
+            fix="set SLUICE_API to the URL that it has for other hosts, SLUICE_TOKEN to a token of the role gateway, "
+            "and SLUICE_CA to a copy of its tls/ca.pem",
         )
     if not settings.api_url.startswith("https:"):
         raise UsageError(
-            f"SLUICE_API is {settings.api_url}, and a gateway joins by TLS alone.", fix="name the https URL"
+            f"SLUICE_API is {settings.api_url}, but a gateway joins over TLS only.",
+            fix="set SLUICE_API to the console's https URL: sluice up prints it on that host",
         )
     console, folder = Console(settings.api_url, settings.token, settings.ca), runtime.folder.root / "joined"
     own_folder(runtime.folder.root)

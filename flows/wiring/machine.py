@@ -397,8 +397,8 @@ def _watched(runtime: Runtime) -> tuple[Finding, ...]:
     from sluicegate.services.host.doctor.finding import failed, passed
 
     fix = (
-        "Callers are served by stable builds meanwhile; no rollout advances. See that the keeper runs and reads the "
-        "ledger: sluice status, sluice logs keeper. It brings its routes back by itself."
+        "Callers are served by stable builds meanwhile; no rollout advances. Check that the keeper runs and reads the "
+        "ledger: sluice status, sluice logs keeper. It restores the routes by itself."
     )
     found = {each.gateway: each for each in runtime.unwatched()}
     return tuple(

@@ -17,6 +17,6 @@ def refuse_unknown(record: Documents, model: str, audiences: Iterable[str], *, r
     if unknown:
         which = f"audience {unknown[0]} is" if len(unknown) == 1 else f"audiences {', '.join(unknown)} are"
         raise Refused(
-            f"{which} not connected to {model}, so no request of that name reaches the {reach}.",
-            fix=f"connected are {', '.join([*known, FALLBACK])}; {FALLBACK}: requests that no audience matches",
+            f"{which} not connected to {model}, so no request that it matches reaches the {reach}.",
+            fix=f"choose from {', '.join([*known, FALLBACK])}; {FALLBACK} means the requests that no audience matches",
         )

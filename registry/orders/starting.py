@@ -158,7 +158,8 @@ def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -
         return Started(rollout=_let_through(draft, order, holder), created=False)
     if holder is not None and holder.phase is not Phase.CONFIRMING:
         raise TargetBusy(
-            f"rollout {holder.id} of {plan.model}/{plan.variation} is {holder.phase}.", fix=way_out(holder)
+            f"{plan.model}/{plan.variation} has a rollout under way: {holder.id} is {holder.phase}.",
+            fix=way_out(holder),
         )
     if stable.requested.version == version:
         raise Refused(f"{plan.model} v{version} is stable already.", fix="name another build")
@@ -313,7 +314,7 @@ def _make_room(draft: Draft, plan: Plan, mine: list[Rollout], successor: str) ->
             return
         case OnNewer.REFUSE if holder is not None:
             raise TargetBusy(
-                f"rollout {holder.id} of {plan.model}/{plan.variation} is {holder.phase}.",
+                f"{plan.model}/{plan.variation} has a rollout under way: {holder.id} is {holder.phase}.",
                 fix=f"wait for it, or: sluice rollout abort {holder.id}",
             )
         case OnNewer.REFUSE:

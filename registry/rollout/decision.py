@@ -163,7 +163,7 @@ def _shadow(rollout: Rollout, waiting: Decision | None, now: datetime) -> Decisi
             if rollout.plan.deciding_gates or shadow is None
             else _until_over(waiting, shadow.max_time, began, now)
         )
-    over = f"{format_duration(shadow.max_time)} are over"
+    over = f"its max_time of {format_duration(shadow.max_time)} is over"
     return Decision(choice=Choice.CONCLUDE, reason=f"{over}: {waiting.reason}" if rollout.plan.deciding_gates else over)
 
 
@@ -176,7 +176,7 @@ def _over_while_paused(rollout: Rollout, shadow: Shadow, now: datetime) -> Decis
     """A pause does not lengthen a shadow, which costs the host copies: it only keeps anything from following."""
     if rollout.phase is not Phase.PAUSED or not _shadow_is_over(rollout, now):
         return None
-    reason = f"its {format_duration(shadow.max_time)} ended while it was paused: {rollout.reason}"
+    reason = f"its max_time of {format_duration(shadow.max_time)} ended while it was paused: {rollout.reason}"
     return Decision(choice=Choice.CONCLUDE, reason=reason)
 
 
@@ -198,9 +198,11 @@ def _comparison(
     if ab is None or began is None:
         return waiting or _hold("waiting for the experiment to begin")
     left = timedelta(seconds=ab.max_time) - (now - began)
-    said = waiting.reason if waiting is not None else "has reached the goal"
+    said = waiting.reason if waiting is not None else "this variation has reached the goal"
     if left <= timedelta(0):
-        return Decision(choice=Choice.CONCLUDE, reason=f"{format_duration(ab.max_time)} are over: {said}")
+        return Decision(
+            choice=Choice.CONCLUDE, reason=f"its max_time of {format_duration(ab.max_time)} is over: {said}"
+        )
     return Decision(choice=Choice.HOLD, reason=said, wait=left)
 
 
@@ -222,7 +224,8 @@ def _overdue(rollout: Rollout, now: datetime) -> Decision | None:
     if deadline is not None and now - began >= timedelta(seconds=deadline.after):
         choice = Choice.ABORT if deadline.then == "abort" else Choice.PAUSE
         return Decision(
-            choice=choice, reason=f"undecided when the deadline of {format_duration(deadline.after)} passed"
+            choice=choice,
+            reason=f"the rollout was undecided when its deadline of {format_duration(deadline.after)} passed",
         )
     started = _later(rollout.step_observed_at or rollout.step_entered_at or began, rollout.resumed_at)
     if step.max_time is not None and now - started >= timedelta(seconds=step.max_time):
@@ -243,7 +246,9 @@ def heed_blindness(rollout: Rollout, blind: Blindness, now: datetime) -> Decisio
     if now - _later(blind.since, rollout.resumed_at) < timedelta(seconds=plan.after):
         return _hold(str(blind))
     choice = Choice.ABORT if plan.then == "abort" else Choice.PAUSE
-    return Decision(choice=choice, reason=f"could not be judged for {format_duration(plan.after)}: {blind.reason}")
+    return Decision(
+        choice=choice, reason=f"the rollout could not be judged for {format_duration(plan.after)}: {blind.reason}"
+    )
 
 
 def _later(at: datetime, resumed_at: datetime | None) -> datetime:

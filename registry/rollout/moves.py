@@ -211,10 +211,10 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
                 "stable build."
             )
         case StepEntered(step=step) if step != rollout.step + 1 or step >= len(rollout.plan.steps):
-            raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot enter step {step}.")
+            raise IllegalMove(f"rollout {rollout.id} is {_at(rollout)}: it cannot enter {_step(step)}.")
         case StepEntered(step=step, weight=weight) if weight != rollout.plan.steps[step].weight:
             raise IllegalMove(
-                f"rollout {rollout.id}: the weight {weight} is not the one that the plan has for step {step}."
+                f"rollout {rollout.id}: the weight {weight} is not the one that the plan has for {_step(step)}."
             )
         case StepEntered(step=0) if rollout.wants_approval:
             raise IllegalMove(f"rollout {rollout.id}: the first step needs a person's approval.")
@@ -225,7 +225,7 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
         case StepEntered(step=0) if not rollout.is_replayed:
             raise IllegalMove(f"rollout {rollout.id}: every gate of the replay must pass before the first step.")
         case Jumped() if not _may_jump(rollout, fact):
-            raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: it cannot jump to step {fact.step}.")
+            raise IllegalMove(f"rollout {rollout.id} is {_at(rollout)}: it cannot jump to {_step(fact.step)}.")
         case Jumped(party=party, actor=actor) if not _is_named(party, actor):
             raise IllegalMove(f"rollout {rollout.id}: only a named person can take it to another step, not {party}.")
         case Jumped(step=step) if step > rollout.step and not rollout.is_signed:
@@ -245,7 +245,7 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
         case Ready() if rollout.packed is None:
             raise IllegalMove(f"rollout {rollout.id}: a build must be packed before it is ready.")
         case Approved(step=step) if step != rollout.step or (step < 0 and not _may_be_approved_first(rollout)):
-            raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: step {step} cannot be approved.")
+            raise IllegalMove(f"rollout {rollout.id} is {_at(rollout)}: {_step(step)} cannot be approved.")
         case Approved(step=-1) if not rollout.ready and not rollout.is_comparison:
             raise IllegalMove(
                 f"rollout {rollout.id}: its first request can be approved only once the candidate is ready."
@@ -261,7 +261,7 @@ def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
         case StepEntered(step=0) | Promoted() | Established() if not rollout.is_signed:
             raise IllegalMove(f"{_protected(rollout)}: {type(fact).__name__} needs a second named person's approval.")
         case Checked(step=step) if step != rollout.step or rollout.check is None:
-            raise IllegalMove(f"rollout {rollout.id} is at step {rollout.step}: there is no check of step {step}.")
+            raise IllegalMove(f"rollout {rollout.id} is {_at(rollout)}: there is no check of {_step(step)}.")
         case Promoted() if rollout.is_shadow:
             raise IllegalMove(f"rollout {rollout.id} is a shadow: it cannot be promoted; start a canary of the build.")
         case Promoted() if rollout.is_comparison:
@@ -301,6 +301,15 @@ def _is_next_attempt(rollout: Rollout, call: HookCalled) -> bool:
 def asker(rollout: Rollout) -> str:
     """The name of who stands behind it so far."""
     return rollout.asked_by.actor if rollout.asked_by is not None else "nobody named"
+
+
+def _at(rollout: Rollout) -> str:
+    return f"at {_step(rollout.step)}"
+
+
+def _step(step: int) -> str:
+    """The step as people count it, from 1."""
+    return "the first request" if step < 0 else f"step {step + 1}"
 
 
 def _protected(rollout: Rollout) -> str:

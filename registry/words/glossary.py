@@ -33,16 +33,16 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "assignment": "Which build a unit or a request was given, and why.",
         "weight":
             "The candidate's share of requests, in per cent. The *desired* weight is what the rollout asks for, "
-            "the *observed* one what Envoy did.",
+            "the *observed* one the share that Envoy really sent.",
         "mirror": "To copy a request to a service whose answer nobody gets. *Shadow* is the strategy that does so.",
         "route table": "The whole desired traffic split as one value.",
         "stable-only":
-            "The form of a route table in which no build that is still tried answers or gets copies. It is in force "
-            "while no keeper watches.",
+            "The form of a route table in which no build that is still being tried answers or gets copies. It is in "
+            "force while no keeper watches.",
         "term":
-            "For how long one keeper leads. Each keeper that takes over has a higher one.",
+            "The number of a keeper's time as the leader. Each keeper that takes over has a higher one.",
         "fencing token":
-            "What a route table carries of its origin, so that an older one is refused: the keeper's term, the "
+            "What a route table says about its age, so that gateways refuse an older one: the keeper's term, the "
             "ledger's position, and when the ledger was last said to be restored.",
         "gateway": "An Envoy that splits and logs requests. There is one, unless you run several.",
         "undeploy": "To empty a variation: first its routes are removed, then its service drains and stops.",
@@ -92,16 +92,16 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "look": "One recorded comparison of a metric. Looking often does not raise the chance of a false alarm.",
         "alpha": "The chance that a rule ever stops a candidate that is as good as stable, however often it looks.",
         "margin":
-            "How much worse than stable's a candidate's metric may be. A gate passes once anything worse is ruled out.",
+            "How much worse than stable a candidate may be. A gate passes once anything worse is ruled out.",
         "sample ratio":
-            "Whether requests arrive in the shares that the weights ask for. If not, some are lost, and no gate can "
-            "pass.",
+            "Whether requests arrive in the shares that the weights ask for. If not, some requests are lost, and no "
+            "gate can pass.",
         "slice": "The requests whose header has one value, such as those of one state; judged beside the whole.",
         "gate": "A rule over a metric that must pass before a step is left.",
         "guardrail": "A rule over a metric that can only stop a rollout.",
         "external gate":
             "A limit for a number that another system measures, such as a Prometheus query. It is held against "
-            "*samples*, recorded readings of its source; it is no test and has no part of any alpha.",
+            "*samples*, recorded readings of its source. It is not a statistical test and uses no alpha.",
         "verdict":
             "The result of a gate, with its reason: PASS, FAIL, UNDECIDED or NO DATA; OK for a guardrail that has "
             "found no harm.",
@@ -122,7 +122,7 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "comparison": "One variation beside the control: a rollout with the strategy `ab`.",
         "holdout":
             "The share that stays as it was: in an experiment units that stay with the control and are not counted; "
-            "in a confirmation requests of the former stable, which are what is compared with.",
+            "in a confirmation the requests that stay with the former stable, to compare with.",
     },
     "What keeps it going": {
         "ledger": "Our append-only record of facts and looks.",

@@ -212,19 +212,19 @@ class Joined:
             said = self._said()
             if said is not None and said.has == name:
                 if said.refused:
-                    raise RoutesRejected(said.why, fix="see its own log, on its host.")
+                    raise RoutesRejected(said.why, fix="read its log, on its host.")
                 if said.serves == table.version:
                     return
             if self._elapsed() > until:
                 why = "it does not answer" if said is None else said.why or "it serves other routes"
                 raise TimedOut(
-                    f"gateway {self._box.name} does not confirm the routes: {why}.", fix="see its log, on its host."
+                    f"gateway {self._box.name} does not confirm the routes: {why}.", fix="read its log, on its host."
                 )
             time.sleep(_POLL)
         raise Unreachable(
-            f"gateway {self._box.name} has not been heard of for {self._silence():.0f} s: it is cut off, and serves "
-            "stable builds alone, or does not run.",
-            fix="see that it runs and reaches the console: its own log, on its host.",
+            f"gateway {self._box.name} has not been heard of for {self._silence():.0f} s: it is cut off, and sends "
+            "requests to stable builds alone, or it does not run.",
+            fix="check on its host that it runs and reaches the console; its log there says more.",
         )
 
     def renew(self) -> None:

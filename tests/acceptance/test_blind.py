@@ -74,7 +74,7 @@ def test_after_the_plans_time_the_rollout_acts_whoever_looks(authority: Authorit
     for _ in range(3):
         given.ticks(authority)
     assert given.rollout.phase is phase
-    assert given.rollout.reason.startswith("could not be judged for 2m: 48%")
+    assert given.rollout.reason.startswith("the rollout could not be judged for 2m: 48%")
     assert given.rollout.weight == (1_000 if then == "pause" else 0)
 
 

@@ -238,7 +238,7 @@ def test_the_replay_must_pass_before_the_switch() -> None:
 
 def test_nobody_approves_a_first_request_of_which_the_plan_asks_nothing() -> None:
     given = Switch(WORD)
-    with pytest.raises(IllegalMove, match="step -1 cannot be approved"):
+    with pytest.raises(IllegalMove, match="the first request cannot be approved"):
         given.ledger.append(
             given.name, given.rollout.seq + 1, Approved(step=-1, actor="ada", reason="why not"), given.now
         )

@@ -171,7 +171,7 @@ def test_silence_never_promotes_and_ends_in_a_pause() -> None:
         assert story.after("1h", requests=1_000, errors=Answer.NO_DATA).tick().rollout.phase is Phase.RUNNING
     story.after("1h", errors=Answer.NO_DATA).tick()
     assert (story.rollout.phase, story.standing.weight) == (Phase.PAUSED, 1_000)
-    assert story.why() == "undecided when the deadline of 3d passed"
+    assert story.why() == "the rollout was undecided when its deadline of 3d passed"
 
 
 def test_a_person_who_resumes_gives_the_time_limit_once_more() -> None:

@@ -78,7 +78,7 @@ def test_a_shadow_that_never_gets_evidence_ends_with_its_time_and_hands_nothing_
     shadowed.now += timedelta(hours=2)
     shadowed.ticks(Authority.STOP)
     assert shadowed.rollout.ending is Ending.CONCLUDED
-    assert "2h are over" in shadowed.rollout.reason
+    assert "its max_time of 2h is over" in shadowed.rollout.reason
     assert not follows(shadowed.rollout)
 
 
@@ -92,7 +92,7 @@ def test_a_paused_shadow_ends_with_its_time_and_what_passed_meanwhile_hands_noth
     shadowed.now += timedelta(hours=2)
     shadowed.ticks(Authority.STOP)
     assert (shadowed.rollout.ending, shadowed.rollout.weight) == (Ending.CONCLUDED, 0)
-    assert shadowed.rollout.reason == "its 2h ended while it was paused: lunch"
+    assert shadowed.rollout.reason == "its max_time of 2h ended while it was paused: lunch"
     assert hand_over(shadowed.ledger, shadowed.rollout, shadowed.now) is None
 
 

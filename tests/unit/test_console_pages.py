@@ -469,7 +469,7 @@ def test_the_requests_of_a_shadow_are_copied_not_moved() -> None:
     [
         (0, 0, "no requests lately"),
         (1200, 0, "all 1,200 requests of the last minute are counted"),
-        (0, 1, "0 requests in the last minute; 1 of these or of before are not counted"),
+        (0, 1, "0 requests in the last minute; 1 of these or earlier ones are not counted"),
     ],
 )
 def test_health_tells_what_of_the_requests_is_counted(served: int, uncounted: int, said: str) -> None:

@@ -176,7 +176,7 @@ def test_the_deadline_pauses_or_aborts_and_never_promotes(then: str, choice: Cho
     late = {"step_observed_at": AT + before, "step_entered_at": AT + before}
     assert choose(running(plan, **late), P99, after=before).choice is Choice.HOLD
     decision = choose(running(plan, **late), verdict(), P99, after=after)
-    assert (decision.choice, decision.reason) == (choice, "undecided when the deadline of 1d passed")
+    assert (decision.choice, decision.reason) == (choice, "the rollout was undecided when its deadline of 1d passed")
 
 
 @pytest.mark.parametrize(("then", "choice"), [("abort", Choice.ABORT), ("pause", Choice.HOLD)])

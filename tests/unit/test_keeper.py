@@ -604,7 +604,7 @@ def test_a_rollout_that_cannot_be_judged_is_stopped_as_its_plan_says(then: str, 
     world.look(4)
     rollout = world.ledger.rollout(name)
     assert (rollout.phase, rollout.actor, rollout.party) == (phase, "keeper", Party.KEEPER)
-    assert rollout.reason.startswith("could not be judged for 1m: the keeper cannot judge it: ValueError")
+    assert rollout.reason.startswith("the rollout could not be judged for 1m: the keeper cannot judge it: ValueError")
     seq = rollout.seq
     world.look(10)
     assert world.ledger.rollout(name).seq <= seq + 1, "it is said once"

@@ -187,7 +187,7 @@ def test_steps_are_entered_in_order_at_the_plans_weight(step: int, weight: int) 
 
 
 def test_there_is_no_step_after_the_last() -> None:
-    with pytest.raises(IllegalMove, match="cannot enter step 2"):
+    with pytest.raises(IllegalMove, match="is at step 2: it cannot enter step 3"):
         after(requested(), *LAUNCHED, FIRST, SECOND, replace(SECOND, step=2, weight=9_000))
 
 

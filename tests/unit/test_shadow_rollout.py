@@ -187,7 +187,7 @@ def test_a_pause_does_not_lengthen_a_shadow_and_nothing_follows_from_it() -> Non
     paused = orders.pause(ledger, name, actor="ada", reason="lunch", now=NOW)
     assert decided(paused, Answer.PASS, timedelta(minutes=119)).choice is Choice.HOLD
     over = decided(paused, Answer.PASS, timedelta(hours=2))
-    assert (over.choice, over.reason) == (Choice.CONCLUDE, "its 2h ended while it was paused: lunch")
+    assert (over.choice, over.reason) == (Choice.CONCLUDE, "its max_time of 2h ended while it was paused: lunch")
     assert decided(paused, Answer.FAIL, timedelta(hours=2)).choice is Choice.ABORT
 
 
@@ -205,7 +205,7 @@ def test_audiences_that_reach_no_request_of_the_model_are_refused() -> None:
     before = ledger.position()
     with pytest.raises(Refused, match="audience nj is not connected to m") as refused:
         start(ledger, "3", plan=wrong)
-    assert refused.value.fix == "connected are ny, default; default: requests that no audience matches"
+    assert refused.value.fix == "choose from ny, default; default means the requests that no audience matches"
     assert ledger.position() == before
 
 

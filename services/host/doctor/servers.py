@@ -75,7 +75,7 @@ class Running:
             else [
                 failed(
                     "programs",
-                    "none runs",
+                    "no program runs",
                     "sluice up",
                 )
             ]
@@ -184,7 +184,7 @@ class Running:
         return failed(
             check,
             "it does not answer, or answers with an error",
-            f"sluice up; its log is {part.program.log}",
+            f"Run `sluice up`; if it stays, read {part.program.log}.",
         )
 
     def _is_used(self, port: str) -> bool:

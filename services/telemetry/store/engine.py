@@ -31,7 +31,7 @@ def connect(url: str, *, durable: bool) -> Engine:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
-        raise InvalidSetting("the telemetry's address is no URL.", fix=_FORMS) from None
+        raise InvalidSetting("the telemetry's address is not a URL.", fix=_FORMS) from None
     match parsed.get_backend_name():
         case "sqlite":
             return _sqlite(parsed, durable=durable)

@@ -21,7 +21,7 @@ def take(folder: Path, log: str, head: str, offset: int, data: bytes, *, is_whol
     A file is known by the digest of its first line. What would leave a gap is not taken: its sender goes back.
     """
     if log not in _LOGS or not _HEAD.fullmatch(head) or offset < 0:
-        raise UsageError("this is no part of an access log.", fix="install the same version on both hosts.")
+        raise UsageError("what was sent is not part of an access log.", fix="install the same version on both hosts.")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path, closed = folder / f"{log}.jsonl.{head}{OPEN}", folder / f"{log}.jsonl.{head}"
     if closed.exists():
