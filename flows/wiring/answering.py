@@ -9,14 +9,58 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakSet
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _FREEBIND = 15
 """IP_FREEBIND: an address that this host does not have for a while is no reason not to answer at another."""
 _PERIOD = 2.0
+MOST, MOST_OF_ONE = 512, 64
+"""Connections of other hosts at a time, and of one address among them. Anybody can open one, token or not; these leave
+descriptors to this host's callers, and room to other addresses."""
+PATIENCE = 10.0
+"""Seconds that a caller has for the head of its first request."""
+
+
+class Listener(socket.socket):
+    """Closes connections beyond so many at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: WeakSet[socket.socket] = WeakSet()
+        """Those that were accepted, and which somebody still holds."""
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Raises ConnectionAbortedError where there are too many: asyncio goes on to the next one then."""
+        link, address = super().accept()
+        there = [self._address(each) for each in self._open if each.fileno() >= 0]
+        if len(there) >= MOST or there.count(address[0]) >= MOST_OF_ONE:
+            link.close()
+            raise ConnectionAbortedError("too many connections")
+        self._open.add(link)
+        return link, address
+
+    @staticmethod
+    def _address(link: socket.socket) -> str | None:
+        with contextlib.suppress(OSError):
+            return str(link.getpeername()[0])
+        return None
+
+
+class Prompt(H11Protocol):
+    """Turns away who says nothing, or says it without end. It bounds the head of a request, too."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        asyncio.get_running_loop().call_later(PATIENCE, self._turn_away)
+
+    def _turn_away(self) -> None:
+        if self.cycle is None:
+            self.transport.abort()
 
 
 class Others(uvicorn.Server):
@@ -31,7 +75,8 @@ class Others(uvicorn.Server):
 def answering_others(app: Starlette, pair: Path) -> Others:
     """A server by TLS that shows the certificate in this file, of certificate and key."""
     config = uvicorn.Config(
-        app, ssl_certfile=pair, ssl_keyfile=pair, log_level="warning", server_header=False, proxy_headers=False
+        app, ssl_certfile=pair, ssl_keyfile=pair, log_level="warning", server_header=False, proxy_headers=False,
+        http=Prompt,
     )  # fmt: skip
     return Others(config)
 
@@ -66,7 +111,7 @@ class Answering:
 
 
 def _listener(at: tuple[str, int]) -> socket.socket:
-    listener = socket.socket()
+    listener = Listener()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.IPPROTO_IP, _FREEBIND, 1)
     listener.bind(at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import select
@@ -184,6 +185,37 @@ def test_a_renewed_certificate_is_shown_to_new_callers_and_connections_stay(outs
     finally:
         over.set()
         thread.join()
+
+
+def test_strangers_of_other_hosts_hold_few_of_the_consoles_connections_and_none_for_long(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluicegate.flows.wiring.answering.PATIENCE", 0.5)
+    monkeypatch.setattr("sluicegate.flows.wiring.answering.MOST_OF_ONE", 3)
+    office, port, own_port = Office(), free_port(), free_port()
+    own = uvicorn.Server(uvicorn.Config(create(office.desk, hosts=["127.0.0.1"]), port=own_port, log_level="warning"))
+    own.install_signal_handlers = lambda: None
+    others = answering_others(create(office.desk, hosts=[HOST], secure=True), files.door.in_use)
+    answering = Answering(own, others, at=(HOST, port))
+    thread = threading.Thread(target=lambda: asyncio.run(answering.serve(lambda: None, 1.0)))
+    thread.start()
+    held = list[socket.socket]()
+    trusting = ssl.create_default_context(cafile=files.ca)
+    try:
+        eventually(lambda: others.started)
+        held = [socket.create_connection((HOST, port), timeout=10) for _ in range(12)]
+        eventually(lambda: len(select.select(held, [], [], 0)[0]) == len(held) - 3)
+        elsewhere = socket.create_connection((HOST, port), source_address=("127.0.0.3", 0), timeout=5)
+        held.append(elsewhere)
+        with trusting.wrap_socket(elsewhere, server_hostname=HOST) as link:  # another address has room
+            link.sendall(b"GET /healthz HTTP/1.1\r\nhost: ")
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                assert link.recv(100) == b"", "it said half of it, and was turned away"
+    finally:
+        for each in held:
+            each.close()
+        own.should_exit = True
+        thread.join(30)
 
 
 def test_the_console_answers_others_by_tls_alone_and_shows_what_is_renewed(files: Files) -> None:
