@@ -128,7 +128,7 @@ class Agent:
         self.unwatched = answer["unwatched"]
         if "relay" in answer:
             self.relay = answer["relay"]
-            _keep_pair(self.folder, self.relay)
+            self._keep_pair()
         if answer.get("sheet") is not None:
             self._table = None
             self.take(answer)
@@ -258,6 +258,13 @@ class Agent:
         except (SluiceError, OSError):
             if self.envoy.is_away():
                 self.envoy.go_stable_only()
+
+    def _keep_pair(self) -> None:
+        """Keep the certificate of now. On a full disk the one before stays, and routes are taken all the same."""
+        try:
+            _keep_pair(self.folder, self.relay)
+        except OSError as error:
+            log.warning("the certificate for the relay was not kept", why=str(error))
 
     def _endpoints(self) -> Endpoints:
         host, port = str(self.relay["address"]), int(self.relay["port"])

@@ -20,6 +20,8 @@ from sluicegate.services import durable
 SOON = timedelta(days=30)
 """A certificate of our own is renewed so long before it ends."""
 _LIFE, _LIFE_OF_AUTHORITY = timedelta(days=397), timedelta(days=3650)
+_LIFE_OF_JOINING, _JOINING_SOON = timedelta(days=7), timedelta(days=6)
+"""Of what gateways show the relay: they are handed another one each day, while their tokens hold."""
 _SLACK = timedelta(hours=1)
 """Clients whose clocks are behind by less take a new certificate at once."""
 _SHORTEST_RSA = 2048
@@ -90,10 +92,10 @@ def joining_pair(folder: Path, now: datetime) -> Path:
         ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
     except (OSError, ValueError):
         ends = now
-    if ends - now <= SOON:
+    if ends - now <= _JOINING_SOON:
         authority, signer = _authority(folder, now)
         private = ec.generate_private_key(ec.SECP256R1())
-        made = _builder(_named("gateways"), authority.subject, private, now, _LIFE)
+        made = _builder(_named("gateways"), authority.subject, private, now, _LIFE_OF_JOINING)
         made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         made = made.add_extension(_usage(is_authority=False), critical=True)

@@ -81,6 +81,12 @@ def test_a_certificate_for_the_relay_that_was_renewed_comes_although_no_routes_a
     assert (agent.folder / "pair" / "pair.pem").read_text() == "renewed"
 
 
+def test_a_certificate_that_cannot_be_kept_holds_up_no_routes(agent: Agent, over: Over) -> None:
+    (agent.folder / "pair").write_text("in the way of the folder")
+    agent.turn()
+    assert serves(agent) == over.table.version
+
+
 def test_it_goes_by_the_limit_of_the_host_whose_keeper_goes_by_it(agent: Agent, over: Over) -> None:
     over.unwatched = 12.0
     agent.turn()

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.registry.words.settings import Settings
-from sluicegate.services.host.certificates import SOON, Door, authority_file, own_pair, read_pair
+from sluicegate.services.host.certificates import SOON, Door, authority_file, joining_pair, own_pair, read_pair
 from sluicegate.services.host.installation import address_of
 
 HOST, NOW = "gate.example.com", datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -125,3 +126,15 @@ def test_a_certificate_without_its_key_is_refused(tmp_path: Path) -> None:
 def test_an_address_of_another_machine_or_of_loopback_is_refused(host: str) -> None:
     with pytest.raises(InvalidSetting, match=host):
         address_of(host)
+
+
+def test_a_gateway_whose_token_was_taken_back_holds_a_certificate_for_days_and_not_for_a_year(tmp_path: Path) -> None:
+    def held(now: datetime) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(joining_pair(tmp_path, now).read_bytes())
+
+    now = datetime(2026, 11, 30, tzinfo=UTC)
+    first = held(now)
+    assert first.not_valid_after_utc - now <= timedelta(days=7)
+    assert held(now + timedelta(hours=20)) == first
+    following = held(now + timedelta(days=1))
+    assert following.not_valid_after_utc == first.not_valid_after_utc + timedelta(days=1)

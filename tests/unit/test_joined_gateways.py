@@ -302,3 +302,11 @@ def test_no_gateway_says_that_its_log_of_the_future_has_come(tmp_path: Path, ago
     runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
     LocalDesk(runtime=runtime, ledger=MemoryLedger()).hear_gateway("edge-a", {"shipped_ago": ago})
     assert [(each.name, each.level()) for each in runtime.joined()] == [("edge-a", 0)]
+
+
+def test_a_gateway_cannot_fill_the_disk_on_which_the_record_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluicegate.services.telemetry.tailing.mirror.RESERVE", 1 << 60)
+    with pytest.raises(Unreachable, match="free on the disk"):
+        take(tmp_path, "live", "a" * 32, 0, b"12345", is_whole=False)
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [0]
+    assert take(tmp_path, "live", "a" * 32, 0, b"", is_whole=False) == 0, "it may ask how much is here"
