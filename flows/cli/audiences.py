@@ -28,7 +28,7 @@ def apply(
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Apply every audience of the files; idempotent by name. Models that use one follow at once."""
+    """Apply every audience of the files; idempotent by name. Models that use one change their routes at once."""
     documents = _read(file)
     done = [_applied(each) for each in documents]
     lines = [f"audience {d['name']}: {'applied' if d['changed'] else 'unchanged'}" for d in done]

@@ -20,7 +20,7 @@ def start(
     variation: Annotated[str, Parameter(help="The control, whose plan describes the experiment.")] = "default",
     output: Output = Format.TABLE,
 ) -> None:
-    """Start the experiment that the model's applied plan describes under ab. A second call starts no other."""
+    """Start the experiment that the model's applied plan describes under ab. If it runs already, nothing starts."""
     _show(call("POST", "/api/v1/experiments", {"model": model, "variation": variation}), output)
 
 

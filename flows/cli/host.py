@@ -71,7 +71,7 @@ def down(*, quiet: Quiet = False) -> None:
 
 
 def status(*, output: Output = Format.TABLE) -> int:
-    """Show what runs, and where. Exit code 6 when nothing does, 1 when something is not as it should be."""
+    """Show what runs, and where. Exit code 6 if nothing runs, 1 if a program does not run as it should."""
     from sluicegate.flows.wiring.keeper_names import named_keepers
     from sluicegate.flows.wiring.machine import machine, telemetry_server, told_gaps
     from sluicegate.services.host.doctor.finding import CheckStatus

@@ -30,7 +30,7 @@ Variation = Annotated[str, Parameter(help="The slot of the model.", completer=co
 def rollback(
     model: Model,
     *,
-    to: Annotated[str | None, Parameter(help="The version to go back to; by default the one before.")] = None,
+    to: Annotated[str | None, Parameter(help="The version to go back to; by default the previous stable one.")] = None,
     variation: Variation = "default",
     reason: Annotated[
         str, Parameter(name=["--reason", "-m"], help="The reason, which the ledger records.")
@@ -93,7 +93,9 @@ def _served(model: str | None) -> Iterator[dict[str, Any]]:
 def predict(
     model: Model,
     *,
-    data: Annotated[str, Parameter(help='JSON: a record, a list of records, or an MLflow payload; "@file" reads one.')],
+    data: Annotated[
+        str, Parameter(help='JSON: a record, a list of records, or an MLflow payload; "@file" reads it from a file.')
+    ],
     unit: Annotated[str | None, Parameter(help="The id that is hashed; the plan names its header.")] = None,
     unit_header: Annotated[str, Parameter(help="The header that carries the unit.")] = "x-user-id",
     metadata: Annotated[tuple[str, ...], Parameter(help="name=value, sent as a header.", negative=())] = (),

@@ -31,12 +31,12 @@ def list_(
 
 
 def approve(proposal: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """Carry out what somebody else asked for. Refused if it would do something else than when it was asked for."""
+    """Carry out a change that somebody else asked for. Refused if the change would do something else by now."""
     _decide(proposal, "approve", reason, output)
 
 
 def reject(proposal: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """Let a proposal not be carried out: one's own, or as an approver anybody's."""
+    """Reject a proposal, so that it is not carried out: your own, or, as an approver, anybody's."""
     _decide(proposal, "reject", reason, output)
 
 

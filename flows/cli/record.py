@@ -21,8 +21,8 @@ def say_restored(
     """Say that the ledger was restored from a backup, or lost its last facts when its database failed over.
 
     Gateways refuse a route table that was made from an older state of the ledger than the one that they hold, so
-    after such a restore they keep the one that they have. See with `sluice overview` what the restored ledger asks
-    for first: an abort that it has lost is not in force afterwards.
+    after such a restore they keep the one that they have. First read with `sluice overview` what the restored ledger
+    asks for: an abort that the ledger has lost is no longer in force afterwards.
     """
     from sluicegate.flows.cli.reach import actor
     from sluicegate.flows.wiring.runtime import current_runtime
@@ -53,8 +53,8 @@ def verify(
 ) -> int:
     """Check that no fact, look or document in the ledger was changed, removed, added or reordered.
 
-    Exit code 1 where one was. Prints the head: kept elsewhere and given as --head, it also shows later whether the
-    ledger was cut off, or written again as a whole. It can be asked while everything runs.
+    Exit code 1 if one was. Prints the head of the record. Keep it elsewhere and give it as --head later: only then the
+    command can tell whether the end was cut off, or everything rewritten. It works while everything runs.
     """
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.ledger.chain import parse_head

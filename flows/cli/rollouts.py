@@ -58,7 +58,7 @@ def start(
     timeout: Timeout = None,
     output: Output = Format.TABLE,
 ) -> int:
-    """Roll a build out by its model's applied plan. A second call starts no other rollout."""
+    """Roll a build out by its model's applied plan. If it is under way already, nothing new starts."""
     body = {"model": model, "build": build, "variation": variation, "allow_older": allow_older}
     extra = {"strategy": strategy, "override_freeze": override_freeze, "override_assessment": override_assessment}
     view = call("POST", "/api/v1/rollouts", body | {name: value for name, value in extra.items() if value})
@@ -112,7 +112,7 @@ def pause(rollout: Id, *, reason: Reason = "no reason given", output: Output = F
 
 
 def resume(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """End a pause."""
+    """Let a paused rollout continue."""
     _order(rollout, "resume", reason, output)
 
 
@@ -138,9 +138,9 @@ def jump(
     reason: Reason = "no reason given",
     output: Output = Format.TABLE,
 ) -> None:
-    """Go to another step now, past the gates, checks and approvals of those that are left. For approvers.
+    """Go to another step now, without the gates, checks and approvals of the steps before it. For approvers.
 
-    With --back to an earlier step, from which the rollout goes on. The ledger and the report say what was skipped.
+    --back goes to an earlier step, from which the rollout continues. The ledger and the report say what was skipped.
     """
     _order(rollout, "jump", reason, output, step=to_step, back=back)
 
@@ -181,9 +181,9 @@ def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = F
 
 
 def retry(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
-    """Try a rollout once more that was aborted, failed or superseded, by the plan that is applied now.
+    """Start an aborted, failed or superseded rollout once more, by the plan that is applied now.
 
-    All tries of a build by one plan share its gates' beta: a later one passes with more evidence.
+    All tries of a build by one plan share its gates' beta, so a later try needs more evidence to pass.
     """
     _order(rollout, "retry", reason, output)
 

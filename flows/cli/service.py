@@ -25,7 +25,8 @@ def install(
 ) -> None:
     """Write the systemd unit that starts this installation at boot, and print how to enable it.
 
-    It has SLUICE_STATE, and SLUICE_SETTINGS where that is set: a file of lines NAME=VALUE. It holds no secret.
+    The unit sets SLUICE_STATE and, if you have set it, SLUICE_SETTINGS: a file of lines NAME=VALUE. It holds no
+    secret.
     """
     from sluicegate.registry.words.setting_files import SETTINGS_FILE
     from sluicegate.services import durable

@@ -39,9 +39,9 @@ def sync(
     ] = None,
     output: Output = Format.TABLE,
 ) -> int:
-    """Make this installation what a branch says: apply its documents, tell or revert drift, write rollbacks back.
+    """Make this installation what a branch says: apply its documents, report or revert drift, write back rollbacks.
 
-    Works on the ledger of this machine. Exit code 0: in sync, 2: something is not as Git says, 1: error.
+    Works on the ledger of this machine. Exit code 0: in sync, 2: something differs from Git, 1: error.
     """
     from sluicegate.flows.cli.reach import actor
     from sluicegate.flows.sync.remembered import Standing, Tree, unfollow

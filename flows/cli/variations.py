@@ -165,7 +165,7 @@ def connect(
     fallback: Fallback = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Send audiences to a variation too, with a relative weight; weight 0 takes it out."""
+    """Send audiences to a variation too, with a relative weight; 0 takes the variation out."""
     if not audience and not fallback:
         raise UsageError("name an audience, or --fallback.", fix="--audience NAME --weight 1")
     body = {"audiences": _sent(audience, weight, sample), "fallback": fallback}
@@ -202,7 +202,7 @@ def set_terms(
     ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Say what holds for a variation, whoever is sent to it; what is left out stays as it is."""
+    """Set properties of a variation that hold for all its audiences. Options that you leave out change nothing."""
     body = {"by_name": by_name, "stand_in": stand_in, "protected": protected}
     if all(each is None for each in body.values()):
         raise UsageError(

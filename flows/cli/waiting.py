@@ -12,7 +12,7 @@ from sluicegate.flows.cli.reach import call, segment
 from sluicegate.registry.words.errors import ServiceFailed, TimedOut
 
 LOOK_SECONDS = 0.5
-Wait = Annotated[bool, Parameter(help="Wait until it serves.")]
+Wait = Annotated[bool, Parameter(help="Wait until the build answers requests.")]
 Timeout = Annotated[float, Parameter(help="Wait at most this many seconds; then exit with code 5.")]
 
 

@@ -25,7 +25,7 @@ def register(*, url: Url = None) -> None:
 
 
 def deliver(*, url: Url = None) -> int:
-    """Have MLflow deliver an example and tell whether the console took it."""
+    """Have MLflow deliver an example and say whether the console accepted it."""
     wrong = _webhook(url).deliver_test()
     remark(wrong or "the console accepted the test delivery")
     return 1 if wrong else 0
