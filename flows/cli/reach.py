@@ -156,7 +156,7 @@ def over_http(api: Api, asking: Asking) -> Any:
             raise Unreachable(
                 f"the console at {api.url} shows a certificate that is not trusted here: {why.verify_message}.",
                 fix="name the file of its certificate authority in SLUICE_CA; where sluice up made the certificate, it "
-                "is tls/ca.pem in the state folder over there",
+                "is tls/ca.pem in that host's state folder",
             ) from error
         kind = NotSent if isinstance(why, ConnectionRefusedError | socket.gaierror) else Unanswered
         raise kind(f"the console at {api.url} does not answer: {why}.", fix="sluice up") from error

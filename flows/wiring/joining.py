@@ -189,7 +189,7 @@ class Agent:
                 told = False
             except SluiceError as error:
                 if not told:
-                    log.error("no routes from the console; those of before are served", why=str(error))
+                    log.error("the console gives no routes; the last ones stay in force", why=str(error))
                 told = True
                 stop.wait(_PAUSE)
 
@@ -252,7 +252,7 @@ class Agent:
         )  # fmt: skip
 
     def begin(self) -> None:
-        """Take the routes of now before Envoy starts; where they cannot be had, it starts with stable alone."""
+        """Take the present routes before Envoy starts; where they cannot be had, it starts with stable alone."""
         try:
             self.turn()
         except (SluiceError, OSError):
@@ -362,7 +362,7 @@ def _known(console: Console, folder: Path) -> dict[str, Any]:
         except SluiceError as error:
             why = str(error)
         if path.exists():
-            log.error("no routes from the console; those of before are served", why=why)
+            log.error("the console gives no routes; the last ones stay in force", why=why)
             before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return before
         if why != told:

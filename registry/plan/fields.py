@@ -403,7 +403,7 @@ class Replay(Document):
 
 
 class Generate(Document):
-    """Requests of before are sent once more while the candidate has a share of requests, and nobody waits for their
+    """Earlier requests are sent once more while the candidate has a share of requests, and nobody waits for their
     answers: a quiet service gets enough of them for errors, latency and contract to be judged."""
 
     requests: _Requests = CAPTURED
@@ -590,9 +590,9 @@ class PlanFields(Document):
     offline: tuple[OfflineGate, ...] = Field(default=(), max_length=20)
     """Conditions on metrics of the candidate's MLflow run, which must hold before its first request or copy."""
     replay: Replay | None = None
-    """What pairs of answers to requests of before must show, before its first request or copy; none: nothing."""
+    """What pairs of answers to earlier requests must show, before its first request or copy; none: nothing."""
     generate: Generate | None = None
-    """Requests of before that are sent again to both builds, for services that get few; none: nothing is sent."""
+    """Earlier requests that are sent again to both builds, for services that get few; none: nothing is sent."""
     certified: bool = False
     """Whether it starts only after `sluice certify` has passed this exact plan; any change of it needs that again."""
     check: Check | None = None

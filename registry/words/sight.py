@@ -36,7 +36,7 @@ class Sight:
     served: int = 0
     """Requests that ended in the last minute or so."""
     uncounted: int = 0
-    """Requests, of these or of before, that ought to be counted by now and are not."""
+    """Requests, of these or earlier ones, that ought to be counted by now and are not."""
     blind: Blindness | None = None
     """Set where that is too much to judge by."""
 

@@ -244,7 +244,7 @@ class Joined:
         return None if said is None else said.serves
 
     def in_flight(self, build: BuildRef) -> int | None:
-        """Requests under way, as it said after it took the routes of now."""
+        """Requests under way, as it said after it took the present routes."""
         said = self._said()
         if said is None or said.has != self._given:
             return None
