@@ -120,7 +120,7 @@ class Resources(Document):
     """What one replica may use."""
 
     cpu: float | None = Field(default=None, gt=0, le=256)
-    """Cores. Its workers' numerical libraries use so many threads, shared out among them; nothing holds it to that."""
+    """Cores: how many threads the numerical libraries of its workers use together. Nothing enforces the number."""
     memory: Memory | None = None
     """Memory. A worker that would allocate more than its part of it gets MemoryError, and answers 500."""
 
@@ -132,7 +132,7 @@ class Serve(Document):
     """How a build is served."""
 
     replicas: int = Field(default=1, ge=1, le=MOST_REPLICAS)
-    """How many services of the build run side by side. One that dies, hangs or errs is passed over and restarted."""
+    """How many services of the build run side by side. One that dies, hangs or fails is left out and restarted."""
     workers: int = Field(default=1, ge=1, le=64)
     """Worker processes of each replica."""
     resources: Resources = Resources()
@@ -210,7 +210,7 @@ class MetricSpec(Document):
     matures_after: Duration = 0.0
     """Outcome only: a request counts once it is this old."""
     cap: float | None = None
-    """Mean latency (seconds) and outcomes: values beyond it are counted as it, so that verdicts hold for any shape. No
+    """Mean latency (seconds) and outcomes: values beyond it count as the cap, so that verdicts hold for any shape. No
     mean is judged on fewer than 30 of the candidate's values. Outcomes without a cap, a range or bounds of their own
     get one from stable: the size that 99.9 % of its values do not exceed, frozen once 200 of them are known."""
     range: tuple[float, float] | None = None

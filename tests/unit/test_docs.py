@@ -72,8 +72,6 @@ DIALECT = (
     "took the news",
     "whatever stable does",
     "doctor says why",
-    "candidates nobody",
-    "routes of now",
 )
 """What docs/contributing/voice.md writes otherwise: sentences of ours that nobody else in the field would write."""
 READ = tuple(
