@@ -52,6 +52,8 @@ _FIX = (
 _PAUSE = 0.5
 """Seconds until the console is asked again after it did not answer."""
 _SHIP_EVERY = 0.2
+_SHIP_PATIENCE = 600.0
+"""Time for a part of each file that waits: there are many after a long cut."""
 _TIDY_EVERY = 30.0
 _DRAIN_SECONDS, _LAST_SECONDS = 20.0, 20.0
 """Time for requests under way, and for the rest of the log."""
@@ -322,10 +324,11 @@ def serve(runtime: Runtime, port: int) -> None:
     agent.begin()
     loops = Loops("gateway", runtime.heartbeats)
     loops.beside("envoy", agent.mind)
-    loops.beside("logs", agent.ship, 60.0)
+    loops.beside("logs", agent.ship, _SHIP_PATIENCE)
     loops.beside("switch", partial(_look, agent, agent.switch("gateway")))
     if door is not None:
         loops.beside("certificate", partial(watch_certificate, door))
+    loops.beside("watch", loops.end_where_one_hangs)
     loops.run("routes", agent.run, 60.0)
     agent.end()
 

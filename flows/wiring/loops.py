@@ -78,6 +78,13 @@ class Loops:
         """Whether every loop goes round."""
         return all(check() for check in self._checks)
 
+    def end_where_one_hangs(self, stop: threading.Event) -> None:
+        """End the process where a loop hangs, until stopped: for one that no other program watches."""
+        while not stop.wait(BEAT_SECONDS):
+            if not self.is_well():
+                _log("a loop hangs; this process ends, to be started again")
+                self._end(ENDED)
+
     def _turns(self, patience: float) -> Turns:
         turns = Turns(self.stop, self._elapsed)
         self.require(lambda: turns.busy() <= patience)

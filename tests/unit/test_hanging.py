@@ -183,6 +183,31 @@ def test_a_line_that_cannot_be_written_is_lost_and_nothing_else() -> None:
     os.close(write)
 
 
+def test_a_process_that_nobody_watches_ends_itself_where_a_loop_of_it_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluicegate.flows.wiring.loops.BEAT_SECONDS", 0.02)
+    now, ended, stop = [0.0], list[int](), threading.Event()
+
+    def end(code: int) -> None:
+        ended.append(code)
+        stop.set()
+
+    loops = Loops("gateway", Heartbeats(folder=tmp_path), elapsed=lambda: now[0], end=end)
+    hanging = threading.Event()
+    loops.beside("routes", lambda _: hanging.wait(60), 60.0)
+    watching = threading.Thread(target=loops.end_where_one_hangs, args=(stop,), daemon=True)
+    watching.start()
+    now[0] = 59.0
+    watching.join(0.2)
+    assert ended == [], "it has been busy for a while and may be for a minute"
+    now[0] = 61.0
+    watching.join(30)
+    assert ended == [ENDED]
+    loops.stop.set()
+    hanging.set()
+
+
 def test_a_loop_that_hangs_stops_the_heartbeat_and_one_that_waits_does_not(tmp_path: Path) -> None:
     now = [0.0]
     turns = Turns(threading.Event(), lambda: now[0])
