@@ -165,7 +165,7 @@ def _rules() -> str:
     return f"""\
 ## Rules across keys
 
-`sluice validate` refuses what would be inert, contradictory or absurd, and says how to mend it:
+`sluice validate` refuses what has no effect, contradicts itself or makes no sense, and says how to fix it:
 
 - Each metric is used by a gate or a guardrail, and by one of them only.
 - Every gate has a margin at every step, its own or the step's, or `below`. A guardrail has no margin, `fresh` or beta.
@@ -190,6 +190,6 @@ A mean latency needs a `cap`, a quantile needs none; outcomes without bounds get
 - `max_time` exceeds `soak`; the deadline exceeds the sum of all soaks.
 - `trigger` names exactly one of alias, stage and tag, and no alias that sluice itself sets (`champion`, `champion-…`).
 
-When the candidate is packed, its signature is held against the metrics: a column that it does not answer, or a
-log-loss of a build that answers labels only, ends the rollout as `failed` before any traffic, with the fix.
+When the candidate is packed, its signature is checked against the metrics: if a metric needs a column that the build does not answer, or a
+log loss of a build that answers labels only, the rollout ends as `failed` before any traffic, with the fix.
 """

@@ -69,8 +69,8 @@ class HttpValue(Document):
 
 
 class ExternalGate(Document):
-    """A limit for a number that another system measures. It is sampled while the candidate has requests; a limit, and
-    no test: it has no alpha."""
+    """A limit for a number that another system measures. It is sampled while the candidate has requests. It is
+    not a statistical test, so it has no alpha."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
     """Its name; it must differ from the metrics of gates and guardrails."""
@@ -101,7 +101,7 @@ class ExternalGate(Document):
     mode: Literal["decide", "watch"] = "decide"
     """Whether its verdict has consequences. watch: judged and shown."""
     then: Literal["abort", "pause"] = "abort"
-    """What follows when it fails. pause: a person decides; who resumes overrides the failure by name, and it is judged
+    """What follows when it fails. pause: a person decides; whoever resumes overrides it by name, and it is judged
     again on later samples."""
 
     @property

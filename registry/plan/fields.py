@@ -102,9 +102,9 @@ class Capture(Document):
     """What a service writes down of requests and answers. Hashed: names stay, each value becomes a keyed hash."""
 
     predictions: KeptPredictions = KeptPredictions.SUMMARY
-    """Of answers: nothing; the first 32 rows, in the request's row; or besides, for a share, the whole body."""
+    """Of answers. off: nothing; summary: the first 32 rows; hashed, full: also the body, for a share of requests."""
     features: Kept = Kept.OFF
-    """Of requests, for a share: nothing, or the whole body."""
+    """Of requests. off: nothing; hashed, full: the whole body, for a share of requests."""
     share: Annotated[Share, Field(gt=0, le=1)] = 0.01
     """The share of requests whose bodies are written, by their id; stable and a shadow of it write the same ones."""
     headers: tuple[HeaderName, ...] = Field(default=(), max_length=16)
@@ -214,9 +214,10 @@ class MetricSpec(Document):
     mean is judged on fewer than 30 of the candidate's values. Outcomes without a cap, a range or bounds of their own
     get one from stable: the size that 99.9 % of its values do not exceed, frozen once 200 of them are known."""
     range: tuple[float, float] | None = None
-    """Outcome only: the outcomes that can be true, such as [0, 100000]; others are set aside, counted as missing and
-    shown. In any case those beyond 2^53. Of the outcome itself it is a cap too, and lets values be judged that lie far
-    from 0 beside how they vary, such as [999999000, 1000001000]."""
+    """Outcome only: the smallest and the largest outcome that can be true, such as [0, 100000]. Others, and in any case
+    those beyond 2^53, are set aside, counted as missing and shown. With score: outcome the range is a cap too, and
+    makes it possible to judge values that lie far from 0 compared with their spread, such as [999999000, 1000001000].
+    """
 
     @property
     def is_binary(self) -> bool:
@@ -324,18 +325,19 @@ class GateSpec(Document):
     must be shown to stay below, such as 300ms. A guardrail stops once the limit is shown to be broken, and for nothing
     else."""
     fresh: Annotated[Share, Field(gt=0, le=10)] | None = None
-    """The relative harm that the requests of the last step must rule out by themselves, so that a candidate that turned
-    bad there is not promoted for what it was before; none: the last step's margin and a quarter of it, and
-    of a latency's quantile the margin."""
+    """The relative harm that the requests of the last step alone must rule out, so that a candidate that turned bad
+    there is not promoted because it was good before. None: 1.25 times the last step's margin; for a latency's quantile
+    the margin itself."""
     slices: tuple[HeaderName, ...] = ()
-    """Guardrails of 0/1 metrics only: request headers, such as x-state, by whose values parts of the traffic are looked
-    at besides, so that harm in one of them is found and named. Half of alpha is for the whole, half for all slices."""
+    """Guardrails of 0/1 metrics only: request headers, such as x-state. The requests of each of their values are judged
+    too, so that harm in one part of the traffic is found and named. Half of alpha is for the whole, half for all
+    slices."""
     mode: Literal["decide", "watch"] = "decide"
-    """Whether its verdict has consequences. watch: judged and shown, and it holds nothing, stops nothing, and takes no
-    part of the alphas that all rules may have together."""
+    """Whether its verdict has consequences. watch: it is judged and shown, but it delays and stops nothing, and its
+    alpha does not count towards what all rules may have together."""
     then: Literal["abort", "pause"] = "abort"
-    """What follows when it fails. pause: a person decides; who resumes overrides the failure by name, and the rule is
-    judged again on the requests from then on."""
+    """What follows when it fails. pause: a person decides; whoever resumes overrides the failure by name, and the rule
+    is judged again on the requests from then on."""
 
     @property
     def decides(self) -> bool:
@@ -368,7 +370,7 @@ _Requests = Annotated[str, Field(pattern=r"^(captured|/.+)$", max_length=1000)]
 
 
 class OfflineGate(Document):
-    """A metric of an MLflow run of the candidate, judged before the first request: by a limit, and beside stable's."""
+    """A metric of an MLflow run of the candidate, judged before the first request by a limit or against stable's."""
 
     metric: str = Field(min_length=1, max_length=250)
     """The metric's name in the run, such as val_auc; its last value counts."""
@@ -452,7 +454,7 @@ class Confirm(Document):
     """What labels that come long after the promotion must show. Until then a holdout stays with the former stable."""
 
     metric: str
-    """An outcome under `metrics`; how late its labels count is said there, by matures_after. It is no gate's."""
+    """An outcome under `metrics` without a gate or guardrail. Its matures_after says when a request counts."""
     margin: Margin
     """The harm, relative to the former stable, that must be ruled out; then every request is the new build's."""
     alpha: float = Field(default=0.01, ge=1e-4, le=0.2)
@@ -464,7 +466,7 @@ class Confirm(Document):
     soak: Duration = 0.0
     """How long the holdout is kept at least, however early its labels are good enough."""
     max_time: Duration = Field(gt=0)
-    """Time after the promotion at which a confirmation ends that nothing has decided: unconfirmed, and told so."""
+    """Time after the promotion at which an undecided confirmation ends as unconfirmed, with a warning."""
     then: Literal["rollback", "pause"] = "rollback"
     """What follows when its labels show harm. rollback: the former stable takes all requests again, at once. pause: a
     person decides; until then, and until max_time, both keep what they have."""
