@@ -68,7 +68,10 @@ def question(
     if unit is not None and hashed is not None:
         own = unit_header(hashed, unit)
         if any(name == own[0] and value != own[1] for name, value in headers):
-            raise problems.CannotBeSent(f"metadata {hashed!r} is not the unit, but is the header it goes into.")
+            raise problems.CannotBeSent(
+                f"metadata {hashed!r} differs from the unit, which is sent in the same header.",
+                fix=f"Leave {hashed} out of the metadata.",
+            )
         headers = [header for header in headers if header[0] != own[0]] + [own]
     body = payload(data, params)
     by_name = "" if variation is None else f"/variations/{'/'.join(map(segment, variation.split('/')))}"
@@ -102,7 +105,7 @@ def answer(outcome: httpx.Response | httpx.RequestError) -> httpx.Response:
     kind = problems.TimedOut if isinstance(outcome, httpx.TimeoutException) else problems.Unreachable
     sent = was_sent(outcome)
     fix = (
-        "The server may have carried it out nevertheless."
+        "The server may have carried out the request all the same: check before you send it again."
         if sent
         else "Nothing was sent. Check the URL, and that the server runs."
     )

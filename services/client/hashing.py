@@ -42,7 +42,7 @@ class Hashing:
         if answer.reason != "random":
             return
         used = self.header(answer.model)
-        where = f"header {used!r}, which the gateway did not hash" if used else "no header: its plan names none"
+        why = f"the gateway did not hash its header {used!r}" if used else "the model's plan names no header for it"
         if used is not None:
             self._known.pop(answer.model, None)
-        warnings.warn(f"the unit for model {answer.model!r} went into {where}.", UnitIgnored, stacklevel=4)
+        warnings.warn(f"the unit for model {answer.model!r} was not used: {why}.", UnitIgnored, stacklevel=4)

@@ -131,7 +131,7 @@ def test_the_unit_goes_into_the_header_that_the_model_hashes() -> None:
     asked = question("a/b", [1], metadata={"state": "New York"}, unit=17, hashed="X-User", params=None)
     assert asked.ask.path == "/a%2Fb/predict"
     assert dict(asked.ask.headers)[b"x-user"] == b"17"
-    with pytest.raises(CannotBeSent, match="not the unit"):
+    with pytest.raises(CannotBeSent, match="differs from the unit"):
         question("m", [1], metadata={"X-User": "18"}, unit=17, hashed="x-user", params=None)
 
 
