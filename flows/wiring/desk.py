@@ -203,7 +203,13 @@ class LocalDesk:
         }
 
     def hear_gateway(self, name: str, said: Mapping[str, object]) -> None:
+        from sluicegate.registry.words.errors import Refused
+
         box, shipped = self._mailbox(name), said.get("shipped_ago")
+        holder = box.holder()
+        if holder is not None and holder != said.get("instance"):
+            fix = f"end one of the two, or give this one a token of its own: sluice token give {name}-2 --role gateway"
+            raise Refused(f"another gateway goes by the token of {name}: {holder}.", fix=fix)
         level = None
         if isinstance(shipped, int | float) and 0 <= shipped < math.inf:  # never later than now, whoever says so
             level = self.runtime.wall().timestamp() - shipped

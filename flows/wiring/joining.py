@@ -7,6 +7,7 @@ runs the dead man's switch. While the console cannot be reached, Envoy serves by
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import subprocess
 import threading
@@ -62,7 +63,9 @@ _DRAIN_SECONDS, _LAST_SECONDS = 20.0, 20.0
 class Console:
     """The console of the host that this gateway joins."""
 
-    def __init__(self, url: str, token: str, ca: Path | None) -> None:
+    def __init__(self, url: str, token: str, ca: Path | None, instance: str) -> None:
+        """`instance`: which gateway asks, so that two with one token are told apart."""
+        self._instance = instance
         trusted = ssl.create_default_context(cafile=ca)
         headers = {"authorization": f"Bearer {token}"}
         patience = httpx.Timeout(ON_THE_WAY, connect=2.0)
@@ -72,7 +75,7 @@ class Console:
 
     def talk(self, said: Mapping[str, object]) -> dict[str, Any]:
         """Say what is so here, and hear what there is. Raises Unreachable, and what the console refuses."""
-        answer: dict[str, Any] = self._post(_PATH, json=said)
+        answer: dict[str, Any] = self._post(_PATH, json={**said, "instance": self._instance})
         return answer
 
     def send(self, log: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int:
@@ -303,7 +306,8 @@ def serve(runtime: Runtime, port: int) -> None:
             f"SLUICE_API is {settings.api_url}, but a gateway joins over TLS only.",
             fix="set SLUICE_API to the console's https URL: sluice up prints it on that host",
         )
-    console, folder = Console(settings.api_url, settings.token, settings.ca), runtime.folder.root / "joined"
+    folder = runtime.folder.root / "joined"
+    console = Console(settings.api_url, settings.token, settings.ca, f"{socket.gethostname()}:{folder}")
     own_folder(runtime.folder.root)
     own_folder(folder)
     known = _known(console, folder)

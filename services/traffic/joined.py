@@ -45,6 +45,8 @@ class Said:
     """Why it does not serve the sheet that it has."""
     refused: bool = False
     """Whether Envoy refused it."""
+    instance: str | None = None
+    """Which gateway it is: its host and folder."""
     served: Mapping[str, Any] | None = None
     """What ought to stand in its logs, and how much of them was not sent."""
 
@@ -133,6 +135,11 @@ class Mailbox:
         except (OSError, ValueError, TypeError, AttributeError):
             return Said()
 
+    def holder(self) -> str | None:
+        """Which gateway has spoken lately, and goes on."""
+        silence = self.silence()
+        return None if silence is None or silence > QUIET or self.is_retired else self.said().instance
+
     def silence(self) -> float | None:
         """Seconds since then; None where it said nothing since this host started."""
         return self._beats.silence(_SAID)
@@ -168,6 +175,7 @@ def _is_served(value: object) -> bool:
 _SAYS: Mapping[str, Callable[[object], bool]] = {
     "has": lambda value: isinstance(value, str),
     "serves": lambda value: value is None or isinstance(value, str),
+    "instance": lambda value: isinstance(value, str),
     "in_flight": _are_requests,
     "why": lambda value: isinstance(value, str),
     "refused": lambda value: isinstance(value, bool),

@@ -19,7 +19,7 @@ from sluicegate.flows.wiring.desk import LocalDesk
 from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.audience.audience import AllOf, AnyOf, Match, Not, Operator, Present, Range
 from sluicegate.registry.words.build import BuildRef, Endpoint
-from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable, UsageError
+from sluicegate.registry.words.errors import Refused, RoutesRejected, TimedOut, Unreachable, UsageError
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.settings import Settings
@@ -310,3 +310,16 @@ def test_a_gateway_cannot_fill_the_disk_on_which_the_record_is(tmp_path: Path, m
         take(tmp_path, "live", "a" * 32, 0, b"12345", is_whole=False)
     assert [path.stat().st_size for path in tmp_path.iterdir()] == [0]
     assert take(tmp_path, "live", "a" * 32, 0, b"", is_whole=False) == 0, "it may ask how much is here"
+
+
+def test_two_gateways_with_one_token_are_not_taken_for_one(tmp_path: Path) -> None:
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
+    desk = LocalDesk(runtime=runtime, ledger=MemoryLedger())
+    desk.hear_gateway("edge-a", {"instance": "host-a:/s", "serves": "1"})
+    with pytest.raises(Refused, match="another gateway goes by the token of edge-a: host-a:/s"):
+        desk.hear_gateway("edge-a", {"instance": "host-b:/s", "serves": "2"})
+    assert runtime.joined()[0].said().serves == "1"
+    desk.hear_gateway("edge-a", {"instance": "host-a:/s", "serves": "3"})
+    desk.hear_gateway("edge-a", {"instance": "host-a:/s", "retired": True})
+    desk.hear_gateway("edge-a", {"instance": "host-b:/s", "serves": "2"})
+    assert runtime.joined()[0].said().serves == "2"
