@@ -116,7 +116,7 @@ def stays_below(bound: float, high: float | None) -> str:
     """That a rate is shown to stay below a share; why, where the end of its interval lies above."""
     shown = f"shown to stay below {share(bound)}"
     is_wide = high is not None and high > bound
-    return f"{shown} by the one-sided test that decides; the interval guards both sides" if is_wide else shown
+    return f"{shown} by the one-sided test that decides; the interval is two-sided, and so wider" if is_wide else shown
 
 
 def _within(state: GateState, words: Wording, margin: float, readout: Estimate) -> tuple[Answer, str]:
@@ -206,7 +206,8 @@ def _harm(state: GateState, words: Wording, difference: str) -> str:
         name = level_name(state.question.metric, side.level)
         candidate, stable = (state.counted(arm, name).mean or 0.0 for arm in (Arm.CANDIDATE, Arm.STABLE))
         shares.append(
-            f"{share(candidate)} of them are above its {share(side.level)} quantile, {share(stable)} of its own"
+            f"{share(candidate)} of the candidate's are above {words.beside}'s {share(side.level)} quantile, and "
+            f"{share(stable)} of {words.beside}'s own"
         )
     return f"predictions differ from {words.beside}'s: {'; '.join(shares)}"
 
@@ -282,8 +283,8 @@ def _doubt(state: GateState) -> str | None:
     """Why the data cannot be trusted to pass, if they cannot."""
     if state.unsound:
         return (
-            f"{state.unsound} tallies cannot be true (not finite, negative, or no counts); nothing passes until they "
-            "are repaired"
+            f"{state.unsound} recorded sums are impossible (not finite, negative, or no counts); nothing passes until "
+            "they are repaired"
         )
     if state.unlike_at is not None:
         return unlike(state.question.metric, state.cells)

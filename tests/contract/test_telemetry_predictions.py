@@ -87,7 +87,7 @@ def test_predictions_that_lie_elsewhere_stop_the_candidate_and_say_where(rig: Ri
     serve(rig, lambda rng: rng.random() ** 3)
     verdict = judge(rig, PLAN, "drift")
     assert verdict.answer is Answer.FAIL
-    assert "of them are above its 50 % quantile" in verdict.reason
+    assert "s 50 % quantile, and" in verdict.reason
     assert verdict.alpha_spent is not None
     assert verdict.alpha_spent <= 0.01
 

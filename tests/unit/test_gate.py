@@ -231,7 +231,7 @@ def test_sums_that_cannot_be_true_hold_until_they_are_mended(broken: float) -> N
     held = take([], bad)
     assert held is not None
     assert held.verdict.answer is Answer.NO_DATA
-    assert "cannot be true" in held.verdict.reason
+    assert "are impossible" in held.verdict.reason
     more = [
         *rows,
         *(dataclasses.replace(row, stratum=Stratum(epoch=2, bucket=row.stratum.bucket)) for row in rows),

@@ -100,7 +100,7 @@ def test_a_pass_whose_interval_reaches_above_the_limit_says_which_test_decides()
     assert early.high is not None
     assert early.high > 0.05
     assert early.reason.endswith(
-        "shown to stay below 5 % by the one-sided test that decides; the interval guards both sides"
+        "shown to stay below 5 % by the one-sided test that decides; the interval is two-sided, and so wider"
     )
     assert late.high is not None
     assert late.high < 0.05
