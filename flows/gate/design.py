@@ -247,7 +247,7 @@ def passes_grid_point(grid: Sequence[float], before: float, now: float) -> bool:
 
 @lru_cache(maxsize=64)
 def grid_points(first: float, planned: float) -> tuple[float, ...]:
-    """Points `first` apart, then a tenth apart until they are five times as far apart, then so far apart until that is
+    """Points `first` apart, then 5 % apart until they are five times as far apart, then so far apart until that is
     2.5 %; to a hundred times the plan.
 
     Large harm shows in some dozens of rows, so the first looks are close; forty rows more are a third of them there and
@@ -256,5 +256,5 @@ def grid_points(first: float, planned: float) -> tuple[float, ...]:
     points = [first]
     while points[-1] < 100 * planned and len(points) < _MOST_POINTS:
         last = points[-1]
-        points.append(last + max(first, min(0.1 * last, _WIDEST * first), 0.025 * last))
+        points.append(last + max(first, min(0.05 * last, _WIDEST * first), 0.025 * last))
     return tuple(points)

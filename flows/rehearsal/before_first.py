@@ -96,7 +96,7 @@ class Replaying:
             why = error.message if isinstance(error, SluiceError) else str(error)
             return tuple(_no_data(gate.metric, why.rstrip(".")) for gate in plan.gates)
         if not rows:
-            none = f"there are no captured requests to {rollout.requested.model}/{rollout.requested.variation}"
+            none = f"none was sent to {rollout.requested.model}/{rollout.requested.variation}"
             return tuple(_no_data(gate.metric, none) for gate in plan.gates)
         return tuple(verdict_at_once(plan, gate, rows, f"v{stable}") for gate in plan.gates)
 

@@ -27,9 +27,10 @@ def named(model: str, name: str, builds: Sequence[Build], models: Callable[[], C
         return max(builds, key=age).ref
     found = [build for build in builds if name == build.ref.version or name.removeprefix("@") in build.aliases]
     if not found:
-        versions = ", ".join(f"v{build.ref.version}" for build in builds[-8:])
-        aliases = ", ".join(sorted(f"@{alias}" for build in builds for alias in build.aliases)) or "no alias"
-        raise NotFound(f"{model} has no build {name!r}.", fix=f"name one of {versions}, {aliases}, latest.")
+        versions = [f"v{build.ref.version}" for build in builds[-8:]]
+        aliases = sorted(f"@{alias}" for build in builds for alias in build.aliases)
+        named = ", ".join((*versions, *aliases, LATEST))
+        raise NotFound(f"{model} has no build {name!r}.", fix=f"name one of {named}.")
     return found[0].ref
 
 

@@ -76,7 +76,7 @@ def test_a_document_made_from_another_than_the_latest_is_refused(ledger: Ledger)
     assert ledger.apply(document("delays", "d2"), over="d1")
     position = ledger.position()
     for stale in ("", "d1"):
-        with pytest.raises(LedgerConflict, match="plan delays was changed meanwhile"):
+        with pytest.raises(LedgerConflict, match="plan delays was changed by somebody else"):
             ledger.apply(document("delays", "d3"), over=stale)
     assert ledger.position() == position
     assert not ledger.apply(document("delays", "d2"), over="d2")

@@ -110,7 +110,7 @@ def test_a_writer_that_hangs_loses_its_turn(database: str, monkeypatch: pytest.M
     turn = writing(other)
     turn.__enter__()
     assert ledger.apply(document("m", "one"))
-    with pytest.raises(Unreachable, match=r"^whether it was recorded is not known"):
+    with pytest.raises(Unreachable, match=r"^it is not known whether this was recorded"):
         turn.__exit__(None, None, None)
     ledger.close()
     other.dispose()

@@ -128,12 +128,12 @@ def test_without_a_unit_the_assignment_was_random() -> None:
         (written(ROW).replace("]]}", "],[]]}"), "format version"),
         (written(ROW | {"status": "200"}), "status is '200'; expected int"),
         (written(ROW | {"status": True}), "status is True"),
-        (written(ROW | {"assigned": "default;candidate"}), "2 parts where 6 belong"),
+        (written(ROW | {"assigned": "default;candidate"}), "2 parts instead of 6"),
         (written(ROW | {"assigned": "default;nobody;2;r;1;1"}), "nobody"),
         (written(ROW | {"ts": "soon"}), "soon"),
         (written(ROW | {"listener": "other"}), "other"),
         (written(ROW | {"route": {"model": "delays"}}), "route is"),
-        (written(ROW | {"route": "delays;default"}), "2 parts where 3 belong"),
+        (written(ROW | {"route": "delays;default"}), "2 parts instead of 3"),
     ],
 )
 def test_what_is_wrong_with_a_line(line: str, why: str) -> None:

@@ -57,7 +57,7 @@ def test_the_page_s_file_deploys_connects_and_sets_the_fallback_and_twice_is_onc
     assert told[0] == told[1]
     assert told[0][1] == {"new-york": "b 70, default 30, copies of 20 % to default", "default": "default 1"}
     assert "audience new-york: unchanged" in aside
-    assert "resources change nothing here" in aside
+    assert "resources have no effect" in aside
     (one,) = [each for each in office.ledger.rollouts() if each.requested.variation == "b"]
     assert (one.requested.version, one.requested.strategy) == ("2", "deploy")
 

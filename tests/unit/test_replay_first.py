@@ -138,7 +138,7 @@ def test_too_few_requests_and_none_at_all_are_no_pass_and_say_what_to_do() -> No
     assert "raise at_most and capture: {share: …}; then: sluice rollout start m --build 2" in few.reason
     none = Stand(EVEN, EVEN).replayed()
     assert (none.ending, none.assessments["answers (replay)"].answer) == (Ending.FAILED, "no_data")
-    assert "on captured requests, there is none to m/default" in none.reason
+    assert "on captured requests, none was sent to m/default" in none.reason
     assert "An approver may override it: sluice rollout start m --build 2 --override-assessment WHY" in none.reason
 
 
