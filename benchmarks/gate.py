@@ -20,7 +20,7 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from benchmarks.results import Figure, report
-from sluicegate.flows.gate.design import FIRST_ROWS, grid_points
+from sluicegate.flows.gate.design import APART, FIRST_ROWS, grid_points
 from sluicegate.flows.stats import scores
 from sluicegate.flows.stats.bets import Bounds
 from sluicegate.flows.stats.increment import Increment
@@ -149,7 +149,7 @@ class Cell:
         seen, total, planned = 0, Pair(), self.rows * self.weight * (1 - self.weight)
         sign = 1 if self.worse_is_higher else -1
         information = 0.0
-        for end in grid_points(float(FIRST_ROWS), float(self.rows)):
+        for end in grid_points(float(FIRST_ROWS), float(self.rows), APART[self.kind]):
             new = min(math.ceil(end), self.rows) - seen
             if new <= 0:
                 return

@@ -30,6 +30,8 @@ FIRST_ROWS = 20
 """Rows between looks at first."""
 _LEAST_ROWS = 100
 """That a rollout is planned for."""
+APART = {Kind.COUNT: 0.05, Kind.MEAN: 0.1}
+"""By how much of what there is looks are apart then. A mean is judged by strata, and small ones cost it a little."""
 _WIDEST = 5
 """So many times as far apart looks may be before 2.5 % of the information is more."""
 _MOST_POINTS = 4_000
@@ -112,7 +114,7 @@ class Question:
     @property
     def grid(self) -> tuple[float, ...]:
         """The fixed information grid: where looks are taken."""
-        return grid_points(self.first_look, self.design.information)
+        return grid_points(self.first_look, self.design.information, APART[self.design.kind])
 
     def margin(self, step: int) -> float | None:
         """The relative harm to rule out at a step; after the last, that of the last."""
@@ -246,8 +248,8 @@ def passes_grid_point(grid: Sequence[float], before: float, now: float) -> bool:
 
 
 @lru_cache(maxsize=64)
-def grid_points(first: float, planned: float) -> tuple[float, ...]:
-    """Points `first` apart, then 5 % apart until they are five times as far apart, then so far apart until that is
+def grid_points(first: float, planned: float, apart: float) -> tuple[float, ...]:
+    """Points `first` apart, then the share `apart` of what there is, until they are five times as far apart, then so far apart until that is
     2.5 %; to a hundred times the plan.
 
     Large harm shows in some dozens of rows, so the first looks are close; forty rows more are a third of them there and
@@ -256,5 +258,5 @@ def grid_points(first: float, planned: float) -> tuple[float, ...]:
     points = [first]
     while points[-1] < 100 * planned and len(points) < _MOST_POINTS:
         last = points[-1]
-        points.append(last + max(first, min(0.05 * last, _WIDEST * first), 0.025 * last))
+        points.append(last + max(first, min(apart * last, _WIDEST * first), 0.025 * last))
     return tuple(points)

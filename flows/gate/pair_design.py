@@ -17,6 +17,7 @@ _DAY = 86_400.0
 _PAIRS = 10_000
 """Pairs a shadow is planned for when the plan does not say what traffic to expect."""
 _FIRST_PAIRS = 10
+_APART = 0.1
 """Pairs between looks at first."""
 _LEAST_PAIRS = 50
 """That a shadow is planned for."""
@@ -65,7 +66,7 @@ class PairedQuestion:
     @property
     def grid(self) -> tuple[float, ...]:
         """The fixed grid of pairs: where looks are taken."""
-        return grid_points(_FIRST_PAIRS, self.planned)
+        return grid_points(_FIRST_PAIRS, self.planned, _APART)
 
     @property
     def difference(self) -> str:
