@@ -17,8 +17,9 @@ _DAY = 86_400.0
 _PAIRS = 10_000
 """Pairs a shadow is planned for when the plan does not say what traffic to expect."""
 _FIRST_PAIRS = 10
-_APART = 0.1
 """Pairs between looks at first."""
+_APART = 0.1
+"""The share of what there is by which looks are apart then."""
 _LEAST_PAIRS = 50
 """That a shadow is planned for."""
 

@@ -252,7 +252,9 @@ def test_a_newer_database_is_refused_and_left_as_it_is(engine: sa.Engine) -> Non
         connection.exec_driver_sql("CREATE TABLE state (key TEXT PRIMARY KEY, value BIGINT NOT NULL)")
         connection.exec_driver_sql("INSERT INTO state VALUES ('version', 9999)")
     before = all_of(engine)
-    with pytest.raises(SluiceError, match=r"schema 9999, which is newer than this sluice knows \(\d+\)\. Fix: upgrade sluice"):
+    with pytest.raises(
+        SluiceError, match=r"schema 9999, which is newer than this sluice knows \(\d+\)\. Fix: upgrade sluice"
+    ):
         Store(place(engine))
     assert all_of(engine) == before
 

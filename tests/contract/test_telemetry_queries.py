@@ -38,11 +38,12 @@ def test_the_queries_of_a_tick(rig: Rig) -> None:
 
 
 def test_request_rows_go_by_age_and_tallies_stay(rig: Rig) -> None:
-    rig.write(line("a"), line("b", ts=str(START_US + 2 * 86_400_000_000)))  # a partition is a day
+    rig.write(line("a"), line("b", ts=str(START_US + 40_000_000)))
     rig.record(OutcomeIn(prediction_id="a", name="late", value=7))
     rig.collect()
-    removed = retain(rig.store, START + timedelta(days=1), rig.now)
-    assert (removed.exposures, removed.outcomes) == (1, 0)
+    removed = retain(rig.store, START + timedelta(seconds=20), rig.now)
+    whole_days = not rig.store.is_sqlite
+    assert (removed.exposures, removed.outcomes) == (0 if whole_days else 1, 0)
     assert rig.sums("errors") == (2, 0, 0.0)
     rig.now = START + timedelta(hours=3)
     rig.collect()
