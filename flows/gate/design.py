@@ -249,8 +249,8 @@ def passes_grid_point(grid: Sequence[float], before: float, now: float) -> bool:
 
 @lru_cache(maxsize=64)
 def grid_points(first: float, planned: float, apart: float) -> tuple[float, ...]:
-    """Points `first` apart, then the share `apart` of what there is, until they are five times as far apart, then so far
-    apart until that is 2.5 %; to a hundred times the plan.
+    """Points `first` apart, then the share `apart` of what there is, until they are five times as far apart; then so
+    far apart until that is 2.5 %; to a hundred times the plan.
 
     Large harm shows in some dozens of rows, so the first looks are close; forty rows more are a third of them there and
     nothing of some thousands.
