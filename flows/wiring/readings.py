@@ -75,11 +75,12 @@ class Readings:
 
     def waiting(self, now: datetime) -> Sequence[Happening]:
         """What waits for a person."""
-        from sluicegate.registry.ledger.reading import read_for_policy
+        from sluicegate.registry.ledger.reading import Common, read_for_policy
         from sluicegate.registry.report.happening import waits_for_person
 
         judged = (Phase.RUNNING, Phase.CONFIRMING)
         running = [rollout for rollout in self.ledger.current() if rollout.phase in judged]
-        records = [read_for_policy(self.ledger, rollout) for rollout in running]
+        common = Common(self.ledger)
+        records = [read_for_policy(self.ledger, rollout, common) for rollout in running]
         happenings = [waits_for_person(record, now, self.requests(record.rollout)) for record in records]
         return [happening for happening in happenings if happening is not None]

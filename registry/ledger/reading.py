@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from sluicegate.registry.ledger.external import read_samples
 from sluicegate.registry.ledger.freezes import freezes
@@ -11,30 +12,59 @@ from sluicegate.registry.ledger.keeper_notes import all_undriven, reached, readi
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.rollout.decision import needs_driver
 from sluicegate.registry.rollout.depending import waits_for_service
+from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.launching import Reached
+from sluicegate.registry.words.obstacle import Undriven
 from sluicegate.registry.words.readiness import Readiness
 from sluicegate.registry.words.sight import Sights
 
 
-def read_for_policy(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
-    """What the policy looks at: only where it has something to say are other rollouts and freezes read."""
-    undriven = all_undriven(ledger).get(rollout.id) if needs_driver(rollout, None) else None
-    seen = sights(ledger) if rollout.is_judged and not rollout.is_ended else Sights()
-    ready = readiness(ledger) if waits_for_service(rollout) else Readiness()
+class Common:
+    """What concerns rollouts alike, read at most once for all rollouts of one answer."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    @cached_property
+    def freezes(self) -> tuple[Freeze, ...]:
+        return freezes(self._ledger)
+
+    @cached_property
+    def undriven(self) -> Mapping[str, Undriven]:
+        return all_undriven(self._ledger)
+
+    @cached_property
+    def sights(self) -> Sights:
+        return sights(self._ledger)
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        return readiness(self._ledger)
+
+
+def read_for_policy(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:
+    """What the policy looks at: only where it has something to say are other rollouts and freezes read.
+
+    Whoever reads many rollouts hands in what is `common` to them.
+    """
+    common = common or Common(ledger)
+    undriven = common.undriven.get(rollout.id) if needs_driver(rollout, None) else None
+    seen = common.sights if rollout.is_judged and not rollout.is_ended else Sights()
+    ready = common.readiness if waits_for_service(rollout) else Readiness()
     if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.is_tried:
         return RolloutRecord(rollout=rollout, undriven=undriven, sights=seen, readiness=ready)
     of_model = ledger.current(rollout.requested.model) if rollout.is_comparison else ()
     return RolloutRecord(
-        rollout=rollout, of_model=of_model, freezes=freezes(ledger), undriven=undriven, sights=seen, readiness=ready
+        rollout=rollout, of_model=of_model, freezes=common.freezes, undriven=undriven, sights=seen, readiness=ready
     )  # fmt: skip
 
 
-def read_for_view(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
+def read_for_view(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:
     """The same with the last look of each gate, whose figures a view shows."""
     looks = ledger.last_looks(rollout.id) if rollout.is_judged else ()
-    return replace(_read_for_people(ledger, rollout), looks=looks)
+    return replace(_read_for_people(ledger, rollout, common), looks=looks)
 
 
 def read_for_report(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
@@ -48,9 +78,9 @@ def read_for_readout(ledger: Ledger, comparisons: Sequence[Rollout]) -> tuple[Ro
     return tuple(RolloutRecord(rollout=each, looks=ledger.last_looks(each.id)) for each in comparisons)
 
 
-def _read_for_people(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
+def _read_for_people(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:
     samples = read_samples(ledger, rollout) if rollout.is_judged else {}
-    return replace(read_for_policy(ledger, rollout), launch=_launch(ledger, rollout), samples=samples)
+    return replace(read_for_policy(ledger, rollout, common), launch=_launch(ledger, rollout), samples=samples)
 
 
 def _launch(ledger: Ledger, rollout: Rollout) -> tuple[Reached, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.testclient import TestClient
 
+from sluicegate.registry.ledger.reading import Common
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
@@ -106,15 +108,25 @@ def test_whatever_waits_for_a_person_is_on_the_page_however_old(office: Office) 
     assert [model for model in MODELS if f"{model} v1 → v2" in needs] == MODELS
 
 
+def test_what_concerns_all_rollouts_is_read_once_for_a_page(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, read = browser(office.desk), Counter[str]()
+    recall, all_applied = office.ledger.recall, office.ledger.all_applied
+    monkeypatch.setattr(office.ledger, "recall", lambda key: read.update([key]) or recall(key))
+    monkeypatch.setattr(office.ledger, "all_applied", lambda kind: read.update([kind]) or all_applied(kind))
+    client.get("/")
+    assert read["readiness"] == read["freeze"] == 1
+    assert max(read.values()) < 5, read
+
+
 def test_nobody_is_called_for_a_step_that_has_not_had_its_requests() -> None:
     alone = Office()
     short, enough = (under_way(alone, name, min_requests=n) for name, n in (("a", 11), ("b", 10)))
-    assert waiting(alone.desk, short) is None, "10 of 11"
-    found = waiting(alone.desk, enough)
+    assert waiting(alone.desk, short, Common(alone.ledger)) is None, "10 of 11"
+    found = waiting(alone.desk, enough, Common(alone.ledger))
     assert found is not None
     assert found.needs_person
     paused = orders.pause(alone.ledger, short.id, actor="ada", reason="lunch", now=NOW)
-    assert waiting(alone.desk, paused) is not None
+    assert waiting(alone.desk, paused, Common(alone.ledger)) is not None
 
 
 def test_requests_are_counted_for_what_is_listed_only(office: Office) -> None:

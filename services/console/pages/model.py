@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sluicegate.registry.audience.connections import Connections
-from sluicegate.registry.ledger.reading import read_for_readout
+from sluicegate.registry.ledger.reading import Common, read_for_readout
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.report.history import tenures
@@ -51,7 +51,7 @@ def page(desk: Desk) -> Endpoint:
     """The page of a model."""
 
     def context(request: Request) -> Context:
-        model = request.path_params["model"]
+        model, common = request.path_params["model"], Common(desk.ledger)
         rollouts = desk.ledger.rollouts(Selection(model=model, newest=ROLLOUTS))
         took_over = desk.ledger.rollouts(Selection(model=model, took_over=True, newest=TAKEOVERS))
         over = list({each.id: each for each in (*took_over, *rollouts)}.values())
@@ -84,7 +84,7 @@ def page(desk: Desk) -> Endpoint:
             "roles": roles,
             "trained": _trained(desk, [build for build in builds if build.ref.version in roles]),
             "experiments": [experiment_readout(read_for_readout(desk.ledger, group)) for group in shown],
-            "rollouts": [line(desk, rollout) for rollout in reversed(rollouts)],
+            "rollouts": [line(desk, rollout, common) for rollout in reversed(rollouts)],
         }
 
     return template(desk, "model.html", context)

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from starlette.requests import Request
 
+from sluicegate.registry.ledger.reading import Common
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.proposals import proposals
 from sluicegate.registry.words.roles import Role
@@ -35,10 +36,11 @@ def page(desk: Desk) -> Endpoint:
 
     def context(request: Request) -> Context:
         caller: Caller = request.state.caller
+        common = Common(desk.ledger)
         under_way = [rollout for rollout in reversed(desk.ledger.current()) if not rollout.is_ended]
         ended = desk.ledger.rollouts(Selection(ended_since=desk.clock() - LATELY, newest=ENDED))
         fleet = stretch(desk.ledger, after=request.query_params.get("after"), limit=MODELS)
-        needing = [view for rollout in under_way if (view := waiting(desk, rollout)) is not None]
+        needing = [view for rollout in under_way if (view := waiting(desk, rollout, common)) is not None]
         names = {view.id for view in needing[:ROLLOUTS]} | {rollout.id for rollout in under_way[:ROLLOUTS]}
         served, unread = counted.overview(desk, fleet.models)
         return {
@@ -52,9 +54,9 @@ def page(desk: Desk) -> Endpoint:
             "may_approve": caller.role >= Role.APPROVER,
             "refused": request.query_params.get("refused"),
             "key": secrets.token_urlsafe(12),
-            "under_way": [line(desk, rollout) for rollout in under_way[:ROLLOUTS]],
+            "under_way": [line(desk, rollout, common) for rollout in under_way[:ROLLOUTS]],
             "under_way_total": len(under_way),
-            "ended": [line(desk, rollout) for rollout in reversed(ended)],
+            "ended": [line(desk, rollout, common) for rollout in reversed(ended)],
         }
 
     return template(desk, "overview.html", context)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from starlette.requests import Request
 
+from sluicegate.registry.ledger.reading import Common
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
@@ -27,9 +28,9 @@ def page(desk: Desk) -> Endpoint:
         model, state, text, before = (request.query_params.get(name, "") for name in ("model", "state", "q", "before"))
         wanted = _selection(model, state, text.strip())
         found = desk.ledger.rollouts(replace(wanted, before=before or None, newest=PAGE + 1))[::-1]
-        shown = found[:PAGE]
+        shown, common = found[:PAGE], Common(desk.ledger)
         return {
-            "rollouts": [line(desk, rollout) for rollout in shown],
+            "rollouts": [line(desk, rollout, common) for rollout in shown],
             "models": desk.ledger.models(),
             "states": STATES,
             "model": model,

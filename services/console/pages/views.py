@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from sluicegate.registry.ledger.reading import read_for_policy, read_for_view
+from sluicegate.registry.ledger.reading import Common, read_for_policy, read_for_view
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.view import RolloutView, next_decision, rollout_view
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -17,19 +17,19 @@ from sluicegate.services.console.ports import Desk
 _PLENTY = (0, sys.maxsize)
 
 
-def line(desk: Desk, rollout: Rollout) -> RolloutView:
+def line(desk: Desk, rollout: Rollout, common: Common) -> RolloutView:
     """The view that a list has a line for. Of one that has ended there are no requests, and answers alone."""
     if rollout.is_ended:
-        return rollout_view(read_for_policy(desk.ledger, rollout), desk.clock())
-    return rollout_view(read_for_view(desk.ledger, rollout), desk.clock(), counted.requests(desk, rollout))
+        return rollout_view(read_for_policy(desk.ledger, rollout, common), desk.clock())
+    return rollout_view(read_for_view(desk.ledger, rollout, common), desk.clock(), counted.requests(desk, rollout))
 
 
-def waiting(desk: Desk, rollout: Rollout) -> RolloutView | None:
+def waiting(desk: Desk, rollout: Rollout, common: Common) -> RolloutView | None:
     """The view of a rollout that goes on only when a person acts; None for others.
 
     Requests are counted only where they decide it, so that all rollouts under way can be asked.
     """
-    record = read_for_policy(desk.ledger, rollout)
+    record = read_for_policy(desk.ledger, rollout, common)
     if rollout.phase is Phase.PAUSED:
         return rollout_view(record, desk.clock())
     at_most = next_decision(record, desk.clock(), _PLENTY)
