@@ -99,8 +99,8 @@ def test_conflicts_are_refused_with_the_list(fresh: Packer, tiny: tuple[Path, Pa
     (old / "requirements.txt").write_text("pandas==1.5.3\nno-such-package==1.0\nmlflow>=3\n")
     with pytest.raises(PackFailed) as refused:
         fresh.pack(ONE, old, serve=Serve())
-    assert "pandas: wants ==1.5.3" in refused.value.message
-    assert "no-such-package: wants ==1.0, found none" in refused.value.message
+    assert "pandas: the model needs ==1.5.3" in refused.value.message
+    assert "no-such-package: the model needs ==1.0, installed is none" in refused.value.message
     assert "mlflow" not in refused.value.message
     assert "serve.env: isolated" in str(refused.value.fix)
 

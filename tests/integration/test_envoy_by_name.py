@@ -98,7 +98,7 @@ def test_a_path_leads_where_it_says_or_nowhere(envoy: Gateway, model: str, path:
     got, body = asked_by_hand(envoy, f"/{quote(model, safe='')}/{path}", method="POST")
     assert got == status, body
     if status == 403:
-        assert f"{model}/shut may not be asked for by its name" in str(body["error"])
+        assert f"callers may not ask for {model}/shut by name" in str(body["error"])
     if re.fullmatch("variations/.*/predict", path) and status == 404 and "//" not in path:
         assert "variations that may be asked for by name: dark, default" in str(body["error"])
 

@@ -281,7 +281,7 @@ def test_what_envoy_would_refuse_never_reaches_it(tmp_path: Path, services: dict
     with gateway(tmp_path) as running:
         running.plane.apply(routes([standing()], endpoints), endpoints)
         before, file = running.plane.observe(), running.plane.places.routes.read_text()
-        with pytest.raises(RoutesRejected, match=r"would refuse.*HeaderMatcherValidationError.*former ones stay"):
+        with pytest.raises(RoutesRejected, match=r"would reject.*HeaderMatcherValidationError.*former ones stay"):
             running.plane.apply(routes([standing(unit="x user\n")], endpoints), endpoints)
         assert (running.plane.observe(), running.plane.places.routes.read_text()) == (before, file)
         assert running.plane._admin.stats(r"rds\.sluice\.update_rejected$") == {

@@ -186,7 +186,7 @@ def test_artifacts_are_kept_where_mlflow_has_no_proxy_for_them(
     runs.keep(here, "plan.yaml", "model: fraud — über\n")
     assert (tmp_path / here.id / "artifacts" / "plan.yaml").read_text(encoding="utf-8") == "model: fraud — über\n"
     nowhere = run("store-that-cannot-be-written", "file:///dev/null/x")
-    with pytest.raises(CatalogUnavailable, match=r"plan\.yaml could not be kept at file:///dev/null/x"):
+    with pytest.raises(CatalogUnavailable, match=r"plan\.yaml could not be stored at file:///dev/null/x"):
         runs.keep(nowhere, "plan.yaml", "model: fraud\n")
 
 

@@ -162,7 +162,7 @@ def test_a_tag_taken_away_in_mid_rollout_ends_it_and_given_again_starts_it(serve
     shop.look()
     assert not shop.ledger.rollout(name).is_ended, "it might be given again at once"
     shop.look()
-    assert shop.ledger.rollout(name).reason == "tag:deploy=yes does not point at tagged v2 any more"
+    assert shop.ledger.rollout(name).reason == "the trigger tag:deploy=yes does not point at tagged v2 any more"
     shop.ask("POST", "/model-versions/set-tag", name="tagged", version="2", key="deploy", value="yes")
     assert len(shop.look()) == 1
 

@@ -259,7 +259,7 @@ def test_progress_is_shown_where_it_says_something_new(server: PrefectServer, tm
     )  # fmt: skip
     (bar,) = shown("ramp")
     assert bar["data"] == pytest.approx(100 / 3), "one bar, which grows"
-    (evidence,) = shown("evidence")
+    evidence, _ = shown("evidence")
     assert "data:image/svg+xml;base64," in evidence["data"]
     (ending,) = shown("report")
     assert "alias candidate removed" in ending["data"]

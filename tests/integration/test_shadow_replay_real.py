@@ -80,7 +80,7 @@ def test_the_command_replays_by_name_and_tells_what_it_compared_with(
     plain.write_text("\n".join(json.dumps({"inputs": [{"x": float(x)}]}) for x in range(100)))
     typed("m", source=plain, against="1", html=command / "report.html")
     told = capsys.readouterr().out
-    assert told.startswith("m v2 beside v1, replayed from plain.jsonl\n")
+    assert told.startswith("m v2 compared with v1, replayed from plain.jsonl\n")
     assert "no -> yes 3" in told
     assert "m v1 → v2" in (command / "report.html").read_text()
     full = command / "full.jsonl"
@@ -88,7 +88,7 @@ def test_the_command_replays_by_name_and_tells_what_it_compared_with(
     full.write_text("\n".join(json.dumps(line) for line in answered))
     typed("m", source=full)
     told = capsys.readouterr().out
-    assert told.startswith("m v2 beside the captured answers, replayed from full.jsonl\n")
+    assert told.startswith("m v2 compared with the captured answers, replayed from full.jsonl\n")
     assert "no -> yes 3" in told
 
 

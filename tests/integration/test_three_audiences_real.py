@@ -20,6 +20,7 @@ from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.settings import Settings
+from sluicegate.services.host.installation import Site
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.telemetry.tailing.collector import Collector
@@ -111,6 +112,7 @@ class Country:
 def country(tmp_path: Path) -> Iterator[Country]:
     settings = Settings.read({"SLUICE_STATE": str(tmp_path), "SLUICE_LEDGER": f"sqlite:///{tmp_path}/ledger.db"})
     runtime, village = Runtime(settings), Village()
+    runtime.__dict__["site"] = Site(state=str(tmp_path), ports={})
     with gateway(tmp_path / "envoy") as running, ThreadPoolExecutor(4) as pool:
         runtime.__dict__["envoys"] = {"gateway": running.plane}
         try:
