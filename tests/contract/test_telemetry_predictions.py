@@ -14,8 +14,7 @@ from benchmarks.collector_lines import START_US, assigned, line
 from sluicegate.flows.gate.design import gate_question
 from sluicegate.flows.gate.judge import next_look
 from sluicegate.flows.rehearsal.certify import certify
-from sluicegate.registry.plan.fields import thresholds_of
-from sluicegate.registry.plan.fields import Expect
+from sluicegate.registry.plan.fields import Expect, thresholds_of
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import LEVELS
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
