@@ -193,7 +193,8 @@ def fresh_question(question: Question, margin: float | None, weight: int) -> Que
     Whatever came before, they are new, so that beta is the chance that they rule it out wrongly; and no more is asked
     of them than of all rows together, which have tried every margin from the first one on.
     """
-    rungs = () if margin is None else (Rung(margin=margin, information=question.design.information),)
+    information = question.design.information
+    rungs = () if margin is None else tuple(Rung(margin=each, information=information) for each in (margin, 0.0))
     return replace(question, design=replace(question.design, rungs=rungs), weight=weight, margins=(margin,))
 
 

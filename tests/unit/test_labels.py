@@ -186,3 +186,19 @@ def test_a_look_at_what_is_new_gives_what_a_look_at_all_of_it_gives(late: float)
             assert one.lattice.masses == pytest.approx(other.lattice.masses, rel=1e-9)
     assert quick.mismatch is (late > 1)
     assert quick.is_countable
+
+
+def test_the_last_step_s_own_rows_have_an_interval_that_missing_labels_are_held_against() -> None:
+    spec = {"source": "outcome", "outcome": "late", "score": "outcome", "range": [0, 1], "matures_after": "1h"}
+    document = {
+        "model": "m",
+        "metrics": {"late": spec},
+        "gates": [{"metric": "late", "alpha": 0.05, "margin": "20%"}],
+        "steps": [{"weight": 10}, {"weight": 50}],
+    }
+    plan = Plan.model_validate(document)
+    fresh = gate_question(plan, plan.gates[0]).fresh
+    assert fresh is not None
+    assert fresh.design.rungs[-1].margin == 0.0, (
+        "without it the interval ends at the margin, and no label may be missing"
+    )
