@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from sluicegate.services.host.stack import PATIENCE
+from tests.clean_environment import clean_environment
 
 AUTH = "admin:a-password-for-tests"
 ROOT = Path(__file__).parents[2]
@@ -52,8 +52,12 @@ class PrefectServer:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         log = (self.home / "server.log").open("ab")
         self.process = subprocess.Popen(
-            [*command, "--no-prompt"], env=os.environ | self.environment | mine, stdout=log, stderr=log, cwd=self.home
-        )
+            [*command, "--no-prompt"],
+            env=clean_environment() | self.environment | mine,
+            stdout=log,
+            stderr=log,
+            cwd=self.home,
+        )  # fmt: skip
         log.close()
         for _ in range(START_SECONDS * 5):
             if self.process.poll() is not None:
@@ -97,16 +101,11 @@ class PrefectServer:
     def python(self, *words: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
         """Run Python as a client of this server."""
         done = subprocess.run(
-            [sys.executable, *words], env=_without_leaks() | self.environment | dict(env or {}), cwd=cwd,
+            [sys.executable, *words], env=clean_environment() | self.environment | dict(env or {}), cwd=cwd,
             capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
-
-
-def _without_leaks() -> dict[str, str]:
-    """The environment without what other tests of this process left there: mlflow.set_tracking_uri sets it for all."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SLUICE_"))}
 
 
 @contextmanager

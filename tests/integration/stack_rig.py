@@ -22,6 +22,8 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.clean_environment import clean_environment
+
 MODEL = "wine"
 
 PLAN = """\
@@ -124,8 +126,7 @@ class Stack:
         self.state = state
         self.python = python
         self.cwd = cwd
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PREFECT_", "SLUICE_"))}
-        self.env = clean | {"SLUICE_STATE": str(state)}
+        self.env = clean_environment() | {"SLUICE_STATE": str(state)}
 
     def run(self, *words: str, code: int | None = 0, seconds: float = 400) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

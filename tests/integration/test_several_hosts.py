@@ -41,6 +41,7 @@ from sluicegate.services.telemetry.store import schema
 from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable
+from tests.clean_environment import clean_environment
 from tests.integration.traffic_rig import build, eventually, free_port, standing, upstreams
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -120,7 +121,7 @@ class Control:
         environment = {"SLUICE_STATE": str(folder), "SLUICE_LISTEN": address, "SLUICE_UNWATCHED": f"{UNWATCHED:g}s"}
         self.address, self.stack = address, stack
         self.runtime = Runtime(Settings.read(environment), now)
-        self._environment = {**os.environ, **environment}
+        self._environment = clean_environment() | environment
         self.runtime.folder.prepare()
         self.site = make_site(self.runtime.folder, {name: free_port() for name in names}, environment)
         self.keys = make_keys(self.runtime.folder.secrets, os.urandom)
@@ -237,9 +238,14 @@ class Edge:
         command = (*self._within, str(Path(sys.executable).with_name("sluice")), "gateway", "--port", str(PORT))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, env={**os.environ, **self._environment}, stdout=log, stderr=log, start_new_session=True
+                command, env=clean_environment() | self._environment, stdout=log, stderr=log, start_new_session=True
             )
         self._control.stack.callback(self.kill)
+        self._control.stack.callback(self.tell)
+
+    def tell(self) -> None:
+        """Print what it logged: pytest shows it when the test fails."""
+        print(f"{self.name}:\n{self.log.read_text()}")
 
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:

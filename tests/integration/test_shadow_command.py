@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from tests import giving as orders
 from tests.acceptance.shadowed import PLAN
+from tests.clean_environment import clean_environment
 from tests.giving import Giver
 from tests.plans import plan_from_values
 
@@ -83,9 +83,12 @@ def said(label: str) -> str:
 
 
 def sluice(state: Path, *words: str, code: int | None = 0) -> str:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PREFECT_", "SLUICE_"))}
     done = subprocess.run(
-        [SLUICE, *words], env=clean | {"SLUICE_STATE": str(state)}, capture_output=True, text=True, timeout=120
-    )
+        [SLUICE, *words],
+        env=clean_environment() | {"SLUICE_STATE": str(state)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )  # fmt: skip
     assert code is None or done.returncode == code, done.stderr
     return done.stdout

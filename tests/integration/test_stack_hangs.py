@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
+from tests.stopped import hung
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -22,20 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def stack() -> Iterator[Stack]:
     with serving_stack() as running:
         yield running
-
-
-@contextmanager
-def hung(*pids: int) -> Iterator[None]:
-    """These processes and their descendants do nothing meanwhile, and hold their connections."""
-    families = [each for pid in pids for each in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))]
-    for process in families:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in families:
-            if process.is_running():
-                process.resume()
 
 
 def api(stack: Stack) -> httpx.Client:

@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.clean_environment import clean_environment
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("flows", "services", "registry", "examples")
 _PARTS = (*ROOMS, "sluicegate", "pyproject.toml", "prefect.yaml", "README.md", "LICENSE")
@@ -59,8 +61,8 @@ class Venv:
 
 def own_environment(venv: Venv) -> dict[str, str]:
     """The shell's environment with this virtual environment active, and nothing that names servers or modules."""
-    leaks = ("MLFLOW_", "PREFECT_", "SLUICE_", "PYTHON", "VIRTUAL_ENV")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(leaks)}
+    leaks = ("PYTHON", "VIRTUAL_ENV")
+    clean = {name: value for name, value in clean_environment().items() if not name.startswith(leaks)}
     return clean | {"PATH": f"{venv.folder / 'bin'}:{os.environ['PATH']}", "DO_NOT_TRACK": "true"}
 
 
