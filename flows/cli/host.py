@@ -50,7 +50,9 @@ def up(
     MLFLOW_TRACKING_URI and PREFECT_API_URL, where set, name servers to use instead of starting our own.
     """
     from sluicegate.flows.wiring.machine import machine
+    from sluicegate.registry.words.settings import Settings
 
+    Settings.read().check()
     with _progress(quiet=quiet) as show:
         site = machine().up(show, seconds=timeout, gateways=gateways)
     emit(

@@ -96,6 +96,7 @@ def checks() -> Mapping[str, Check]:
         files=lambda: _databases(runtime),
     )
     of_record: dict[str, Check] = {
+        "settings": lambda: _settings(runtime),
         "prefect role": lambda: _prefect(runtime),
         "tokens": lambda: _tokens(runtime),
         "builds": lambda: _namesakes(runtime),
@@ -122,6 +123,14 @@ def checks() -> Mapping[str, Check]:
             "generator": lambda: _generator(runtime),
         }
     return of_machine | of_record
+
+
+def _settings(runtime: Runtime) -> Sequence[Finding]:
+    """What is set here and invalid. `sluice up` does not start with it."""
+    from sluicegate.services.host.doctor.finding import passed, warned
+
+    found = [warned("settings", each.message, each.fix or "Unset it.") for each in runtime.settings.wrong()]
+    return found or [passed("settings", "every setting of this environment is valid")]
 
 
 def _sources(runtime: Runtime) -> Sequence[Finding]:

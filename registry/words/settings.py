@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from sluicegate.registry.words.build import CHAMPION_ALIAS
@@ -108,75 +108,88 @@ class MlflowServer:
     token: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the environment says. `Settings.read()` makes one; secrets stay out of its repr."""
+T = TypeVar("T")
 
-    state: Path
+
+class _Of(Generic[T]):
+    """One setting. It is read with all others; where it is invalid, that is an error for whoever uses it."""
+
+    def __init__(self, read: Callable[[Mapping[str, str]], T]) -> None:
+        self.read = read
+
+    def __set_name__(self, owner: type[Settings], name: str) -> None:
+        self._name = name
+
+    def __get__(self, settings: Settings, owner: type[Settings]) -> T:
+        value: T | InvalidSetting = settings.values[self._name]
+        if isinstance(value, InvalidSetting):
+            raise value
+        return value
+
+
+class Settings:
+    """What the environment says. `Settings.read()` makes one.
+
+    A shell has settings of other programs, such as MLFLOW_TRACKING_URI=databricks: a command that does not use them
+    works all the same. What starts everything calls `check`.
+    """
+
+    state = _Of(lambda found: _checked(found, "SLUICE_STATE", _folder) or default_state(found))
     """Folder of this installation."""
-    ledger: str | None = None
+    ledger = _Of(lambda found: _checked(found, "SLUICE_LEDGER", _ledger_url))
     """URL of the ledger; None: ledger.db in the state folder."""
-    telemetry: str | None = None
+    telemetry = _Of(lambda found: _checked(found, "SLUICE_TELEMETRY", _server_database))
     """URL of the PostgreSQL that holds the telemetry; None: telemetry.db in the state folder."""
-    store: str | None = None
+    store = _Of(lambda found: _checked(found, "SLUICE_STORE", _store))
     """Where bentos are shared, as a folder's path or an address; None: they are not."""
-    poll_seconds: float = 5.0
-    unwatched_seconds: float = 15.0
-    keep_seconds: float = 90 * DAY
-    champion_alias: str = CHAMPION_ALIAS
-    environment: str | None = None
+    poll_seconds = _Of(lambda found: _checked(found, "SLUICE_POLL", _poll) or 5.0)
+    unwatched_seconds = _Of(lambda found: _checked(found, "SLUICE_UNWATCHED", _unwatched) or 15.0)
+    keep_seconds = _Of(lambda found: _checked(found, "SLUICE_KEEP", _keep) or 90 * DAY)
+    champion_alias = _Of(lambda found: _checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or CHAMPION_ALIAS)
+    environment = _Of(lambda found: found["SLUICE_ENVIRONMENT"] or None)
     """The environment whose documents are read; None: only folders without environments can be read."""
-    envoy_bin: str | None = None
-    prefect_api_url: str | None = None
-    prefect_auth: str | None = field(default=None, repr=False)
-    prefect_key: str | None = field(default=None, repr=False)
-    on_cancel: OnCancel = OnCancel.PAUSE
-    check_hosts: frozenset[str] = frozenset()
-    api_url: str | None = None
-    token: str | None = field(default=None, repr=False)
-    gateway_url: str | None = None
-    gateway_token: str | None = field(default=None, repr=False)
-    listen: str | None = None
+    envoy_bin = _Of(lambda found: _checked(found, "ENVOY_BIN", _program))
+    prefect_api_url = _Of(lambda found: _checked(found, "PREFECT_API_URL", _server_url))
+    prefect_auth = _Of(lambda found: found["PREFECT_API_AUTH_STRING"] or None)
+    prefect_key = _Of(lambda found: found["PREFECT_API_KEY"] or None)
+    on_cancel = _Of(lambda found: _checked(found, "SLUICE_ON_CANCEL", _on_cancel) or OnCancel.PAUSE)
+    check_hosts = _Of(
+        lambda found: frozenset(host.strip() for host in found["SLUICE_CHECK_HOSTS"].split(",") if host.strip())
+    )
+    api_url = _Of(lambda found: _checked(found, "SLUICE_API", _server_url))
+    token = _Of(lambda found: found["SLUICE_TOKEN"] or None)
+    gateway_url = _Of(lambda found: _checked(found, "SLUICE_GATEWAY", _server_url))
+    gateway_token = _Of(lambda found: found["SLUICE_GATEWAY_TOKEN"] or None)
+    listen = _Of(lambda found: _checked(found, "SLUICE_LISTEN", _listen))
     """Name or address by which other hosts reach this one; None: loopback alone."""
-    tls_files: tuple[Path, Path] | None = None
+    tls_files = _Of(lambda found: _tls_files(found))
     """Certificate and key for it; None: they are made here."""
-    ca: Path | None = None
+    ca = _Of(lambda found: _checked(found, "SLUICE_CA", _file))
     """Which authority clients trust; None: those of the system."""
-    spans: SpanReceiver | None = None
+    spans = _Of(lambda found: _spans(found))
     """Where the gateway sends spans to; None: nowhere."""
-    mlflow_server: MlflowServer = MlflowServer(url="")
+    mlflow_server = _Of(lambda found: _mlflow(found, _checked(found, "MLFLOW_TRACKING_URI", _server_url) or ""))
     """Without a URL where the environment names none."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+        """By name; of what is invalid the error."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """The settings of an environment. Raises InvalidSetting, naming the variable and what to write."""
+        """The settings of an environment as it is now."""
         found = {each.name: environment.get(each.name, "").strip() or each.default for each in SETTINGS}
-        return cls(
-            state=_checked(found, "SLUICE_STATE", _folder) or default_state(environment),
-            ledger=_checked(found, "SLUICE_LEDGER", _ledger_url),
-            telemetry=_checked(found, "SLUICE_TELEMETRY", _server_database),
-            store=_checked(found, "SLUICE_STORE", _store),
-            poll_seconds=_checked(found, "SLUICE_POLL", _poll) or 5.0,
-            unwatched_seconds=_checked(found, "SLUICE_UNWATCHED", _unwatched) or 15.0,
-            keep_seconds=_checked(found, "SLUICE_KEEP", _keep) or 90 * DAY,
-            champion_alias=_checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or CHAMPION_ALIAS,
-            environment=found["SLUICE_ENVIRONMENT"] or None,
-            envoy_bin=_checked(found, "ENVOY_BIN", _program),
-            prefect_api_url=_checked(found, "PREFECT_API_URL", _server_url),
-            prefect_auth=found["PREFECT_API_AUTH_STRING"] or None,
-            prefect_key=found["PREFECT_API_KEY"] or None,
-            check_hosts=frozenset(host.strip() for host in found["SLUICE_CHECK_HOSTS"].split(",") if host.strip()),
-            on_cancel=_checked(found, "SLUICE_ON_CANCEL", _on_cancel) or OnCancel.PAUSE,
-            api_url=_checked(found, "SLUICE_API", _server_url),
-            token=found["SLUICE_TOKEN"] or None,
-            gateway_url=_checked(found, "SLUICE_GATEWAY", _server_url),
-            gateway_token=found["SLUICE_GATEWAY_TOKEN"] or None,
-            listen=_checked(found, "SLUICE_LISTEN", _listen),
-            tls_files=_tls_files(found),
-            ca=_checked(found, "SLUICE_CA", _file),
-            spans=_spans(found),
-            mlflow_server=_mlflow(found, _checked(found, "MLFLOW_TRACKING_URI", _server_url) or ""),
-        )
+        found |= {name: environment.get(name, "").strip() for name in ("HOME", "XDG_DATA_HOME")}
+        return cls({name: _read(each, found) for name, each in vars(cls).items() if isinstance(each, _Of)})
+
+    def wrong(self) -> tuple[InvalidSetting, ...]:
+        """Each that is invalid: its error names the variable and what to write."""
+        return tuple(each for each in self.values.values() if isinstance(each, InvalidSetting))
+
+    def check(self) -> None:
+        """Raise InvalidSetting where any is."""
+        for each in self.wrong():
+            raise each
 
     def ledger_url(self) -> str:
         """Where the ledger is."""
@@ -191,6 +204,13 @@ class Settings:
         return None if self.telemetry else self.state / "telemetry.db"
 
 
+def _read(setting: _Of[Any], found: Mapping[str, str]) -> object:
+    try:
+        return setting.read(found)
+    except InvalidSetting as error:
+        return error
+
+
 def default_state(environment: Mapping[str, str]) -> Path:
     """`sluicegate` in the folder where this platform keeps a user's data."""
     home = Path(environment.get("HOME") or Path.home())
@@ -198,9 +218,6 @@ def default_state(environment: Mapping[str, str]) -> Path:
     if named and Path(named).is_absolute():
         return Path(named) / "sluicegate"
     return home / ("Library/Application Support" if sys.platform == "darwin" else ".local/share") / "sluicegate"
-
-
-T = TypeVar("T")
 
 
 def _checked(found: Mapping[str, str], name: str, read: Callable[[str], T]) -> T | None:

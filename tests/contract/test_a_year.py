@@ -133,7 +133,7 @@ def test_what_is_young_or_still_needed_is_kept(url: str) -> None:
 @pytest.mark.parametrize("written", ["1d", "10", "99999d", "ever"])
 def test_a_time_that_cannot_be_meant_is_refused(written: str) -> None:
     with pytest.raises(InvalidSetting, match="SLUICE_KEEP"):
-        Settings.read({"SLUICE_KEEP": written})
+        Settings.read({"SLUICE_KEEP": written}).check()
     assert Settings.read({"SLUICE_KEEP": "30d"}).keep_seconds == 30 * 86_400
 
 

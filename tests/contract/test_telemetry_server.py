@@ -49,7 +49,7 @@ def asked(store: Store) -> None:
 @pytest.mark.parametrize("written", ["mysql://db/x", "telemetry.db", "sqlite:////tmp/other.db"])
 def test_only_a_postgresql_can_be_named(tmp_path: Path, written: str) -> None:
     with pytest.raises(InvalidSetting, match=r"SLUICE_TELEMETRY has the invalid value .*write postgresql://"):
-        Settings.read({"SLUICE_STATE": str(tmp_path), "SLUICE_TELEMETRY": written})
+        Settings.read({"SLUICE_STATE": str(tmp_path), "SLUICE_TELEMETRY": written}).check()
 
 
 def test_without_the_setting_it_is_a_file_in_the_state_folder(tmp_path: Path) -> None:

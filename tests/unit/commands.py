@@ -7,6 +7,7 @@ import contextvars
 import io
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -14,7 +15,7 @@ from unittest import mock
 from sluicegate.flows.cli.app import main
 from sluicegate.flows.wiring.runtime import current_runtime
 
-SETTINGS = ("SLUICE_", "MLFLOW_", "PREFECT_")
+SETTINGS = ("SLUICE_", "MLFLOW_", "PREFECT_", "OTEL_")
 
 
 class Ended(NamedTuple):
@@ -23,10 +24,10 @@ class Ended(NamedTuple):
     err: str
 
 
-def sluice(state: Path | None, *words: str, given: str = "") -> Ended:
-    """Run `sluice` with these words, `given` as its standard input, and no setting but the state folder."""
+def sluice(state: Path | None, *words: str, given: str = "", settings: Mapping[str, str] | None = None) -> Ended:
+    """Run `sluice` with these words, `given` as its standard input, and no setting but the state folder and these."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
-    environment = kept | ({} if state is None else {"SLUICE_STATE": str(state)})
+    environment = kept | ({} if state is None else {"SLUICE_STATE": str(state)}) | (settings or {})
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.dict(os.environ, environment, clear=True),

@@ -108,16 +108,16 @@ def test_one_of_our_own_is_renewed_by_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["0.0.0.0", "::", "*", "localhost", "127.0.0.1", "10.0.0.1:443", "http://a", "a b"])
 def test_where_others_are_answered_is_one_name_or_address(text: str) -> None:
     with pytest.raises(InvalidSetting, match="SLUICE_LISTEN"):
-        Settings.read({"SLUICE_LISTEN": text})
+        Settings.read({"SLUICE_LISTEN": text}).check()
     assert Settings.read({"SLUICE_LISTEN": "Gate.example.com"}).listen == HOST
 
 
 def test_a_certificate_without_its_key_is_refused(tmp_path: Path) -> None:
     certificate, key = made(tmp_path)
     with pytest.raises(InvalidSetting, match="SLUICE_TLS_KEY is not"):
-        Settings.read({"SLUICE_TLS_CERTIFICATE": str(certificate)})
+        Settings.read({"SLUICE_TLS_CERTIFICATE": str(certificate)}).check()
     with pytest.raises(InvalidSetting, match="SLUICE_TLS_CERTIFICATE is not"):
-        Settings.read({"SLUICE_TLS_KEY": str(key)})
+        Settings.read({"SLUICE_TLS_KEY": str(key)}).check()
     both = {"SLUICE_TLS_KEY": str(key), "SLUICE_TLS_CERTIFICATE": str(certificate)}
     assert Settings.read(both).tls_files == (certificate, key)
 

@@ -8,6 +8,7 @@ import pytest
 
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.registry.words.settings import SETTINGS, MlflowServer, OnCancel, Settings
+from tests.unit.commands import sluice
 
 
 def test_without_a_word_everything_has_a_default(tmp_path: Path) -> None:
@@ -71,7 +72,16 @@ def test_credentials_may_stand_in_the_url() -> None:
 )
 def test_a_bad_value_names_its_variable_and_what_to_write(name: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=rf"^the setting {name} has the invalid value .*\. Fix: write"):
-        Settings.read({"HOME": "/h", name: value})
+        Settings.read({"HOME": "/h", name: value}).check()
+
+
+def test_what_is_invalid_stops_nobody_who_does_not_use_it() -> None:
+    wrong = {"MLFLOW_TRACKING_URI": "databricks", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://otel", "PREFECT_API_URL": "x"}
+    settings = Settings.read({"HOME": "/h", "SLUICE_POLL": "7s", **wrong})
+    assert (settings.poll_seconds, settings.state) == (7.0, Path("/h/.local/share/sluicegate"))
+    with pytest.raises(InvalidSetting, match="MLFLOW_TRACKING_URI"):
+        _ = settings.mlflow_server
+    assert {str(each).split()[2] for each in settings.wrong()} == wrong.keys()
 
 
 def test_a_relative_path_is_made_whole_where_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +124,7 @@ def test_no_secret_is_shown() -> None:
     }
     assert "hidden" not in repr(Settings.read({"HOME": "/h", **secrets}))
     with pytest.raises(InvalidSetting) as raised:
-        Settings.read({"HOME": "/h", "SLUICE_LEDGER": "mysql://ada:hidden@h/d"})
+        Settings.read({"HOME": "/h", "SLUICE_LEDGER": "mysql://ada:hidden@h/d"}).check()
     assert "hidden" not in str(raised.value)
 
 
@@ -126,14 +136,14 @@ def test_every_setting_says_what_it_is_for() -> None:
 
 def test_blank_means_not_set(tmp_path: Path) -> None:
     blank = {setting.name: "  " for setting in SETTINGS}
-    assert Settings.read(blank | {"HOME": str(tmp_path)}) == Settings.read({"HOME": str(tmp_path)})
+    assert Settings.read(blank | {"HOME": str(tmp_path)}).values == Settings.read({"HOME": str(tmp_path)}).values
 
 
 def test_what_follows_a_cancelled_run_is_one_of_two_words(tmp_path: Path) -> None:
     assert Settings.read({"HOME": str(tmp_path)}).on_cancel is OnCancel.PAUSE
     assert Settings.read({"HOME": str(tmp_path), "SLUICE_ON_CANCEL": "drive"}).on_cancel is OnCancel.DRIVE
     with pytest.raises(InvalidSetting, match="pause, drive"):
-        Settings.read({"HOME": str(tmp_path), "SLUICE_ON_CANCEL": "ignore"})
+        Settings.read({"HOME": str(tmp_path), "SLUICE_ON_CANCEL": "ignore"}).check()
 
 
 @pytest.mark.parametrize(
@@ -175,4 +185,32 @@ def test_where_spans_go_is_said_by_the_standard_variables() -> None:
 )  # fmt: skip
 def test_a_place_for_spans_that_cannot_be_used_is_refused(name: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=name):
-        Settings.read({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"} | {name: value})
+        Settings.read({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"} | {name: value}).check()
+
+
+WRONG = {
+    "MLFLOW_TRACKING_URI": "sqlite:///mlruns.db",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "https://otel",
+    "SLUICE_KEEP": "1",
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status", "down", "predict delays {}", "rollout list", "rollout abort r1", "overview", "builds delays", "gateway",
+        "logs delays", "verify", "backup there", "env", "token list", "audience list",
+    ],
+)  # fmt: skip
+def test_a_command_is_not_stopped_by_a_setting_that_it_does_not_use(words: str, tmp_path: Path) -> None:
+    """Each comes to its own reason: nothing runs here."""
+    ended = sluice(tmp_path / "state", *words.split(), settings=WRONG | {"PREFECT_API_URL": "here"})
+    assert "invalid value" not in ended.err
+    assert ended.code in (1, 2, 6) or words == "down", ended
+
+
+def test_what_starts_everything_checks_everything(tmp_path: Path) -> None:
+    for name, value in WRONG.items():
+        ended = sluice(tmp_path / "state", "up", settings={name: value})
+        assert (ended.code, f"the setting {name} has the invalid value" in ended.err) == (2, True)
+    assert not (tmp_path / "state").exists()
