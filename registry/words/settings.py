@@ -162,11 +162,11 @@ class Settings:
     gateway_token = _Of(lambda found: found["SLUICE_GATEWAY_TOKEN"] or None)
     listen = _Of(lambda found: _checked(found, "SLUICE_LISTEN", _listen))
     """Name or address by which other hosts reach this one; None: loopback alone."""
-    tls_files = _Of(lambda found: _tls_files(found))
+    tls_files = _Of(lambda found: _tls_files(found))  # noqa: PLW0108  (below)
     """Certificate and key for it; None: they are made here."""
     ca = _Of(lambda found: _checked(found, "SLUICE_CA", _file))
     """Which authority clients trust; None: those of the system."""
-    spans = _Of(lambda found: _spans(found))
+    spans = _Of(lambda found: _spans(found))  # noqa: PLW0108
     """Where the gateway sends spans to; None: nowhere."""
     mlflow_server = _Of(lambda found: _mlflow(found, _checked(found, "MLFLOW_TRACKING_URI", _server_url) or ""))
     """Without a URL where the environment names none."""

@@ -198,8 +198,8 @@ WRONG = {
 @pytest.mark.parametrize(
     "words",
     [
-        "status", "down", "predict delays {}", "rollout list", "rollout abort r1", "overview", "builds delays", "gateway",
-        "logs delays", "verify", "backup there", "env", "token list", "audience list",
+        "status", "down", "predict delays {}", "rollout list", "rollout abort r1", "overview", "builds delays",
+        "gateway", "logs delays", "verify", "backup there", "env", "token list", "audience list",
     ],
 )  # fmt: skip
 def test_a_command_is_not_stopped_by_a_setting_that_it_does_not_use(words: str, tmp_path: Path) -> None:
