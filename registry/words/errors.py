@@ -12,6 +12,7 @@
     ├── Forbidden                   the token's role does not allow it
     ├── NotFound
     ├── LedgerConflict              somebody else appended first; read again
+    ├── ObjectConflict              somebody else changed an object of the cluster first; read again
     ├── PackFailed
     ├── ServiceFailed               a service could not be started or did not become ready
     ├── RoutesRejected              the data plane refused its files
@@ -108,6 +109,10 @@ class NotFound(SluiceError):
 
 class LedgerConflict(SluiceError):
     """Somebody else changed this rollout first: read it again, then decide."""
+
+
+class ObjectConflict(SluiceError):
+    """Somebody else changed this object of the cluster first, or made one of its name: read it again."""
 
 
 class PackFailed(SluiceError):

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, make_url, text
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.words.settings import MlflowServer
+from tests.contract.clusters import Cluster, in_memory, real
 from tests.contract.ledgers import Reopen
 from tests.contract.mlflow_server import mlflow_server
 from tests.contract.telemetry_rig import Rig
@@ -144,6 +145,13 @@ def ledger(request: pytest.FixtureRequest, memory: Path) -> Iterator[Ledger]:
             for url in _database(request.getfixturevalue("postgres"), str(template)):
                 with closing(SqlLedger(url)) as opened:
                     yield opened
+
+
+@pytest.fixture(params=["memory", "real"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """An empty namespace of a cluster."""
+    with in_memory() if request.param == "memory" else real() as found:
+        yield found
 
 
 def _new_file(folder: Path) -> Path:

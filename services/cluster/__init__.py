@@ -1,0 +1,1 @@
+"""One namespace of a Kubernetes cluster: what runs, splits and answers there, by the cluster's own HTTP API."""

@@ -1,0 +1,164 @@
+"""Where a cluster's API answers, and the identity that asks it: a pod's service account, else a KUBECONFIG file.
+
+Tokens, certificates and authorities are read again for every request, because Kubernetes replaces their files while we
+run.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from sluicegate.registry.words.errors import InvalidSetting, Unreachable
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod finds its service account."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A text: as it is, or in a file that may change."""
+
+    text: str = field(default="", repr=False)
+    path: Path | None = None
+
+    def read(self) -> str:
+        """As it is now. Raises Unreachable."""
+        if self.path is None:
+            return self.text
+        try:
+            return self.path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unreachable(
+                f"{self.path}, by which the cluster's API is asked, cannot be read: {error}.",
+                fix="mount the service account of the pod, or correct the file that KUBECONFIG names.",
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Papers:
+    """The authority that is trusted and the identity that asks, as of now."""
+
+    authority: str | None
+    token: str | None = field(repr=False)
+    certificate: tuple[str, str] | None = field(repr=False)
+    """A client certificate and its key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Where the API answers, and where its papers are."""
+
+    url: str
+    authority: Source | None = None
+    """None: those that the system trusts."""
+    token: Source | None = None
+    certificate: tuple[Source, Source] | None = None
+    server_name: str | None = None
+    """The name in the server's certificate, where the URL has another one."""
+    is_unchecked: bool = False
+    """Whether the KUBECONFIG says that any certificate will do."""
+
+    def papers(self) -> Papers:
+        """As they are now. Raises Unreachable."""
+        return Papers(
+            authority=self.authority.read() if self.authority else None,
+            token=self.token.read() if self.token else None,
+            certificate=(self.certificate[0].read(), self.certificate[1].read()) if self.certificate else None,
+        )
+
+    def tls(self, papers: Papers) -> ssl.SSLContext:
+        """What a connection is checked with. Raises Unreachable where the papers are broken."""
+        try:
+            context = ssl.create_default_context(cadata=papers.authority or None)
+            if self.is_unchecked:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            if papers.certificate is not None:
+                _present(context, *papers.certificate)
+        except (ssl.SSLError, ValueError, OSError) as error:
+            raise Unreachable(
+                f"the certificates by which {self.url} is asked are broken: {error}.",
+                fix="correct them in the file that KUBECONFIG names.",
+            ) from error
+        return context
+
+
+def find_access(environment: Mapping[str, str], account: Path = ACCOUNT) -> Access:
+    """The service account of this pod, else what KUBECONFIG names. Raises InvalidSetting."""
+    host, port = environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT", "443")
+    if host and (account / "token").exists():
+        shown = f"[{host}]" if ":" in host else host
+        return Access(
+            url=f"https://{shown}:{port}",
+            authority=Source(path=account / "ca.crt"),
+            token=Source(path=account / "token"),
+        )
+    named = environment.get("KUBECONFIG", "").strip()
+    if not named:
+        raise InvalidSetting(
+            "SLUICE_CLUSTER is set, but this is no pod with a service account, and KUBECONFIG names no file.",
+            fix="set KUBECONFIG to the file by which kubectl reaches the cluster, or unset SLUICE_CLUSTER.",
+        )
+    return read_kubeconfig(Path(named).expanduser())
+
+
+def read_kubeconfig(path: Path) -> Access:
+    """What the file's current context says. Raises InvalidSetting."""
+    try:
+        config = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        context = _named(config, "contexts", config["current-context"])["context"]
+        cluster = _named(config, "clusters", context["cluster"])["cluster"]
+        user = _named(config, "users", context["user"])["user"] or {}
+        return _access(cluster, user, path.absolute().parent)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise InvalidSetting(
+            f"KUBECONFIG names {path}, which cannot be used: {what}.",
+            fix="set KUBECONFIG to one file with a current context: kubectl config view --raw --minify --flatten",
+        ) from error
+
+
+def _access(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path) -> Access:
+    if "exec" in user or "auth-provider" in user:
+        raise ValueError("its user is found by another program; name a token or a client certificate")
+    certificate = _source(user, "client-certificate", folder)
+    key = _source(user, "client-key", folder)
+    token = Source(path=folder / user["tokenFile"]) if "tokenFile" in user else None
+    return Access(
+        url=str(cluster["server"]).rstrip("/"),
+        authority=_source(cluster, "certificate-authority", folder),
+        token=token or (Source(text=user["token"]) if user.get("token") else None),
+        certificate=(certificate, key) if certificate and key else None,
+        server_name=cluster.get("tls-server-name"),
+        is_unchecked=bool(cluster.get("insecure-skip-tls-verify")),
+    )
+
+
+def _source(said: Mapping[str, Any], name: str, folder: Path) -> Source | None:
+    if said.get(f"{name}-data"):
+        return Source(text=base64.b64decode(said[f"{name}-data"], validate=True).decode())
+    return Source(path=folder / said[name]) if said.get(name) else None
+
+
+def _named(config: Mapping[str, Any], what: str, name: str) -> Mapping[str, Any]:
+    for each in config[what]:
+        if each["name"] == name:
+            found: Mapping[str, Any] = each
+            return found
+    raise ValueError(f"{what} has none of the name {name}")
+
+
+def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Have a client certificate shown; ssl reads both from a file, which only we can read while it is there."""
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(f"{certificate}\n{key}\n")
+        file.flush()
+        context.load_cert_chain(file.name)

@@ -1,0 +1,40 @@
+"""The kinds of Kubernetes objects that are asked for, and where the API keeps them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Object = dict[str, Any]
+"""An object of the API, as JSON says it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of object."""
+
+    name: str
+    plural: str
+    group: str = ""
+    """Empty: the core group."""
+    version: str = "v1"
+
+    @property
+    def api_version(self) -> str:
+        """As a manifest says it, such as apps/v1."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """Where the API keeps those of a namespace, or the one of this name."""
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
+        return f"{root}/namespaces/{namespace}/{self.plural}" + (f"/{name}" if name else "")
+
+
+DEPLOYMENT = Kind(name="Deployment", plural="deployments", group="apps")
+SERVICE = Kind(name="Service", plural="services")
+DISRUPTION_BUDGET = Kind(name="PodDisruptionBudget", plural="poddisruptionbudgets", group="policy")
+ENDPOINT_SLICE = Kind(name="EndpointSlice", plural="endpointslices", group="discovery.k8s.io")
+POD = Kind(name="Pod", plural="pods")
+CONFIG_MAP = Kind(name="ConfigMap", plural="configmaps")
+LEASE = Kind(name="Lease", plural="leases", group="coordination.k8s.io")
+KINDS = (DEPLOYMENT, SERVICE, DISRUPTION_BUDGET, ENDPOINT_SLICE, POD, CONFIG_MAP, LEASE)

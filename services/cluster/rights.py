@@ -1,0 +1,59 @@
+"""What each role may do in the namespace: as much as the adapters use, and nothing else. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from sluicegate.services.cluster.kinds import (
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    ENDPOINT_SLICE,
+    POD,
+    SERVICE,
+    Kind,
+)
+
+
+class Verb(StrEnum):
+    """What may be done with objects of a kind. Whoever applies one needs patch, and create where it is not there."""
+
+    GET = "get"
+    LIST = "list"
+    WATCH = "watch"
+    CREATE = "create"
+    UPDATE = "update"
+    PATCH = "patch"
+    DELETE = "delete"
+
+
+class Role(StrEnum):
+    """Who asks the API."""
+
+    CONTROL = "control"
+    """The keeper and the console."""
+    GATEWAY = "gateway"
+
+
+_APPLY = frozenset({Verb.CREATE, Verb.PATCH, Verb.DELETE})
+
+RIGHTS: Mapping[Role, Mapping[Kind, frozenset[Verb]]] = {
+    Role.CONTROL: {
+        DEPLOYMENT: _APPLY | {Verb.LIST},
+        SERVICE: _APPLY,
+        DISRUPTION_BUDGET: _APPLY,
+        ENDPOINT_SLICE: frozenset({Verb.LIST}),
+        POD: frozenset({Verb.LIST, Verb.PATCH, Verb.DELETE}),
+    },
+    Role.GATEWAY: {
+        ENDPOINT_SLICE: frozenset({Verb.LIST, Verb.WATCH}),
+    },
+}
+
+
+def rules(role: Role) -> list[dict[str, list[str]]]:
+    """The rules of a Role object."""
+    return [
+        {"apiGroups": [kind.group], "resources": [kind.plural], "verbs": sorted(verbs)}
+        for kind, verbs in RIGHTS[role].items()
+    ]
