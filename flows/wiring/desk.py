@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
+from sluicegate.services.console.changes import Changes
 from sluicegate.services.console.in_time import InTime
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class LocalDesk:
     webhook_secret: str = field(default_factory=_secret, repr=False)
     session_secret: str = field(default_factory=_secret, repr=False)
     links: Mapping[str, str] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes, init=False, repr=False, compare=False)
     in_time: InTime = field(default_factory=InTime, init=False, repr=False, compare=False)
     _rounds: Rounds = field(default_factory=_rounds, init=False, repr=False, compare=False)
 

@@ -141,6 +141,7 @@ def keeper() -> None:
     loops.beside("gateways", partial(_again_and_again, leading(lambda _: plane.note()), runtime, GATEWAYS_SECONDS))
     sight = sight_watch.SightWatch(runtime)
     loops.beside("sight", partial(_again_and_again, leading(lambda _: sight.look()), runtime, sight_watch.PERIOD))
+    _listen_to_ledger(runtime, loops, bell.ring)
     leadership.look()
     loops.beside("election", leadership.run)
     try:
@@ -271,12 +272,22 @@ def console() -> None:
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", server_header=False)
     loops = Loops("console", runtime.heartbeats)
     loops.beside("watch", partial(watch, runtime, "console"))
+    _listen_to_ledger(runtime, loops, behind.changes.tell)
     door, others = runtime.door(site), None
     if door is not None:
         names = [str(site.listen), str(site.address)]
         others = answering_others(create(behind, hosts=names, secure=True), door.in_use)
     answering = Answering(uvicorn.Server(config), others, at=(str(site.address), port))
     asyncio.run(answering.serve(lambda: runtime.heartbeats.beat("console"), BEAT_SECONDS))
+
+
+def _listen_to_ledger(runtime: Runtime, loops: Loops, heard: Callable[[], object]) -> None:
+    """Hear at once what any host records, where the ledger is one that tells it."""
+    from sluicegate.registry.ledger.notices import Listening, can_listen
+
+    location = runtime.settings.ledger_url()
+    if can_listen(location):
+        loops.beside("notices", Listening(location, heard).run, PASS_SECONDS)
 
 
 def watch(runtime: Runtime, own: str, stop: threading.Event) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Row as SqlRow
 from sluicegate.registry.ledger.chain import COLUMNS, START, Examination, Head, Kind, Link, Row, examine, seal
 from sluicegate.registry.ledger.columns import document_columns, entry_columns, look_columns
 from sluicegate.registry.ledger.engine import reading
+from sluicegate.registry.ledger.notices import announce
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.rollout_rows import row_faults
 from sluicegate.registry.ledger.tables import documents, entries, heads, links, looks
@@ -20,11 +21,13 @@ from sluicegate.registry.words.verdict import Look
 
 def insert_entry(connection: Connection, entry: Entry) -> int:
     """Record a fact; its place."""
+    announce(connection)
     return _insert(connection, Kind.ENTRY, entry_columns(entry))
 
 
 def insert_document(connection: Connection, document: Applied) -> None:
     """Record a document."""
+    announce(connection)
     _insert(connection, Kind.DOCUMENT, document_columns(document))
 
 

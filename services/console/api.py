@@ -44,7 +44,7 @@ def routes(desk: Desk) -> list[Route]:
 
     return [
         *(Route(it.path, _endpoint(desk, it, recorder), methods=[it.method]) for it in operations),
-        Route("/api/v1/events", events(desk.ledger), methods=["GET"]),
+        Route("/api/v1/events", events(desk.ledger, desk.changes), methods=["GET"]),
         Route("/api/v1/openapi.json", openapi, methods=["GET"]),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -15,13 +16,14 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Fed
 from sluicegate.registry.words.errors import UsageError
 from sluicegate.services.console.acts.rollouts import fact_json
+from sluicegate.services.console.changes import Changes
 from sluicegate.services.console.problems import problem
 
 LOOK_EVERY = 0.5
-"""Seconds between looks at the ledger."""
+"""Seconds between looks at the ledger, where nobody says that something was recorded."""
 
 
-def events(ledger: Ledger) -> Callable[[Request], Awaitable[Response]]:
+def events(ledger: Ledger, changes: Changes) -> Callable[[Request], Awaitable[Response]]:
     """The endpoint. A client that comes back with Last-Event-ID misses nothing; a new one begins with what is next."""
 
     async def endpoint(request: Request) -> Response:
@@ -29,18 +31,23 @@ def events(ledger: Ledger) -> Callable[[Request], Awaitable[Response]]:
         if last is not None and not (last.isascii() and last.isdigit()):
             return problem(UsageError(f"after: a place in the feed is a whole number, got {last!r}."))
         place = int(last) if last is not None else await run_in_threadpool(ledger.feed_end)
-        return EventSourceResponse(facts(ledger, place, request.state.is_let_in))
+        return EventSourceResponse(facts(ledger, changes, place, request.state.is_let_in))
 
     return endpoint
 
 
-async def facts(ledger: Ledger, place: int, is_let_in: Callable[[], bool]) -> AsyncIterator[ServerSentEvent]:
+async def facts(
+    ledger: Ledger, changes: Changes, place: int, is_let_in: Callable[[], bool]
+) -> AsyncIterator[ServerSentEvent]:
     """An event for each fact after `place`, for as long as whoever listens is let in."""
-    while await run_in_threadpool(is_let_in):
-        for fed in await run_in_threadpool(ledger.feed, after=place, limit=100):
-            place = fed.place
-            yield _event(fed)
-        await asyncio.sleep(LOOK_EVERY)
+    with changes.watched() as changed:
+        while await run_in_threadpool(is_let_in):
+            changed.clear()
+            for fed in await run_in_threadpool(ledger.feed, after=place, limit=100):
+                place = fed.place
+                yield _event(fed)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), LOOK_EVERY)
 
 
 def _event(fed: Fed) -> ServerSentEvent:

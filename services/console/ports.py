@@ -14,6 +14,7 @@ from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.pulse import Pulse
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.rollout import Rollout
+from sluicegate.services.console.changes import Changes
 from sluicegate.services.console.in_time import InTime
 
 
@@ -79,6 +80,11 @@ class Desk(Protocol):
         ...
 
     def clock(self) -> datetime: ...
+
+    @property
+    def changes(self) -> Changes:
+        """Wakes live views when something was recorded."""
+        ...
 
     @property
     def in_time(self) -> InTime:

@@ -20,11 +20,12 @@ def ring(path: Path) -> None:
 
 
 class Doorbell:
-    """The waiting side."""
+    """The waiting side. Other processes of this host ring at the path, other threads of this process by `ring`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._socket: socket.socket | None = None
+        self._own, self._rung = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         if len(str(path)) <= LONGEST:
             path.unlink(missing_ok=True)
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -33,18 +34,24 @@ class Doorbell:
 
     def sockets(self) -> list[socket.socket]:
         """What to wait on."""
-        return [self._socket] if self._socket else []
+        return [self._rung, self._socket] if self._socket else [self._rung]
+
+    def ring(self) -> None:
+        """Wake whoever waits in this process."""
+        with contextlib.suppress(OSError):  # full: it is rung already; closed: nobody waits
+            self._own.send(b"look", socket.MSG_DONTWAIT)
 
     def drain(self) -> None:
         """Forget every ring so far: one look answers them all."""
-        if self._socket is None:
-            return
-        self._socket.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self._socket.recv(16)
+        for each in self.sockets():
+            each.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    each.recv(16)
 
     def close(self) -> None:
+        for each in (self._own, self._rung):
+            each.close()
         if self._socket is not None:
             self._socket.close()
             self._path.unlink(missing_ok=True)

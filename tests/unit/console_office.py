@@ -24,6 +24,7 @@ from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.build import CHAMPION_ALIAS, Build, BuildRef
 from sluicegate.services.console.app import create
+from sluicegate.services.console.changes import Changes
 from sluicegate.services.console.in_time import InTime
 from sluicegate.services.host.doctor.finding import Finding, warned
 from tests import giving as orders
@@ -70,6 +71,7 @@ class MemoryDesk:
     looks: int = 0
     wanted: dict[str, object] = field(default_factory=dict)
     outcomes: list[dict[str, object]] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
     in_time: InTime = field(default_factory=InTime)
 
     def clock(self) -> datetime:

@@ -16,10 +16,13 @@ from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.console import events
 from sluicegate.services.console.acts.table import table
+from sluicegate.services.console.changes import Changes
 from sluicegate.services.console.events import facts
 from sluicegate.services.console.tokens import Tokens, given_tokens
 from sluicegate.services.host.doctor.finding import CheckStatus
+from tests import giving
 from tests.doubles.ledger import MemoryLedger
 from tests.unit.console_office import BEARER, NOW, TOKEN, MemoryDesk, Office
 
@@ -140,7 +143,9 @@ def test_who_was_let_in_hears_nothing_more_once_the_token_is_gone(office: Office
 
     async def listen() -> list[ServerSentEvent]:
         heard = []
-        async for event in facts(office.ledger, office.ledger.feed_end() - 1, lambda: tokens.caller(token) is not None):
+        async for event in facts(
+            office.ledger, Changes(), office.ledger.feed_end() - 1, lambda: tokens.caller(token) is not None
+        ):
             heard.append(event)
             tokens.revoke("ann", actor="ada")
         return heard
@@ -358,12 +363,26 @@ def test_events_tell_every_fact_from_where_the_client_left_off(office: Office) -
     end = office.ledger.feed_end()
 
     async def read() -> list[ServerSentEvent]:
-        stream = facts(office.ledger, end - 2, lambda: True)
+        stream = facts(office.ledger, Changes(), end - 2, lambda: True)
         return [await anext(stream) for _ in range(2)]
 
     told = asyncio.run(read())
     assert [event.id for event in told] == [str(end - 1), str(end)]
     assert json.loads(str(told[-1].data))["fact"] == "StepEntered"
+
+
+def test_a_live_view_is_woken_by_what_another_host_records(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "LOOK_EVERY", 3600)  # only a notice can wake it
+    rollout, changes, end = office.running(), Changes(), office.ledger.feed_end()
+
+    async def read() -> ServerSentEvent:
+        coming = asyncio.ensure_future(anext(facts(office.ledger, changes, end, lambda: True)))
+        await asyncio.sleep(0.1)
+        giving.pause(office.ledger, rollout.id, actor="eve", reason="wait", now=NOW)
+        await asyncio.get_running_loop().run_in_executor(None, changes.tell)
+        return await asyncio.wait_for(coming, 20)
+
+    assert json.loads(str(asyncio.run(read()).data))["fact"] == "Paused"
 
 
 def test_events_are_closed_to_strangers_and_refuse_a_place_that_is_none(office: Office) -> None:

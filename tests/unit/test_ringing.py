@@ -38,7 +38,7 @@ def test_the_keeper_is_rung(bell: Path, act: Callable[[RingingLedger], object]) 
     doorbell = Doorbell(bell)
     try:
         act(ledger)
-        (waiting,) = doorbell.sockets()
+        _, waiting = doorbell.sockets()
         waiting.setblocking(False)
         assert waiting.recv(16) == b"look"
     finally:
