@@ -33,6 +33,7 @@ experiment = App(name="experiment", help="Run an A/B experiment between variatio
 captures = App(name="captures", help="Export captured requests and answers.")
 shadow = App(name="shadow", help="Compare a candidate's answers with stable's on copies of requests.")
 service = App(name="service", help="Start the installation when the machine boots.")
+cluster = App(name="cluster", help="Install on Kubernetes, and run there.")
 webhook = App(name="webhook", help="Register a webhook at your own MLflow.")
 gate = App(name="gate", help="Judge recorded or synthetic data without a running installation.")
 _COMMANDS = (
@@ -109,6 +110,8 @@ _COMMANDS = (
     (token, "revoke", "tokens:revoke", "Revoke a token at once."),
     (token, "prefect", "tokens:prefect", "Set the role of runs that are started in Prefect."),
     (service, "install", "service:install", "Write a systemd unit that runs sluice up at boot."),
+    (cluster, "render", "cluster:render", "Print the manifests of an installation on Kubernetes."),
+    (cluster, "keys", "cluster:keys", "Draw the secrets of a new installation, as a Secret."),
     (webhook, "register", "webhooks:register", "Register the webhook, so that changes in MLflow take effect at once."),
     (webhook, "test", "webhooks:deliver", "Let MLflow send a test delivery."),
     (webhook, "remove", "webhooks:remove", "Remove this installation's webhooks from MLflow."),
@@ -126,6 +129,7 @@ for group in (
     notify,
     gate,
     service,
+    cluster,
     webhook,
 ):
     app.command(group)

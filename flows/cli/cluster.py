@@ -1,0 +1,91 @@
+"""cluster: an installation on Kubernetes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from sluicegate.flows.cli.output import remark
+from sluicegate.registry.words.errors import NotFound, Refused
+
+if TYPE_CHECKING:
+    from sluicegate.services.cluster.install.installation import Installation
+
+Image = Annotated[str | None, Parameter(help="The image of every role, with its tag or digest.")]
+Namespace = Annotated[str | None, Parameter(help="The namespace; by default sluicegate.")]
+Values = Annotated[
+    Path | None, Parameter(help="A YAML file of options, of the same form as the Helm chart's values.yaml.")
+]
+
+
+def render(
+    *,
+    image: Image = None,
+    namespace: Namespace = None,
+    values: Values = None,
+    output: Annotated[
+        Path | None,
+        Parameter(
+            name=["--output", "-o"],
+            help="A folder for one file each and a kustomization.yaml. By default all are printed.",
+        ),
+    ] = None,
+) -> None:
+    """Print the manifests of an installation, for kubectl apply -f -. The cluster is not asked.
+
+    The same options give the same bytes. No Secret is among them: create sluicegate-connections yourself, and
+    sluicegate-keys by sluice cluster keys.
+    """
+    from sluicegate.services.cluster.install.manifests import manifests
+    from sluicegate.services.cluster.install.texts import documents, files
+
+    things = manifests(_installation(image, namespace, values))
+    if output is None:
+        print(documents(things), end="")
+        return
+    _write(output, files(things))
+    remark(f"{len(things)} manifests are in {output}. To install them: kubectl apply -k {output}")
+
+
+def keys(*, namespace: Namespace = None, values: Values = None) -> None:
+    """Draw the secrets of a new installation, and print them as a Secret, for kubectl create -f -.
+
+    They are the admin's token (admin_token), the key that signs calls of checks (check_key) and that of MLflow's
+    webhook (webhook_secret). Each call draws others.
+    """
+    from sluicegate.services.cluster.install.secrets import keys_secret
+    from sluicegate.services.cluster.install.texts import document
+
+    print(document(keys_secret(_installation("unused", namespace, values))), end="")
+
+
+def _installation(image: str | None, namespace: str | None, values: Path | None) -> Installation:
+    from sluicegate.services.cluster.install.values import read_installation
+
+    given = {"image": image, "namespace": namespace}
+    text = ""
+    if values is not None:
+        try:
+            text = values.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotFound(f"{values} cannot be read: {error}.", fix="name a YAML file: --values.") from error
+    return read_installation(text, str(values or "values"), {name: word for name, word in given.items() if word})
+
+
+def _write(folder: Path, texts: dict[str, str]) -> None:
+    """Write the files; those that an earlier kustomization of ours named, and this one does not, are removed."""
+    from sluicegate.services import durable
+    from sluicegate.services.cluster.install.texts import KUSTOMIZATION, named_in
+
+    try:
+        former = folder / KUSTOMIZATION
+        before = named_in(former.read_text(encoding="utf-8")) if former.exists() else ()
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            durable.replace(folder / name, text)
+        for name in set(before) - texts.keys():
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise Refused(f"{folder} cannot be written: {error}.", fix="name another folder: --output.") from error

@@ -1,0 +1,101 @@
+"""The control pods: keeper, console and collector, from one image, with one folder of state. Pure."""
+
+from __future__ import annotations
+
+from sluicegate.services.cluster.install.installation import Installation, Resources
+from sluicegate.services.cluster.install.parts import (
+    HEADER,
+    SECRETS,
+    beat_probe,
+    container,
+    deployment,
+    disruption_budget,
+    own_variables,
+    pod,
+    secret_volume,
+    service,
+    spread,
+    variables,
+)
+from sluicegate.services.cluster.kinds import Object
+
+NAME, CONSOLE_SERVICE, CONSOLE_PORT = "sluicegate-control", "sluicegate-console", 8081
+KEYS = f"{SECRETS}/keys"
+FLOWS = "/flows"
+"""Where the keeper finds how Prefect is to start flow runs."""
+_SILENT = 20
+"""Seconds without a heartbeat: as on one machine."""
+
+
+def control(installation: Installation) -> list[Object]:
+    """The Deployment, its budget, and the Service of the console."""
+    asks = installation.resources
+    containers = [
+        _container(installation, "keeper", asks.keeper, livenessProbe=_alive("keeper")),
+        _container(
+            installation,
+            "console",
+            asks.console,
+            ports=[{"name": "console", "containerPort": CONSOLE_PORT, "protocol": "TCP"}],
+            livenessProbe=_alive("console"),
+            readinessProbe=_http("console", "/healthz"),
+        ),
+        _container(installation, "collector", asks.collector, livenessProbe=_alive("collector")),
+    ]
+    spec = pod(
+        installation,
+        installation.accounts.control,
+        containers,
+        storage=installation.storage.control,
+        volumes=[
+            secret_volume("keys", installation.keys),
+            {"name": "flows", "configMap": {"name": "sluicegate-flows"}},
+        ],
+        terminationGracePeriodSeconds=45,
+        topologySpreadConstraints=spread("control"),
+    )
+    return [
+        _console_service(installation),
+        deployment(installation, NAME, "control", installation.controls, spec),
+        disruption_budget(installation, NAME, "control"),
+    ]
+
+
+def _console_service(installation: Installation) -> Object:
+    """The pods answer although their keeper is not ready: people must see why, and abort."""
+    found = service(installation, CONSOLE_SERVICE, "control", {"console": CONSOLE_PORT})
+    found["spec"]["publishNotReadyAddresses"] = True
+    return found
+
+
+def _container(installation: Installation, role: str, resources: Resources, **more: Object | list[Object]) -> Object:
+    env = [
+        *own_variables(),
+        *variables({"SLUICE_IMAGE": installation.image, "SLUICE_CONSOLE_HOSTS": installation.console_hosts}),
+    ]
+    return container(
+        installation,
+        role,
+        ("sluice", "cluster", "run", role),
+        resources,
+        env,
+        mounts=[
+            {"name": "keys", "mountPath": KEYS, "readOnly": True},
+            {"name": "flows", "mountPath": FLOWS, "readOnly": True},
+        ],
+        envFrom=[{"secretRef": {"name": installation.connections}}],
+        startupProbe={**beat_probe(role, _SILENT), "periodSeconds": 5, "failureThreshold": 36},
+        **more,
+    )
+
+
+def _alive(role: str) -> Object:
+    return {**beat_probe(role, _SILENT), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3}
+
+
+def _http(port: str, path: str) -> Object:
+    return {
+        "httpGet": {"port": port, "path": path, "httpHeaders": [HEADER]},
+        "periodSeconds": 5,
+        "timeoutSeconds": 5,
+    }

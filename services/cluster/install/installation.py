@@ -1,0 +1,139 @@
+"""Installation: the options of an installation on Kubernetes, as files of `--values` have them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from sluicegate.registry.plan.document import Document
+
+_HOST = r"[a-z0-9][a-z0-9.-]{0,252}"
+_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
+_IMAGE = (
+    r"^[a-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[a-z0-9][A-Za-z0-9._/-]*)?"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?$"
+)
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+_HOSTS = rf"^({_HOST}(,{_HOST})*)?$"
+
+
+def _fits(pattern: str, what: str, fix: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if re.search(pattern, text) is None or text.endswith("\n"):
+            raise ValueError(f"{text!r} is not {what}; write {fix}")
+        return text
+
+    return check
+
+
+def _number_as_text(value: object) -> object:
+    """`cpu: 1` means the text."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Label = Annotated[
+    str,
+    AfterValidator(_fits(_LABEL, "a namespace", "lower-case letters, digits and -, at most 63")),
+    Field(json_schema_extra={"pattern": _LABEL}),
+]
+Name = Annotated[
+    str,
+    AfterValidator(_fits(_NAME, "a name of Kubernetes", "lower-case letters, digits, - and ., at most 253")),
+    Field(json_schema_extra={"pattern": _NAME}),
+]
+Image = Annotated[
+    str,
+    AfterValidator(_fits(_IMAGE, "an image", "its name and tag or digest, such as registry.example.com/sluicegate:1")),
+    Field(json_schema_extra={"pattern": _IMAGE}),
+]
+Quantity = Annotated[
+    str,
+    BeforeValidator(_number_as_text, json_schema_input_type=str | int | float),
+    AfterValidator(_fits(_QUANTITY, "a quantity of Kubernetes", "a number with a unit such as 500m, 512Mi or 4Gi")),
+    Field(json_schema_extra={"pattern": _QUANTITY}),
+]
+Hosts = Annotated[
+    str,
+    AfterValidator(_fits(_HOSTS, "a list of hosts", "names without ports, separated by commas")),
+    Field(json_schema_extra={"pattern": _HOSTS}),
+]
+
+
+class Resources(Document):
+    """What one container asks for. Its memory is its limit as well; processor time has no limit."""
+
+    cpu: Quantity
+    memory: Quantity
+
+
+class Accounts(Document):
+    """Names of the service accounts."""
+
+    control: Name = "sluicegate-control"
+    gateway: Name = "sluicegate-gateway"
+    worker: Name = "sluicegate-worker"
+    flow: Name = "sluicegate-flow"
+
+
+class Demands(Document):
+    """What the containers ask for."""
+
+    keeper: Resources = Resources(cpu="250m", memory="768Mi")
+    console: Resources = Resources(cpu="100m", memory="768Mi")
+    collector: Resources = Resources(cpu="250m", memory="768Mi")
+    gateway: Resources = Resources(cpu="500m", memory="1Gi")
+    worker: Resources = Resources(cpu="100m", memory="512Mi")
+    flow: Resources = Resources(cpu="250m", memory="2Gi")
+
+
+class Storage(Document):
+    """Sizes of the folders that pods write to; each is empty when its pod starts."""
+
+    control: Quantity = "4Gi"
+    gateway: Quantity = "4Gi"
+    """It holds the access log until that is counted: some 500 bytes a request."""
+    flow: Quantity = "8Gi"
+    """It holds the files of a model and the bento that is packed from them."""
+
+
+class Reference(Document):
+    """An object by its name, as Kubernetes writes it."""
+
+    name: Name
+
+
+class Installation(Document):
+    """Everything that the manifests of one installation depend on."""
+
+    namespace: Label = "sluicegate"
+    image: Image
+    """The image of every role."""
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    pull_secrets: tuple[Reference, ...] = ()
+    """Secrets by which the image is pulled."""
+    gateways: Annotated[int, Field(ge=2, le=64)] = 2
+    """Gateway pods; at least two, so that one may be away."""
+    controls: Annotated[int, Field(ge=1, le=8)] = 1
+    """Control pods: one leads, others stand by."""
+    worker: bool = True
+    """Run a worker of the Prefect work pool here; false where one runs elsewhere."""
+    connections: Name = "sluicegate-connections"
+    """Secret with the settings: SLUICE_LEDGER, SLUICE_TELEMETRY, SLUICE_STORE, MLFLOW_TRACKING_URI, PREFECT_API_URL."""
+    keys: Name = "sluicegate-keys"
+    """Secret that `sluice cluster keys` prints."""
+    accounts: Accounts = Accounts()
+    resources: Demands = Demands()
+    storage: Storage = Storage()
+    console_hosts: Hosts = ""
+    """Names, separated by commas, by which callers reach the console from outside, such as that of an Ingress."""
+    console_from: tuple[Label, ...] = ()
+    """Namespaces whose pods may reach the console, such as those of the Ingress and of Prometheus."""
+    network_policies: bool = True
+    service_monitor: bool = False
+    """Needs the resources of the Prometheus operator."""
+    monitor_secret: Name = "sluicegate-monitor"  # noqa: S105
+    """Secret whose key `token` holds a token of the role viewer, by which Prometheus asks."""

@@ -1,0 +1,28 @@
+"""ServiceMonitor: how the Prometheus operator finds the console's metrics. Pure."""
+
+from __future__ import annotations
+
+from sluicegate.services.cluster.install.installation import Installation
+from sluicegate.services.cluster.install.parts import labels, named
+from sluicegate.services.cluster.kinds import Object
+
+
+def monitor(installation: Installation) -> list[Object]:
+    """The console tells all metrics, of the gateways as well; it wants a token of the role viewer."""
+    return [
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "ServiceMonitor",
+            "metadata": named(installation, "sluicegate", "control"),
+            "spec": {
+                "selector": {"matchLabels": labels("control")},
+                "endpoints": [
+                    {
+                        "port": "console",
+                        "path": "/metrics",
+                        "authorization": {"credentials": {"name": installation.monitor_secret, "key": "token"}},
+                    }
+                ],
+            },
+        }
+    ]

@@ -1,0 +1,55 @@
+"""NetworkPolicies: who may reach which of our pods. What our pods reach themselves is not restricted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sluicegate.services.cluster.install.control import CONSOLE_PORT
+from sluicegate.services.cluster.install.gateways import PORT as GATEWAY_PORT
+from sluicegate.services.cluster.install.installation import Installation
+from sluicegate.services.cluster.install.parts import labels, named
+from sluicegate.services.cluster.kinds import Object
+from sluicegate.services.cluster.names import COMPONENT_LABEL
+
+SERVICE_PORT = 3000
+ANYBODY: Sequence[Object] = ({"namespaceSelector": {}},)
+"""Every pod of the cluster. Who comes from outside comes through the user's Ingress, which is one."""
+
+
+def policies(installation: Installation) -> list[Object]:
+    """Builds answer gateways and control, gateways answer the cluster, the console gateways; flows answer nobody."""
+    ours = [_pods("gateway"), _pods("control")]
+    return [
+        _policy(installation, "sluicegate-service", labels("service"), ours, SERVICE_PORT),
+        _policy(installation, "sluicegate-gateway", labels("gateway"), ANYBODY, GATEWAY_PORT),
+        _policy(installation, "sluicegate-control", labels("control"), [_pods("gateway")], CONSOLE_PORT),
+        _nobody(installation, "sluicegate-worker", labels("worker")),
+        _nobody(installation, "sluicegate-flow", {COMPONENT_LABEL: "flow"}),
+    ]
+
+
+def console_callers(installation: Installation) -> list[Object]:
+    """The console answers namespaces that the user names as well."""
+    key = "kubernetes.io/metadata.name"
+    named_ones = {"matchExpressions": [{"key": key, "operator": "In", "values": list(installation.console_from)}]}
+    callers = [{"namespaceSelector": named_ones}]
+    return [_policy(installation, "sluicegate-console", labels("control"), callers, CONSOLE_PORT)]
+
+
+def _pods(component: str) -> Object:
+    return {"podSelector": {"matchLabels": labels(component)}}
+
+
+def _policy(installation: Installation, name: str, of: dict[str, str], callers: Sequence[Object], port: int) -> Object:
+    found = _nobody(installation, name, of)
+    found["spec"]["ingress"] = [{"from": list(callers), "ports": [{"protocol": "TCP", "port": port}]}]
+    return found
+
+
+def _nobody(installation: Installation, name: str, of: dict[str, str]) -> Object:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": named(installation, name, of[COMPONENT_LABEL]),
+        "spec": {"podSelector": {"matchLabels": of}, "policyTypes": ["Ingress"]},
+    }

@@ -1,0 +1,189 @@
+"""The pieces that every manifest is built of: metadata, and pods that the standard "restricted" admits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sluicegate.services.cluster.install.installation import Installation, Resources
+from sluicegate.services.cluster.kinds import Object
+from sluicegate.services.cluster.names import COMPONENT_LABEL, NAME_LABEL
+
+USER = 65532
+"""Who every process is, and whose group may write to the folders."""
+PRODUCT = "sluicegate"
+STATE, SECRETS = "/state", "/secrets"
+HEADER = {"name": "Host", "value": "localhost"}
+"""What a probe of the kubelet says: it comes by the pod's address, which is no name that is answered."""
+
+
+def labels(component: str) -> dict[str, str]:
+    """The labels of an object of the installation."""
+    return {NAME_LABEL: PRODUCT, COMPONENT_LABEL: component}
+
+
+def named(installation: Installation, name: str, component: str) -> Object:
+    """The metadata of an object."""
+    return {"name": name, "namespace": installation.namespace, "labels": labels(component)}
+
+
+def variables(values: Mapping[str, str]) -> list[Object]:
+    """Environment variables with plain values."""
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def secret_variable(secret: str, name: str, *, optional: bool = False) -> Object:
+    """A variable that a Secret's key of the same name holds."""
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name, "optional": optional}}}
+
+
+def own_variables() -> list[Object]:
+    """What every process of ours must know: the namespace that it acts in, and where it may write."""
+    namespace = {"fieldRef": {"fieldPath": "metadata.namespace"}}
+    return [
+        {"name": "SLUICE_CLUSTER", "valueFrom": namespace},
+        *variables({"SLUICE_STATE": f"{STATE}/{PRODUCT}", "HOME": STATE, "PREFECT_HOME": f"{STATE}/prefect"}),
+    ]
+
+
+def container(
+    installation: Installation,
+    name: str,
+    command: Sequence[str],
+    resources: Resources,
+    env: Sequence[Object],
+    *,
+    mounts: Sequence[Object] = (),
+    **more: Any,
+) -> Object:
+    """A container that may do nothing but run: no other user, no capability, nothing written but to its folders."""
+    return {
+        "name": name,
+        "image": installation.image,
+        "imagePullPolicy": installation.pull_policy,
+        "command": list(command),
+        "env": list(env),
+        "resources": {
+            "requests": {"cpu": resources.cpu, "memory": resources.memory},
+            "limits": {"memory": resources.memory},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "state", "mountPath": STATE},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            *mounts,
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **more,
+    }
+
+
+def pod(
+    installation: Installation,
+    account: str,
+    containers: Sequence[Object],
+    *,
+    storage: str,
+    volumes: Sequence[Object] = (),
+    talks_to_api: bool = True,
+    **more: Any,
+) -> Object:
+    """A pod's specification, as the standard "restricted" admits it."""
+    return {
+        "serviceAccountName": account,
+        "automountServiceAccountToken": talks_to_api,
+        "enableServiceLinks": False,
+        "imagePullSecrets": [{"name": each.name} for each in installation.pull_secrets],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": list(containers),
+        "volumes": [
+            {"name": "state", "emptyDir": {"sizeLimit": storage}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+            *volumes,
+        ],
+        **more,
+    }
+
+
+def secret_volume(name: str, secret: str) -> Object:
+    """A Secret as files that only our group may read."""
+    return {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}}
+
+
+def spread(component: str) -> list[Object]:
+    """Pods of one kind on different nodes and in different zones, where there are some."""
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": labels(component)},
+        }
+        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+    ]
+
+
+def deployment(
+    installation: Installation, name: str, component: str, replicas: int, spec: Object, **more: Any
+) -> Object:
+    """A Deployment whose pods are never fewer than they are to be while it changes."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": named(installation, name, component),
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 3,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "selector": {"matchLabels": labels(component)},
+            "template": {"metadata": {"labels": labels(component)}, "spec": spec},
+            **more,
+        },
+    }
+
+
+def disruption_budget(installation: Installation, name: str, component: str) -> Object:
+    """One pod at a time may be taken away when a node is emptied."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": named(installation, name, component),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels(component)}},
+    }
+
+
+def service(installation: Installation, name: str, component: str, ports: Mapping[str, int]) -> Object:
+    """A Service of pods of one kind."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": named(installation, name, component),
+        "spec": {
+            "selector": labels(component),
+            "ports": [
+                {"name": each, "port": port, "targetPort": each, "protocol": "TCP"} for each, port in ports.items()
+            ],
+        },
+    }
+
+
+def beat_probe(program: str, silent: int) -> Object:
+    """Liveness by a program's heartbeat. No import: it runs every ten seconds in each pod.
+
+    A beat is the time of a file, set to the clock of intervals (`services/heartbeat.py`).
+    """
+    look = (
+        "import os,sys,time;"
+        f"sys.exit(time.monotonic()-os.stat('{STATE}/{PRODUCT}/run/beats/{program}').st_mtime>{silent})"
+    )
+    return {"exec": {"command": ["python3", "-I", "-S", "-c", look]}}
