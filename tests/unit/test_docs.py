@@ -33,7 +33,6 @@ FORBIDDEN = (
     "release",
     "deployment",
     "pod",
-    "cluster",
     "traffic split",
     "dark launch",
     "segment",
