@@ -55,7 +55,7 @@ def keys(*, namespace: Namespace = None, values: Values = None) -> None:
     They are the admin's token (admin_token), the key that signs calls of checks (check_key) and that of MLflow's
     webhook (webhook_secret). Each call draws others.
     """
-    from sluicegate.services.cluster.install.secrets import keys_secret
+    from sluicegate.services.cluster.install.drawn_keys import keys_secret
     from sluicegate.services.cluster.install.texts import document
 
     print(document(keys_secret(_installation("unused", namespace, values))), end="")

@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from sluicegate.services.cluster.install.flows import base_job_template
+from sluicegate.services.cluster.install.flow_jobs import base_job_template
 from sluicegate.services.cluster.install.installation import Installation
 from sluicegate.services.cluster.install.manifests import manifests
 from sluicegate.services.cluster.install.parts import STATE, beat_probe

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sluicegate.services.cluster.install.accounts import control_rights, flow_account, gateway_rights, worker_rights
 from sluicegate.services.cluster.install.control import control
-from sluicegate.services.cluster.install.flows import flow_jobs, worker
+from sluicegate.services.cluster.install.flow_jobs import flow_jobs, worker
 from sluicegate.services.cluster.install.gateways import gateways, table
 from sluicegate.services.cluster.install.installation import Installation
 from sluicegate.services.cluster.install.monitoring import monitor
