@@ -223,9 +223,9 @@ class LocalDesk:
         return self._mailbox(gateway).sheet_name()
 
     def for_gateway(self, name: str, has: object) -> dict[str, Any]:
+        from sluicegate.registry.words.said import sheet_name
         from sluicegate.services.host.certificates import joining_pair
         from sluicegate.services.traffic.envoy.relay import NAME
-        from sluicegate.services.traffic.joined import sheet_name
 
         box, site = self._mailbox(name), self.runtime.site
         told: dict[str, Any] = {

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import structlog
 
+from sluicegate.flows.wiring.agent import Agent
 from sluicegate.flows.wiring.certificate_watch import watch_certificate
 from sluicegate.flows.wiring.housekeeping import ROTATE_BYTES
 from sluicegate.flows.wiring.loops import Loops
-from sluicegate.flows.wiring.runtime import Runtime, now
+from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
-from sluicegate.registry.words.errors import RoutesRejected, SluiceError, Unreachable, UsageError
+from sluicegate.registry.words.errors import SluiceError, Unreachable, UsageError
 from sluicegate.services import durable
 from sluicegate.services.loopback import own_folder
 from sluicegate.services.telemetry.tailing.backlog import access_logs
@@ -36,13 +36,9 @@ from sluicegate.services.traffic.envoy.bootstrap import Outside
 from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.envoy.relay import Relayed
 from sluicegate.services.traffic.joined import ON_THE_WAY
-from sluicegate.services.traffic.mark import Mark
-from sluicegate.services.traffic.sheet import read_sheet
-from sluicegate.services.traffic.switch import PERIOD, Switch
 
 if TYPE_CHECKING:
     from sluicegate.services.host.certificates import Door
-    from sluicegate.services.traffic.table import RouteTable
 
 log = structlog.get_logger("gateway")
 
@@ -56,8 +52,8 @@ _SHIP_EVERY = 0.2
 _SHIP_PATIENCE = 600.0
 """Time for a part of each file that waits: there are many after a long cut."""
 _TIDY_EVERY = 30.0
-_DRAIN_SECONDS, _LAST_SECONDS = 20.0, 20.0
-"""Time for requests under way, and for the rest of the log."""
+_LAST_SECONDS = 20.0
+"""Time for the rest of the log."""
 
 
 class Console:
@@ -98,28 +94,16 @@ class Console:
         raise Unreachable(f"the console answered {answer.status_code}: {told.get('detail', '')}", fix=told.get("fix"))
 
 
-@dataclass
-class Agent:
-    """One gateway, for as long as its process lives."""
+@dataclass(kw_only=True)
+class JoinedAgent(Agent):
+    """A gateway of another host's installation, for as long as its process lives."""
 
     folder: Path
     console: Console
-    envoy: Envoy
     relay: Mapping[str, Any]
     """Where the services are reached."""
-    unwatched: float
-    """As the console's host has it: after this time, and a little more, the keeper there goes by it."""
-    has: str = ""
-    why: str = ""
-    refused: bool = False
     shipped_at: float | None = None
     """When, by the clock of intervals, all that was logged had been sent."""
-    unsent: dict[str, int] = field(default_factory=dict)
-    """Bytes of each log that were not sent."""
-    _age: float = 0.0
-    _table: RouteTable | None = None
-    _builds: tuple[BuildRef, ...] = ()
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def turn(self) -> None:
         """Ask once, and carry out what is new."""
@@ -128,60 +112,20 @@ class Agent:
         took, ago = time.monotonic() - asked - answer["waited"], answer["renewed_ago"]
         is_watched = ago is not None and took + ago < ON_THE_WAY
         if is_watched:
-            self._age = took + ago
-            self.envoy.renew()
+            self.heed(took + ago)
         self.unwatched = answer["unwatched"]
         if "relay" in answer:
             self.relay = answer["relay"]
             self._keep_pair()
         if answer.get("sheet") is not None:
-            self._table = None
-            self.take(answer)
+            self.take(str(answer["name"]), answer["sheet"])
         elif is_watched and not self.refused:
             self.hold()
 
-    def take(self, answer: Mapping[str, Any]) -> None:
-        """Put a sheet of routes in force, as far as Envoy takes it."""
-        try:
-            self._table, self._builds = read_sheet(answer["sheet"])
-        except SluiceError as error:
-            self.why = str(error)
-        self.refused = False
-        self.hold()
-        self.has = str(answer["name"])
-
-    def hold(self) -> None:
-        """Have the routes that were sent last in force: Envoy may have been late, or on stable alone, and what routes
-        before them named is cleared away when nothing is on its way there."""
-        if self._table is None:
-            return
-        before = self.why
-        try:
-            self.envoy.apply(self._table, self._endpoints())
-            self.why = ""
-        except RoutesRejected as error:
-            self.why, self.refused = str(error), True
-        except (SluiceError, OSError) as error:
-            self.why = str(error)
-            if self.why != before:
-                log.warning("the routes are not in force", why=self.why)
-
     def said(self, **more: object) -> dict[str, object]:
         """What is so here."""
-        under_way = {str(build): self.envoy.in_flight(build) for build in self._builds}
-        return {
-            "has": self.has, "serves": self.envoy.observe(), "why": self.why, "refused": self.refused,
-            "in_flight": {name: count for name, count in under_way.items() if count is not None},
-            "shipped_ago": None if self.shipped_at is None else time.monotonic() - self.shipped_at,
-            "served": self._served(), **more,
-        }  # fmt: skip
-
-    def _served(self) -> dict[str, object] | None:
-        """What ought to stand in the logs; None where Envoy does not say."""
-        try:
-            return {**asdict(self.envoy.served()), "unsent": self.unsent}
-        except Unreachable:
-            return None
+        ago = None if self.shipped_at is None else time.monotonic() - self.shipped_at
+        return super().said(shipped_ago=ago, **more)
 
     def run(self, stop: threading.Event) -> None:
         """Ask until stopped."""
@@ -218,24 +162,9 @@ class Agent:
                 stop.wait(_PAUSE)
             stop.wait(_SHIP_EVERY)
 
-    def mind(self, stop: threading.Event) -> None:
-        """Have Envoy run until stopped; one that a gateway before left is minded, too."""
-        while not stop.is_set():
-            if self._process is not None and self._process.poll() is not None:
-                self._process = None
-            if self._process is None and self.envoy.is_away():
-                self._process = subprocess.Popen(self.envoy.command(), start_new_session=True)
-            stop.wait(_PAUSE)
-
     def end(self) -> None:
         """Let requests finish, end Envoy, and send its log to the end."""
-        try:
-            self.envoy.drain(_DRAIN_SECONDS)
-            self.envoy.end()
-        except Unreachable:
-            log.warning("Envoy does not answer; it is left as it is")
-        if self._process is not None:
-            self._process.wait(10)
+        self.end_envoy()
         until, shippers = time.monotonic() + _LAST_SECONDS, self._shippers()
         while time.monotonic() < until:
             try:
@@ -249,20 +178,17 @@ class Agent:
                 time.sleep(_PAUSE)
         log.error("the rest of the log could not be sent; start the gateway here again to send it")
 
-    def switch(self, name: str) -> Switch:
-        """Its dead man's switch."""
-        mark = Mark(self.envoy.places.folder, name, now)
-        return Switch(
-            name=name, plane=self.envoy, mark=mark, limit=self.unwatched, age=lambda: self._age, counts_all=True
-        )  # fmt: skip
-
     def begin(self) -> None:
         """Take the present routes before Envoy starts; where they cannot be had, it starts with stable alone."""
         try:
             self.turn()
         except (SluiceError, OSError):
-            if self.envoy.is_away():
-                self.envoy.go_stable_only()
+            self.begin_unwatched()
+
+    def endpoints(self, builds: Collection[BuildRef]) -> Endpoints:
+        """All are behind the relay."""
+        host, port = str(self.relay["address"]), int(self.relay["port"])
+        return {build: (Endpoint(build=build, host=host, port=port),) for build in builds}
 
     def _keep_pair(self) -> None:
         """Keep the certificate of now. On a full disk the one before stays, and routes are taken all the same."""
@@ -270,10 +196,6 @@ class Agent:
             _keep_pair(self.folder, self.relay)
         except OSError as error:
             log.warning("the certificate for the relay was not kept", why=str(error))
-
-    def _endpoints(self) -> Endpoints:
-        host, port = str(self.relay["address"]), int(self.relay["port"])
-        return {build: (Endpoint(build=build, host=host, port=port),) for build in self._builds}
 
     def _shippers(self) -> list[Shipper]:
         return [Shipper(path, self.console.send) for path in access_logs(self.envoy.logs)]
@@ -324,24 +246,17 @@ def serve(runtime: Runtime, port: int) -> None:
     binary = Path(settings.envoy_bin) if settings.envoy_bin else None
     envoy = Envoy(folder / "envoy", port=port, outside=outside, relayed=relayed, binary=binary, spans=settings.spans)
     envoy.prepare()
-    agent = Agent(folder=folder, console=console, envoy=envoy, relay=relay, unwatched=known["unwatched"])
+    agent = JoinedAgent(folder=folder, console=console, envoy=envoy, relay=relay, unwatched=known["unwatched"])
     agent.begin()
     loops = Loops("gateway", runtime.heartbeats)
     loops.beside("envoy", agent.mind)
     loops.beside("logs", agent.ship, _SHIP_PATIENCE)
-    loops.beside("switch", partial(_look, agent, agent.switch("gateway")))
+    loops.beside("switch", agent.look_whether_watched)
     if door is not None:
         loops.beside("certificate", partial(watch_certificate, door))
     loops.beside("watch", loops.end_where_one_hangs)
     loops.run("routes", agent.run, 60.0)
     agent.end()
-
-
-def _look(agent: Agent, switch: Switch, stop: threading.Event) -> None:
-    while not stop.is_set():
-        switch.limit = agent.unwatched
-        switch.look()
-        stop.wait(PERIOD)
 
 
 def _door(runtime: Runtime, folder: Path) -> Door | None:

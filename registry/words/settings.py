@@ -44,6 +44,8 @@ SETTINGS = (
     Setting(name="SLUICE_STORE", default="", help="Where packed bentos are shared between machines: a folder that "
             "they mount, mlflow-artifacts:/PATH on the MLflow server, or s3://BUCKET/PATH; by default they stay on "
             "the machine that packed them."),
+    Setting(name="SLUICE_CLUSTER", default="", help="Kubernetes namespace in which builds and gateways run, asked as "
+            "the pod's service account, or as KUBECONFIG says; by default they run on this machine."),
     Setting(name="SLUICE_API", default="", help="URL of the console to use; by default the one of `sluice up`."),
     Setting(name="SLUICE_TOKEN", default="", help="The console's admin token; by default the one in the state folder."),
     Setting(name="SLUICE_GATEWAY", default="", help="URL of the gateway for `sluice predict`; by default the one that "
@@ -142,6 +144,8 @@ class Settings:
     """URL of the PostgreSQL that holds the telemetry; None: telemetry.db in the state folder."""
     store = _Of(lambda found: _checked(found, "SLUICE_STORE", _store))
     """Where bentos are shared, as a folder's path or an address; None: they are not."""
+    cluster = _Of(lambda found: _cluster(found))  # noqa: PLW0108
+    """The Kubernetes namespace in which builds and gateways run; None: they run on this machine."""
     poll_seconds = _Of(lambda found: _checked(found, "SLUICE_POLL", _poll) or 5.0)
     unwatched_seconds = _Of(lambda found: _checked(found, "SLUICE_UNWATCHED", _unwatched) or 15.0)
     keep_seconds = _Of(lambda found: _checked(found, "SLUICE_KEEP", _keep) or 90 * DAY)
@@ -266,6 +270,30 @@ def _store(text: str) -> str:
             return str(_folder(text))
         case _:
             raise ValueError("write a whole path such as /mnt/bentos, mlflow-artifacts:/bentos, or s3://BUCKET/bentos")
+
+
+def _cluster(found: Mapping[str, str]) -> str | None:
+    """What its machines share must be where each of them reaches it."""
+    namespace = _checked(found, "SLUICE_CLUSTER", _namespace)
+    shared = {
+        "SLUICE_LEDGER": _POSTGRESQL,
+        "SLUICE_TELEMETRY": _POSTGRESQL,
+        "SLUICE_STORE": ("mlflow-artifacts:", "s3:"),
+    }
+    wrong = [name for name, forms in shared.items() if not found[name].startswith(forms)]
+    if namespace is not None and wrong:
+        raise InvalidSetting(
+            f"SLUICE_CLUSTER is set, and {', '.join(wrong)} must be where every pod reaches it.",
+            fix="set SLUICE_LEDGER and SLUICE_TELEMETRY to postgresql://…, SLUICE_STORE to mlflow-artifacts:/PATH or "
+            "s3://BUCKET/PATH.",
+        )
+    return namespace
+
+
+def _namespace(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", text):
+        raise ValueError("write the name of a namespace: lower-case letters, digits and -")
+    return text
 
 
 def _server_url(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A gateway of another host, as the keeper sees it. It fetches its routes from the console and says what it serves.
+"""A gateway of another host, as the keeper sees it: it is left its routes, and says what it serves.
 
 Keeper and console of one host meet in a folder: the keeper leaves the sheet of routes, the console what the gateway
 said last. A gateway that has been silent for so long that its own dead man's switch has acted counts as away.
@@ -6,17 +6,17 @@ said last. A gateway that has been silent for so long that its own dead man's sw
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable
+from sluicegate.registry.words.said import Said, read_said, sheet_name
 from sluicegate.services import durable
 from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.traffic.sheet import write_sheet
@@ -32,26 +32,6 @@ _SAID, _RENEWED = "said", "renewed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """What a gateway said of itself."""
-
-    has: str = ""
-    """The sheet that it was given last, and has carried out or refused."""
-    serves: str | None = None
-    """The version that its Envoy reports."""
-    in_flight: Mapping[str, int] = field(default_factory=dict)
-    """By build."""
-    why: str = ""
-    """Why it does not serve the sheet that it has."""
-    refused: bool = False
-    """Whether Envoy refused it."""
-    instance: str | None = None
-    """Which gateway it is: its host and folder."""
-    served: Mapping[str, Any] | None = None
-    """What ought to stand in its logs, and how much of them was not sent."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Mailbox:
     """The folder of one gateway."""
 
@@ -60,6 +40,10 @@ class Mailbox:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def place(self) -> str:
+        return "on its host"
 
     @property
     def logs(self) -> Path:
@@ -128,11 +112,10 @@ class Mailbox:
         (self.folder / "retired").touch(mode=0o600)
 
     def said(self) -> Said:
-        """What it said last. What is not of the form that is read here counts as not said: it is another host's."""
+        """What it said last."""
         try:
-            told = json.loads((self.folder / "said.json").read_text(encoding="utf-8"))
-            return Said(**{name: value for name, value in told.items() if name in _SAYS and _SAYS[name](value)})
-        except (OSError, ValueError, TypeError, AttributeError):
+            return read_said(json.loads((self.folder / "said.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError):
             return Said()
 
     def holder(self) -> str | None:
@@ -152,37 +135,6 @@ class Mailbox:
             return 0
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-
-
-def _are_numbers(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_number, value.values()))
-
-
-def _are_requests(value: object) -> bool:
-    return isinstance(value, dict) and _are_numbers(value) and min(value.values(), default=0) >= 0
-
-
-def _is_served(value: object) -> bool:
-    """Whether this is what ought to stand in its logs, and how much of each was not sent."""
-    if not isinstance(value, dict):
-        return value is None
-    counts = (_is_number(value.get(name)) for name in ("buffered", "failed_writes"))
-    return all(counts) and _are_numbers(value.get("ended")) and _are_numbers(value.get("unsent"))
-
-
-_SAYS: Mapping[str, Callable[[object], bool]] = {
-    "has": lambda value: isinstance(value, str),
-    "serves": lambda value: value is None or isinstance(value, str),
-    "instance": lambda value: isinstance(value, str),
-    "in_flight": _are_requests,
-    "why": lambda value: isinstance(value, str),
-    "refused": lambda value: isinstance(value, bool),
-    "served": _is_served,
-}
-
-
 @lru_cache(maxsize=64)
 def _name_at(mailbox: Mailbox, _: tuple[int, int]) -> str | None:
     text = mailbox.sheet()
@@ -194,20 +146,55 @@ def mailboxes(folder: Path) -> tuple[Mailbox, ...]:
     return tuple(Mailbox(folder=path.parent) for path in sorted(folder.glob("*/said.json")))
 
 
-def sheet_name(text: str) -> str:
-    """By which a sheet is known."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+class Box(Protocol):
+    """What a keeper and one gateway leave for each other."""
+
+    @property
+    def name(self) -> str:
+        """The gateway's."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where people find its log."""
+        ...
+
+    def leave(self, text: str) -> str:
+        """Leave a sheet for it; the sheet's name. Raises RoutesRejected, TimedOut."""
+        ...
+
+    def said(self) -> Said:
+        """What it said last."""
+        ...
+
+    def silence(self) -> float | None:
+        """Seconds since then; None where it said nothing yet."""
+        ...
+
+    def renew(self) -> None:
+        """Note that a keeper watches."""
+        ...
+
+    def renewed_at(self) -> float | None:
+        """When that was noted last."""
+        ...
+
+
+def silence_limit(unwatched: float) -> float:
+    """Seconds of silence after which a gateway's own switch has acted, whatever was on its way."""
+    return unwatched + ON_THE_WAY + _SLACK
 
 
 class Joined:
     """One gateway of another host: a DataPlane for the keeper."""
 
     def __init__(
-        self, mailbox: Mailbox, *, unwatched: float, patience: float = 3.0,
+        self, box: Box, *, unwatched: float, patience: float = 3.0, quiet: float = QUIET,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`unwatched`: seconds without a keeper after which its switch acts; `patience`: seconds for a change."""
-        self._box, self._limit, self._patience = mailbox, unwatched + ON_THE_WAY + _SLACK, patience
+        """`unwatched`: seconds without a keeper after which its switch acts; `patience`: seconds for a change; `quiet`:
+        seconds without a word after which it is not known what it serves."""
+        self._box, self._limit, self._patience, self._quiet = box, silence_limit(unwatched), patience, quiet
         self._elapsed, self._began = elapsed, elapsed()
         self._given: str | None = None
 
@@ -220,19 +207,20 @@ class Joined:
             said = self._said()
             if said is not None and said.has == name:
                 if said.refused:
-                    raise RoutesRejected(said.why, fix="read its log, on its host.")
+                    raise RoutesRejected(said.why, fix=f"read its log, {self._box.place}.")
                 if said.serves == table.version:
                     return
             if self._elapsed() > until:
                 why = "it does not answer" if said is None else said.why or "it serves other routes"
                 raise TimedOut(
-                    f"gateway {self._box.name} does not confirm the routes: {why}.", fix="read its log, on its host."
+                    f"gateway {self._box.name} does not confirm the routes: {why}.",
+                    fix=f"read its log, {self._box.place}.",
                 )
             time.sleep(_POLL)
         raise Unreachable(
             f"gateway {self._box.name} has not been heard of for {self._silence():.0f} s: it is cut off, and sends "
             "requests to stable builds alone, or it does not run.",
-            fix="check on its host that it runs and reaches the console; its log there says more.",
+            fix=f"check that it runs and reaches the keeper's host or cluster; its log, {self._box.place}, says more.",
         )
 
     def renew(self) -> None:
@@ -273,7 +261,7 @@ class Joined:
         return here if silence is None else silence
 
     def _said(self) -> Said | None:
-        return self._box.said() if self._silence() <= QUIET else None
+        return self._box.said() if self._silence() <= self._quiet else None
 
 
 def _write(path: Path, text: str) -> None:

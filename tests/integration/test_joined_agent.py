@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from sluicegate.flows.wiring.joining import Agent, Console
+from sluicegate.flows.wiring.joining import Console, JoinedAgent
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.fencing import FencingToken
+from sluicegate.registry.words.said import sheet_name
 from sluicegate.services.traffic.envoy.plane import Envoy
-from sluicegate.services.traffic.joined import sheet_name
 from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.sheet import write_sheet
@@ -51,19 +51,21 @@ def over() -> Over:
 
 
 @pytest.fixture
-def agent(tmp_path: Path, over: Over) -> Agent:
+def agent(tmp_path: Path, over: Over) -> JoinedAgent:
     envoy = Envoy(tmp_path / "envoy", port=1)
     envoy.prepare()
     relay = {"address": "10.0.0.5", "port": 7}
-    return Agent(folder=tmp_path, console=cast("Console", over), envoy=envoy, relay=relay, unwatched=15.0)
+    return JoinedAgent(folder=tmp_path, console=cast("Console", over), envoy=envoy, relay=relay, unwatched=15.0)
 
 
-def serves(agent: Agent) -> str:
+def serves(agent: JoinedAgent) -> str:
     """The version that stands in Envoy's files."""
     return str(json.loads(agent.envoy.places.routes.read_text())["version_info"])
 
 
-def test_back_from_stable_alone_it_takes_the_routes_that_it_has_although_none_are_new(agent: Agent, over: Over) -> None:
+def test_back_from_stable_alone_it_takes_the_routes_that_it_has_although_none_are_new(
+    agent: JoinedAgent, over: Over
+) -> None:
     agent.turn()
     assert serves(agent) == over.table.version
     assert agent.envoy.go_stable_only()
@@ -73,7 +75,7 @@ def test_back_from_stable_alone_it_takes_the_routes_that_it_has_although_none_ar
 
 
 def test_a_certificate_for_the_relay_that_was_renewed_comes_although_no_routes_are_new(
-    agent: Agent, over: Over
+    agent: JoinedAgent, over: Over
 ) -> None:
     agent.turn()
     over.pair = "renewed"
@@ -81,19 +83,19 @@ def test_a_certificate_for_the_relay_that_was_renewed_comes_although_no_routes_a
     assert (agent.folder / "pair" / "pair.pem").read_text() == "renewed"
 
 
-def test_a_certificate_that_cannot_be_kept_holds_up_no_routes(agent: Agent, over: Over) -> None:
+def test_a_certificate_that_cannot_be_kept_holds_up_no_routes(agent: JoinedAgent, over: Over) -> None:
     (agent.folder / "pair").write_text("in the way of the folder")
     agent.turn()
     assert serves(agent) == over.table.version
 
 
-def test_it_goes_by_the_limit_of_the_host_whose_keeper_goes_by_it(agent: Agent, over: Over) -> None:
+def test_it_goes_by_the_limit_of_the_host_whose_keeper_goes_by_it(agent: JoinedAgent, over: Over) -> None:
     over.unwatched = 12.0
     agent.turn()
     assert agent.unwatched == 12.0
 
 
-def test_one_that_starts_and_hears_nothing_starts_with_stable_alone(agent: Agent, over: Over) -> None:
+def test_one_that_starts_and_hears_nothing_starts_with_stable_alone(agent: JoinedAgent, over: Over) -> None:
     agent.turn()
     over.is_there = False
     agent.begin()
@@ -103,7 +105,7 @@ def test_one_that_starts_and_hears_nothing_starts_with_stable_alone(agent: Agent
     assert serves(agent) == over.table.version
 
 
-def test_a_process_that_follows_another_counts_the_silence_from_before_it(agent: Agent, tmp_path: Path) -> None:
+def test_a_process_that_follows_another_counts_the_silence_from_before_it(agent: JoinedAgent, tmp_path: Path) -> None:
     agent.turn()
     agent.turn()
     at = agent.envoy.renewed_at()

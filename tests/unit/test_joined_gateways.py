@@ -22,10 +22,11 @@ from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import Refused, RoutesRejected, TimedOut, Unreachable, UsageError
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.roles import Role
+from sluicegate.registry.words.said import Said, sheet_name
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.telemetry.tailing.mirror import may_go, take
 from sluicegate.services.telemetry.tailing.shipping import Shipper
-from sluicegate.services.traffic.joined import ON_THE_WAY, QUIET, Joined, Mailbox, Said, mailboxes, sheet_name
+from sluicegate.services.traffic.joined import ON_THE_WAY, QUIET, Joined, Mailbox, mailboxes
 from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.sheet import read_sheet, write_sheet

@@ -214,3 +214,18 @@ def test_what_starts_everything_checks_everything(tmp_path: Path) -> None:
         ended = sluice(tmp_path / "state", "up", settings={name: value})
         assert (ended.code, f"the setting {name} has the invalid value" in ended.err) == (2, True)
     assert not (tmp_path / "state").exists()
+
+
+def test_on_a_cluster_what_pods_share_is_where_each_reaches_it() -> None:
+    shared = {
+        "SLUICE_LEDGER": "postgresql://h/l", "SLUICE_TELEMETRY": "postgresql://h/t", "SLUICE_STORE": "s3://models"
+    }  # fmt: skip
+    assert Settings.read(shared | {"SLUICE_CLUSTER": "ml-prod"}).cluster == "ml-prod"
+    assert Settings.read(shared).cluster is None
+    for name in shared:
+        with pytest.raises(InvalidSetting, match=f"and {name} must be"):
+            _ = Settings.read(shared | {"SLUICE_CLUSTER": "ml-prod", name: ""}).cluster
+    with pytest.raises(InvalidSetting, match="SLUICE_STORE"):
+        _ = Settings.read(shared | {"SLUICE_CLUSTER": "ml-prod", "SLUICE_STORE": "/mnt"}).cluster
+    with pytest.raises(InvalidSetting, match="lower-case"):
+        _ = Settings.read(shared | {"SLUICE_CLUSTER": "ML_prod"}).cluster

@@ -1,0 +1,147 @@
+"""Agent: what runs beside the Envoy of a gateway that shares no machine with its keeper.
+
+It puts the routes in force that the keeper left for it, says what it serves, and runs the dead man's switch. How routes
+come and words go is for those that are made from it: joining.py, cluster_gateway.py.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sluicegate.flows.wiring.runtime import now
+from sluicegate.registry.words.build import BuildRef, Endpoints
+from sluicegate.registry.words.errors import RoutesRejected, SluiceError, Unreachable
+from sluicegate.services.traffic.mark import Mark
+from sluicegate.services.traffic.sheet import read_sheet
+from sluicegate.services.traffic.switch import PERIOD, Switch
+
+if TYPE_CHECKING:
+    from sluicegate.services.traffic.envoy.plane import Envoy
+    from sluicegate.services.traffic.table import RouteTable
+
+log = structlog.get_logger("gateway")
+
+_PAUSE = 0.5
+"""Seconds between two looks whether Envoy runs."""
+_DRAIN_SECONDS = 20.0
+"""Time for requests under way."""
+
+
+@dataclass(kw_only=True)
+class Agent(ABC):
+    """One gateway, for as long as its process lives."""
+
+    envoy: Envoy
+    unwatched: float
+    """As the keeper has it: after this time, and a little more, the keeper goes by it."""
+    has: str = ""
+    why: str = ""
+    refused: bool = False
+    unsent: dict[str, int] = field(default_factory=dict)
+    """Bytes of each log that were not sent."""
+    _age: float = 0.0
+    _table: RouteTable | None = None
+    _builds: tuple[BuildRef, ...] = ()
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _turn: threading.RLock = field(default_factory=threading.RLock, init=False)
+    """Several threads may bring what is new: routes, addresses, that a keeper watches."""
+
+    @abstractmethod
+    def endpoints(self, builds: Collection[BuildRef]) -> Endpoints:
+        """Where these builds are."""
+
+    def take(self, name: str, sheet: str) -> None:
+        """Put a sheet of routes in force, as far as Envoy takes it."""
+        with self._turn:
+            self._table = None
+            try:
+                self._table, self._builds = read_sheet(sheet)
+            except SluiceError as error:
+                self.why = str(error)
+            self.refused = False
+            self.hold()
+            self.has = name
+
+    def hold(self) -> None:
+        """Have the routes that were sent last in force: Envoy may have been late, or on stable alone, and what routes
+        before them named is cleared away when nothing is on its way there."""
+        with self._turn:
+            if self._table is None:
+                return
+            before = self.why
+            try:
+                self.envoy.apply(self._table, self.endpoints(self._builds))
+                self.why = ""
+            except RoutesRejected as error:
+                self.why, self.refused = str(error), True
+            except (SluiceError, OSError) as error:
+                self.why = str(error)
+                if self.why != before:
+                    log.warning("the routes are not in force", why=self.why)
+
+    def heed(self, age: float) -> None:
+        """A keeper watches: it did so many seconds ago, or later."""
+        self._age = age
+        self.envoy.renew()
+
+    def said(self, **more: object) -> dict[str, object]:
+        """What is so here."""
+        under_way = {str(build): self.envoy.in_flight(build) for build in self._builds}
+        return {
+            "has": self.has, "serves": self.envoy.observe(), "why": self.why, "refused": self.refused,
+            "in_flight": {name: count for name, count in under_way.items() if count is not None},
+            "served": self._served(), **more,
+        }  # fmt: skip
+
+    def _served(self) -> dict[str, object] | None:
+        """What ought to stand in the logs; None where Envoy does not say."""
+        try:
+            return {**asdict(self.envoy.served()), "unsent": self.unsent}
+        except Unreachable:
+            return None
+
+    def mind(self, stop: threading.Event) -> None:
+        """Have Envoy run until stopped; one that a gateway before left is minded, too."""
+        while not stop.is_set():
+            if self._process is not None and self._process.poll() is not None:
+                self._process = None
+            if self._process is None and self.envoy.is_away():
+                self._process = subprocess.Popen(self.envoy.command(), start_new_session=True)
+            stop.wait(_PAUSE)
+
+    def begin_unwatched(self) -> None:
+        """Have an Envoy that does not run yet start with stable alone."""
+        if self.envoy.is_away():
+            self.envoy.go_stable_only()
+
+    def end_envoy(self) -> None:
+        """Let requests finish, and end Envoy."""
+        try:
+            self.envoy.drain(_DRAIN_SECONDS)
+            self.envoy.end()
+        except Unreachable:
+            log.warning("Envoy does not answer; it is left as it is")
+        if self._process is not None:
+            self._process.wait(10)
+
+    def switch(self, name: str) -> Switch:
+        """Its dead man's switch."""
+        mark = Mark(self.envoy.places.folder, name, now)
+        return Switch(
+            name=name, plane=self.envoy, mark=mark, limit=self.unwatched, age=lambda: self._age, counts_all=True
+        )  # fmt: skip
+
+    def look_whether_watched(self, stop: threading.Event) -> None:
+        """Run the switch until stopped."""
+        switch = self.switch("gateway")
+        while not stop.is_set():
+            switch.limit = self.unwatched
+            switch.look()
+            stop.wait(PERIOD)
