@@ -14,6 +14,7 @@ from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.tree import head, tree
 from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.registry.words.figures import per_cent
+from sluicegate.registry.words.units import format_duration
 
 LOOK_SECONDS = 1.0
 IN_FORCE_SECONDS = 3.0
@@ -228,7 +229,7 @@ def _watch(rollout: str, timeout: float | None, output: Format) -> int:
                 emit(view, output)
             return code
         if timeout is not None and time.monotonic() - started > timeout:
-            remark(f"still {view['phase']} after {timeout:g} s")
+            remark(f"still {view['phase']} after {format_duration(timeout)}")
             return TIMED_OUT
         time.sleep(LOOK_SECONDS)
 

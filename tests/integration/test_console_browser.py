@@ -107,6 +107,26 @@ def test_what_somebody_types_survives_what_happens_meanwhile(
     expect(page.locator("details.abort").get_by_label("Why")).to_have_value("half a sent")
 
 
+def test_the_fold_that_somebody_opened_stays_open_and_no_other_of_its_name(
+    browser: Browser, running: tuple[Console, Rollout]
+) -> None:
+    at, rollout = running
+    page = signed_in(browser, at)
+    page.goto(f"{at.url}/rollouts/{rollout.id}")
+    left_open = page.evaluate(
+        """() => {
+          const folds = (...names) => names.map((each) => `<details><summary>${each}</summary></details>`).join("");
+          const part = document.createElement("section"), now = document.createElement("section");
+          part.innerHTML = folds("12 facts", "Rows", "Rows");
+          now.innerHTML = folds("13 facts", "Rows", "Rows", "Rows");
+          for (const each of [0, 2]) part.children[each].open = true;
+          renew(part, now);
+          return [...part.children].map((each) => each.open);
+        }"""
+    )
+    assert left_open == [True, False, True, False]
+
+
 def test_of_two_tabs_the_one_that_has_not_seen_the_news_does_not_promote(
     browser: Browser, running: tuple[Console, Rollout]
 ) -> None:

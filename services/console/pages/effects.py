@@ -6,7 +6,7 @@ from typing import assert_never
 
 from sluicegate.registry.rollout.moves import asker
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
-from sluicegate.registry.words.units import format_weight
+from sluicegate.registry.words.units import format_duration, format_weight
 
 
 def possible(rollout: Rollout) -> tuple[str, ...]:
@@ -165,4 +165,4 @@ def _next(rollout: Rollout) -> str:
 
 
 def _kept(rollout: Rollout) -> str:
-    return f"stays warm for {rollout.plan.bake:g} s" if rollout.plan.bake else "is stopped"
+    return f"stays warm for {format_duration(rollout.plan.bake)}" if rollout.plan.bake else "is stopped"

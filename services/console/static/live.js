@@ -12,18 +12,24 @@ const isInUse = (part) =>
   part.matches(":has(input:checked)") ||
   [...part.querySelectorAll('input[type="text"]')].some((field) => field.value !== "");
 
-function openParts(part) {
-  return new Set([...part.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent));
+// Folds by what they are called and which of that name: "12 facts" goes on as "13 facts", and each candidate has one.
+function folds(part) {
+  const counts = new Map();
+  return [...part.querySelectorAll("details > summary")].map((summary) => {
+    const name = summary.textContent.replaceAll(/\d+/g, "");
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+    return [`${name} ${counts.get(name)}`, summary.parentElement];
+  });
 }
 
 function renew(part, now) {
   if (isInUse(part)) return;
   if (now.innerHTML === part.innerHTML) return;
-  const open = openParts(part);
+  const open = new Set(folds(part).filter(([, fold]) => fold.open).map(([name]) => name));
   part.innerHTML = now.innerHTML;
   tellTimes(part);
-  for (const summary of part.querySelectorAll("details > summary")) {
-    if (open.has(summary.textContent)) summary.parentElement.open = true;
+  for (const [name, fold] of folds(part)) {
+    if (open.has(name)) fold.open = true;
   }
 }
 
