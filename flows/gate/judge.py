@@ -51,7 +51,7 @@ def next_look(
     earlier, counted = _split(looks, since)
     rows_of_looks = [rows for _, rows in counted]
     state = _fold(question, rows_of_looks)
-    new = state.new_rows(row for row in rows if row.stratum.epoch >= since)
+    new = state.new_rows([row for row in rows if row.stratum.epoch >= since] if since else rows)
     if not passes_grid_point(question.grid, state.information, state.information_with(new)):
         return None
     after = _fold(question, [*rows_of_looks, new])
@@ -107,8 +107,10 @@ def _fold(question: AnyQuestion, rows_of_looks: Sequence[Rows]) -> AnyState:
 
 def _split(looks: Sequence[Look], since: int) -> tuple[int, tuple[tuple[datetime, Rows], ...]]:
     """How many looks rest on earlier requests alone, and the others' rows of requests since that epoch."""
+    if not since:
+        return 0, tuple((look.at, look.rows) for look in looks)
     counted = [(look.at, tuple(row for row in look.rows if row.stratum.epoch >= since)) for look in looks]
-    earlier = next((k for k, (_, rows) in enumerate(counted) if rows), len(looks)) if since else 0
+    earlier = next((k for k, (_, rows) in enumerate(counted) if rows), len(looks))
     return earlier, tuple(counted[earlier:])
 
 

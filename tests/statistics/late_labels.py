@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,6 +11,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from sluicegate.flows.gate import judge as gate
+from sluicegate.flows.gate.design import gate_question
+from sluicegate.flows.gate.fold import fold
+from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
@@ -61,9 +64,15 @@ def last_verdict(
         if look is None:
             continue
         looks.append(look)
-        if look.verdict.answer in ("pass", "fail") or "alike" in look.verdict.reason:
+        if look.verdict.answer in ("pass", "fail") or _are_unlike(plan, the_gate, guardrail, looks):
             break
     return looks[-1].verdict
+
+
+def _are_unlike(plan: Plan, the_gate: GateSpec, guardrail: bool, looks: Sequence[Look]) -> bool:
+    """Whether labels were found not to come alike: the gate then waits for ever."""
+    question = gate_question(plan, the_gate, guardrail=guardrail)
+    return fold(question, [look.rows for look in looks]).unlike_at is not None
 
 
 def _cumulative(
