@@ -24,9 +24,9 @@ class Heartbeats:
     folder: Path
     elapsed: Callable[[], float] = time.monotonic
 
-    def beat(self, program: str) -> None:
-        """Say that a program is alive."""
-        now = round(self.elapsed() * 1e9)
+    def beat(self, program: str, ago: float = 0.0) -> None:
+        """Say that a program is alive, or was so many seconds ago."""
+        now = round((self.elapsed() - ago) * 1e9)
         path = self.folder / program
         try:
             os.utime(path, ns=(now, now))

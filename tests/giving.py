@@ -112,14 +112,18 @@ def approve(ledger: Ledger, name: str, *, actor: str, reason: str, now: datetime
 
 
 def jump(
-    ledger: Ledger, name: str, *, step: int, back: bool = False, actor: str, reason: str, now: datetime
+    ledger: Ledger, name: str, *, step: int, back: bool = False, although_not_ready: bool = False, actor: str,
+    reason: str, now: datetime,
 ) -> Rollout:  # fmt: skip
     """To a step, from 0."""
-    return _steered(ledger, Jump(rollout=name, step=step, back=back), actor, reason, now)
+    act = Jump(rollout=name, step=step, back=back, although_not_ready=although_not_ready)
+    return _steered(ledger, act, actor, reason, now)
 
 
-def promote(ledger: Ledger, name: str, *, actor: str, reason: str, now: datetime) -> Rollout:
-    return _steered(ledger, Promote(rollout=name), actor, reason, now)
+def promote(
+    ledger: Ledger, name: str, *, although_not_ready: bool = False, actor: str, reason: str, now: datetime
+) -> Rollout:  # fmt: skip
+    return _steered(ledger, Promote(rollout=name, although_not_ready=although_not_ready), actor, reason, now)
 
 
 def abort(ledger: Ledger, name: str, *, actor: str, reason: str, now: datetime) -> Rollout:

@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from sluicegate.flows.cli.extras import missing_extra
+from sluicegate.flows.cli.joining import gateway as run_gateway
 from sluicegate.registry.words.errors import InvalidDocument, SluiceError
 
 INTERRUPTED = 130
@@ -35,6 +36,7 @@ shadow = App(name="shadow", help="Compare a candidate's answers with stable's on
 service = App(name="service", help="Start the installation when the machine boots.")
 cluster = App(name="cluster", help="Install on Kubernetes, and run there.")
 webhook = App(name="webhook", help="Register a webhook at your own MLflow.")
+gateway = App(name="gateway", help="Run a gateway here for an installation on another host, or remove one.")
 gate = App(name="gate", help="Judge recorded or synthetic data without a running installation.")
 _COMMANDS = (
     (app, "up", "host:up", "Start everything on this machine and wait until it is ready."),
@@ -52,7 +54,6 @@ _COMMANDS = (
     ),
     (app, "verify", "record:verify", "Check that nobody changed, removed or reordered entries of the ledger."),
     (app, "logs", "logs:logs", "Show the logs of a rollout, a model or a program."),
-    (app, "gateway", "joining:gateway", "Run a gateway here for an installation on another host."),
     (app, "env", "host:env", "Print export lines for MLflow, Prefect and sluice."),
     (app, "validate", "documents:validate", "Check documents without applying them; shows every error at once."),
     (app, "certify", "gate:certify", "Simulate a plan's gates with good and with harmful candidates."),
@@ -115,6 +116,7 @@ _COMMANDS = (
     (webhook, "register", "webhooks:register", "Register the webhook, so that changes in MLflow take effect at once."),
     (webhook, "test", "webhooks:deliver", "Let MLflow send a test delivery."),
     (webhook, "remove", "webhooks:remove", "Remove this installation's webhooks from MLflow."),
+    (gateway, "remove", "gateways:remove", "Remove a gateway of another host that is lost for good."),
     (gate, "replay", "gate:replay", "Read JSON lines and print one verdict for each look."),
 )
 for group in (
@@ -127,6 +129,7 @@ for group in (
     shadow,
     token,
     notify,
+    gateway,
     gate,
     service,
     cluster,
@@ -135,6 +138,7 @@ for group in (
     app.command(group)
 for group, name, target, help_text in _COMMANDS:
     group.command(f"sluicegate.flows.cli.{target}", name=name, help=help_text)
+gateway.default(run_gateway)
 app.command(
     "sluicegate.examples.flights.demo:demo",
     name="demo",

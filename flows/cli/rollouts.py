@@ -24,6 +24,10 @@ TIMED_OUT = 5
 FAILED = 1
 
 Reason = Annotated[str, Parameter(name=["--reason", "-m"], help="The reason, which the ledger records.")]
+NotReady = Annotated[
+    bool,
+    Parameter(negative=(), help="Do it although no service of the candidate is ready: callers get errors or stable."),
+]
 Watch = Annotated[
     bool, Parameter(name=["--watch", "-w"], negative=(), help="Follow it until it ends or waits for a person.")
 ]
@@ -136,6 +140,7 @@ def jump(
     *,
     to_step: Annotated[int, Parameter(help="The step to go to, counted from 1.")],
     back: Annotated[bool, Parameter(help="Go back: the step is an earlier one, with a smaller weight.")] = False,
+    although_not_ready: NotReady = False,
     reason: Reason = "no reason given",
     output: Output = Format.TABLE,
 ) -> None:
@@ -143,13 +148,14 @@ def jump(
 
     --back goes to an earlier step, from which the rollout continues. The ledger and the report say what was skipped.
     """
-    _order(rollout, "jump", reason, output, step=to_step, back=back)
+    _order(rollout, "jump", reason, output, step=to_step, back=back, although_not_ready=although_not_ready)
 
 
 def promote(
     rollout: Id,
     *,
     variation: Annotated[str | None, Parameter(help="The model's open rollout in this variation.")] = None,
+    although_not_ready: NotReady = False,
     reason: Reason = "no reason given",
     output: Output = Format.TABLE,
 ) -> None:
@@ -157,7 +163,7 @@ def promote(
 
     In an experiment: the variation's build replaces the control's, and the experiment ends.
     """
-    _order(_in_variation(rollout, variation), "promote", reason, output)
+    _order(_in_variation(rollout, variation), "promote", reason, output, although_not_ready=although_not_ready)
 
 
 def abort(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:

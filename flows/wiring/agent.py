@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("gateway")
 
+NAME = "gateway"
+"""What it is called on its own machine."""
+
 _PAUSE = 0.5
 """Seconds between two looks whether Envoy runs."""
 _DRAIN_SECONDS = 20.0
@@ -46,7 +49,6 @@ class Agent(ABC):
     refused: bool = False
     unsent: dict[str, int] = field(default_factory=dict)
     """Bytes of each log that were not sent."""
-    _age: float = 0.0
     _table: RouteTable | None = None
     _builds: tuple[BuildRef, ...] = ()
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -88,8 +90,7 @@ class Agent(ABC):
 
     def heed(self, age: float) -> None:
         """A keeper watches: it did so many seconds ago, or later."""
-        self._age = age
-        self.envoy.renew()
+        self.envoy.renew(age)
 
     def said(self, **more: object) -> dict[str, object]:
         """What is so here."""
@@ -97,8 +98,13 @@ class Agent(ABC):
         return {
             "has": self.has, "serves": self.envoy.observe(), "why": self.why, "refused": self.refused,
             "in_flight": {name: count for name, count in under_way.items() if count is not None},
-            "served": self._served(), **more,
+            "served": self._served(), "stable_only": self._stable_only(), **more,
         }  # fmt: skip
+
+    def _stable_only(self) -> dict[str, str] | None:
+        """Since when, and why, its switch has it serve stable builds alone."""
+        marked = self._mark().read()
+        return None if marked is None else {"since": marked.since.isoformat(), "why": marked.why}
 
     def _served(self) -> dict[str, object] | None:
         """What ought to stand in the logs; None where Envoy does not say."""
@@ -131,16 +137,13 @@ class Agent(ABC):
         if self._process is not None:
             self._process.wait(10)
 
-    def switch(self, name: str) -> Switch:
-        """Its dead man's switch."""
-        mark = Mark(self.envoy.places.folder, name, now)
-        return Switch(
-            name=name, plane=self.envoy, mark=mark, limit=self.unwatched, age=lambda: self._age, counts_all=True
-        )  # fmt: skip
+    def _mark(self) -> Mark:
+        """By which it is seen that it serves stable builds alone."""
+        return Mark(self.envoy.places.folder, NAME, now)
 
     def look_whether_watched(self, stop: threading.Event) -> None:
-        """Run the switch until stopped."""
-        switch = self.switch("gateway")
+        """Run the dead man's switch until stopped."""
+        switch = Switch(name=NAME, plane=self.envoy, mark=self._mark(), limit=self.unwatched, counts_all=True)
         while not stop.is_set():
             switch.limit = self.unwatched
             switch.look()

@@ -169,7 +169,7 @@ class LocalDesk:
     def _stable_only(self) -> dict[str, bool]:
         """By gateway, whether it serves stable builds only."""
         alone = {each.gateway for each in self.runtime.unwatched()}
-        return {name: name in alone for name in self.runtime.envoys}
+        return {name: name in alone for name in self.runtime.heard_gateways()}
 
     def _with_ledger(self, scrape: Scrape) -> Scrape:
         """The same with what stands in the ledger. Raises Unreachable."""
@@ -218,6 +218,14 @@ class LocalDesk:
         box.hear(said, level)
         if said.get("retired"):
             box.retire()
+
+    def remove_gateway(self, name: str) -> int:
+        from sluicegate.flows.wiring.removing import remove_gateway
+        from sluicegate.registry.words.errors import UsageError
+
+        if self.ledger is not self.runtime.ledger:
+            raise UsageError("removing a gateway has no dry run: it changes more than the ledger.")
+        return remove_gateway(self.runtime, name)
 
     def sheet_of(self, gateway: str) -> str | None:
         return self._mailbox(gateway).sheet_name()

@@ -1,7 +1,7 @@
 """Joining: what `sluice gateway` runs. An Envoy of this host, with routes and services of another one.
 
-It asks the console there for routes, puts them in force, and says what it serves; it sends the access logs there; it
-runs the dead man's switch. While the console cannot be reached, Envoy serves by its last files.
+It asks the console there for routes, puts them in force, and says what it serves; it sends the access logs there. A
+process beside it runs the dead man's switch. While the console cannot be reached, Envoy serves by its last files.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import structlog
 
+from sluicegate.flows.wiring import gateway_guard
 from sluicegate.flows.wiring.agent import Agent
 from sluicegate.flows.wiring.certificate_watch import watch_certificate
 from sluicegate.flows.wiring.housekeeping import ROTATE_BYTES
@@ -38,6 +39,7 @@ from sluicegate.services.traffic.envoy.relay import Relayed
 from sluicegate.services.traffic.joined import ON_THE_WAY
 
 if TYPE_CHECKING:
+    from sluicegate.services.heartbeat import Heartbeats
     from sluicegate.services.host.certificates import Door
 
 log = structlog.get_logger("gateway")
@@ -116,7 +118,7 @@ class JoinedAgent(Agent):
         self.unwatched = answer["unwatched"]
         if "relay" in answer:
             self.relay = answer["relay"]
-            self._keep_pair()
+            self._keep(answer)
         if answer.get("sheet") is not None:
             self.take(str(answer["name"]), answer["sheet"])
         elif is_watched and not self.refused:
@@ -185,17 +187,25 @@ class JoinedAgent(Agent):
         except (SluiceError, OSError):
             self.begin_unwatched()
 
+    def guard(self, beats: Heartbeats, stop: threading.Event) -> None:
+        """Have the process run that guards this one, until stopped."""
+        process = gateway_guard.start(self.folder, beats)
+        while not stop.wait(_PAUSE):
+            if process.poll() is not None:
+                log.warning("the guard of this gateway ended; it is started again", code=process.returncode)
+                process = gateway_guard.start(self.folder, beats)
+
     def endpoints(self, builds: Collection[BuildRef]) -> Endpoints:
         """All are behind the relay."""
         host, port = str(self.relay["address"]), int(self.relay["port"])
         return {build: (Endpoint(build=build, host=host, port=port),) for build in builds}
 
-    def _keep_pair(self) -> None:
-        """Keep the certificate of now. On a full disk the one before stays, and routes are taken all the same."""
+    def _keep(self, answer: Mapping[str, Any]) -> None:
+        """Keep what is new of what the console says. On a full disk the former stays; routes are taken all the same."""
         try:
-            _keep_pair(self.folder, self.relay)
+            _keep(self.folder, answer)
         except OSError as error:
-            log.warning("the certificate for the relay was not kept", why=str(error))
+            log.warning("what the console told is not kept: its certificate for the relay is renewed", why=str(error))
 
     def _shippers(self) -> list[Shipper]:
         return [Shipper(path, self.console.send) for path in access_logs(self.envoy.logs)]
@@ -244,18 +254,26 @@ def serve(runtime: Runtime, port: int) -> None:
     authority = settings.ca or Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
     relayed = Relayed(name=relay["name"], pair=folder / "pair" / "pair.pem", authority=authority)
     binary = Path(settings.envoy_bin) if settings.envoy_bin else None
-    envoy = Envoy(folder / "envoy", port=port, outside=outside, relayed=relayed, binary=binary, spans=settings.spans)
+    envoy = Envoy(
+        gateway_guard.envoy_folder(folder),
+        port=port,
+        outside=outside,
+        relayed=relayed,
+        binary=binary,
+        spans=settings.spans,
+    )
     envoy.prepare()
     agent = JoinedAgent(folder=folder, console=console, envoy=envoy, relay=relay, unwatched=known["unwatched"])
     agent.begin()
     loops = Loops("gateway", runtime.heartbeats)
     loops.beside("envoy", agent.mind)
     loops.beside("logs", agent.ship, _SHIP_PATIENCE)
-    loops.beside("switch", agent.look_whether_watched)
+    loops.beside("guard", partial(agent.guard, runtime.heartbeats))
     if door is not None:
         loops.beside("certificate", partial(watch_certificate, door))
     loops.beside("watch", loops.end_where_one_hangs)
     loops.run("routes", agent.run, 60.0)
+    gateway_guard.end_former(folder)
     agent.end()
 
 
@@ -270,16 +288,13 @@ def _door(runtime: Runtime, folder: Path) -> Door | None:
 
 def _known(console: Console, folder: Path) -> dict[str, Any]:
     """Where services are and what callers show: as the console says, or while it is away as it said last."""
-    path = folder / "joined.json"
+    path = folder / gateway_guard.KNOWN
     told = ""
     while True:
         try:
             answer = console.talk({"at_once": True})
             if answer.get("sheet") is not None:
-                known = {name: answer[name] for name in ("relay", "callers", "unwatched")}
-                _keep_pair(folder, known["relay"])
-                durable.replace(path, json.dumps(known), mode=durable.PRIVATE)
-                return known
+                return _keep(folder, answer)
             why = "it has no routes for this gateway yet"
         except SluiceError as error:
             why = str(error)
@@ -293,8 +308,14 @@ def _known(console: Console, folder: Path) -> dict[str, Any]:
         time.sleep(_PAUSE)
 
 
-def _keep_pair(folder: Path, relay: Mapping[str, Any]) -> None:
-    path = folder / "pair" / "pair.pem"
-    if not path.exists() or path.read_text(encoding="utf-8") != relay["pair"]:
-        own_folder(path.parent)
-        durable.replace(path, str(relay["pair"]), mode=durable.PRIVATE)
+def _keep(folder: Path, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what is new of what the console says: it may be away when this gateway starts again."""
+    known = {name: answer[name] for name in ("relay", "callers", "unwatched")}
+    for path, text in (
+        (folder / "pair" / "pair.pem", str(known["relay"]["pair"])),
+        (folder / gateway_guard.KNOWN, json.dumps(known)),
+    ):
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            own_folder(path.parent)
+            durable.replace(path, text, mode=durable.PRIVATE)
+    return known

@@ -412,7 +412,7 @@ def _watched(runtime: Runtime) -> tuple[Finding, ...]:
     found = {each.gateway: each for each in runtime.unwatched()}
     return tuple(
         failed(f"{name} watched", str(found[name]), fix) if name in found else passed(f"{name} watched", "by a keeper")
-        for name in runtime.envoys
+        for name in runtime.heard_gateways()
     )
 
 

@@ -181,7 +181,7 @@ def collector() -> None:
     asks, shadows = Asking(runtime.ledger, wall), shadow_specs(runtime.ledger, spec, build)
     folders = runtime.access_log_folders()
     logs = {name: access_logs(folder) for name, folder in folders.items()}
-    joined = {each.name: each for each in runtime.joined()}
+    joined = {each.name: each for each in runtime.mailboxes}  # some have ended, and may come back
     writers = {name: str(live) for name, (live, _, _) in logs.items() if name in runtime.envoys or name in joined}
     lives = [str(live) for live, _, _ in logs.values()]
     levels = SharedLevels(store, store.host, lives, writers.values()) if store.host else Levels(lives, writers.values())
@@ -228,23 +228,27 @@ def _listen(envoy: Envoy, levels: Levels, log: str, wall: Callable[[], datetime]
 
 
 def _hear(mailbox: Mailbox, levels: Levels, log: str, wall: Callable[[], datetime], stop: threading.Event) -> None:
-    """Note until when all that a gateway of another host logged has come, once what had come then was read."""
+    """Note until when all that a gateway of another host logged has come, once what had come then was read. One that
+    ended in order, or was removed, logs nothing more."""
     came, at = 0, 0
     while not stop.is_set():
         if levels.read_until(log) > at:
             if came:
                 levels.heard(log, came)
-            came, at = mailbox.level(), int(wall().timestamp() * 1e6)
+            at = int(wall().timestamp() * 1e6)
+            came = at if mailbox.is_retired else mailbox.level()
         stop.wait(LISTEN_SECONDS)
 
 
 def until_joined(runtime: Runtime, stop: threading.Event) -> None:
-    """Return when gateways of other hosts come or end in order: this process reads once which there are."""
-    there = {each.name for each in runtime.joined()}
+    """Return when a gateway of another host joins that was never here: this process reads once which logs there are."""
+    there = {each.name for each in runtime.mailboxes}
     while not stop.wait(LISTEN_SECONDS):
-        if {each.name for each in runtime.joined()} != there:
+        new = {each.name for each in runtime.mailboxes} - there
+        if new:
             structlog.get_logger("gateways").warning(
-                "gateways of other hosts joined or ended; this process restarts to follow them"
+                "a gateway of another host joined; this process restarts to read its log",
+                gateways=", ".join(sorted(new)),
             )
             return
 

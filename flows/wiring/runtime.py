@@ -267,8 +267,15 @@ class Runtime:
         return {name: Mark(envoy.places.folder, name, self.wall) for name, envoy in self.envoys.items()}
 
     def unwatched(self) -> tuple[Unwatched, ...]:
-        """The gateways of this machine that serve their stable-only form. The ledger is not asked."""
-        return tuple(found for mark in self.marks().values() if (found := mark.read()) is not None)
+        """The gateways that serve their stable-only form: those of this machine, and those of others that are heard and
+        say so. The ledger is not asked."""
+        own, joined = self.marks().values(), self.joined()
+        found = (*(mark.read() for mark in own), *(each.unwatched() for each in joined))
+        return tuple(each for each in found if each is not None)
+
+    def heard_gateways(self) -> tuple[str, ...]:
+        """The gateways that say what they serve: those of this machine, and those of others that are heard."""
+        return (*self.envoys, *(each.name for each in self.joined() if each.is_heard()))
 
     @property
     def mailboxes(self) -> tuple[Mailbox, ...]:

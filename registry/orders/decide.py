@@ -61,30 +61,35 @@ from sluicegate.registry.orders.proposals import (
     signed,
     supposed,
 )
+from sluicegate.registry.orders.readiness import must_be_ready
 from sluicegate.registry.orders.scaling import scale
 from sluicegate.registry.orders.starting import Started, override_freeze, roll_back, start
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import PreconditionFailed, Refused, UsageError
+from sluicegate.registry.words.readiness import NOBODY_LOOKED, Readiness
 from sluicegate.registry.words.roles import Role
 
 
-def decide(record: Record, order: Order, now: datetime) -> Changes:
-    """Everything that the order records. Raises Forbidden, Refused, NotFound, UsageError: nothing is recorded then."""
+def decide(record: Record, order: Order, now: datetime, readiness: Readiness = NOBODY_LOOKED) -> Changes:
+    """Everything that the order records. Raises Forbidden, Refused, NotFound, UsageError: nothing is recorded then.
+
+    `readiness`: what was noted of the builds' services, of which the record says nothing.
+    """
     refuse_beyond_role(order)
     _refuse_unseen(record, order)
     match order.act:
         case ApproveProposal(proposal=name):
-            return _approved(record, order, find_proposal(record, name), now)
+            return _approved(record, order, find_proposal(record, name), now, readiness)
         case RejectProposal(proposal=name):
             return _rejected(order, find_proposal(record, name), now)
         case act:
             as_if_signed = replace(order, signed_by=supposed(order))
-            return guard(record, order, _carried_out(record, as_if_signed, act, now), now)
+            return guard(record, order, _carried_out(record, as_if_signed, act, now, readiness), now)
 
 
-def _carried_out(record: Record, order: Order, act: Act, now: datetime) -> Changes:
+def _carried_out(record: Record, order: Order, act: Act, now: datetime, readiness: Readiness) -> Changes:
     """Everything that the order records where nothing is protected."""
-    draft = Draft(record, now)
+    draft = Draft(record, now, readiness)
     match act:
         case Start():
             return _started(draft, start(draft, order, act))
@@ -118,7 +123,7 @@ def _carried_out(record: Record, order: Order, act: Act, now: datetime) -> Chang
             raise UsageError("a proposal cannot change another proposal.")
 
 
-def _approved(record: Record, order: Order, proposal: Proposal, now: datetime) -> Changes:
+def _approved(record: Record, order: Order, proposal: Proposal, now: datetime, readiness: Readiness) -> Changes:
     """What was proposed is carried out, with both names, if it still is what was asked for."""
     if proposal.state == APPROVED:
         return Changes(receipt=Receipt(changed=False))
@@ -129,7 +134,8 @@ def _approved(record: Record, order: Order, proposal: Proposal, now: datetime) -
         return Changes(documents=(recorded(both, order.actor, now),), receipt=Receipt(proposal=proposal.name))
     original = proposal.order
     refuse_beyond_role(original)
-    changes = _carried_out(record, replace(original, signed_by=both.people), applied_at(original.act, now), now)
+    signed_order, act = replace(original, signed_by=both.people), applied_at(original.act, now)
+    changes = _carried_out(record, signed_order, act, now, readiness)
     if effect_of(record, changes) != proposal.effect:
         raise PreconditionFailed(
             f"proposal {proposal.name}: the traffic, a build or the rollout has changed since, so what "
@@ -166,10 +172,11 @@ def _steered(draft: Draft, order: Order, act: OnRollout) -> Changes:
         case Approve(step=step):
             after = steering.approve(draft, order, rollout, step)
         case Jump() as act:
-            after = jump(draft, order, rollout, act)
-        case Promote() if rollout.is_comparison:
-            after = promote_variation(draft, order, rollout)
-        case Promote():
+            after = jump(draft, order if act.back else must_be_ready(draft, order, rollout, act), rollout, act)
+        case Promote() as act if rollout.is_comparison:
+            after = promote_variation(draft, must_be_ready(draft, order, rollout, act), rollout)
+        case Promote() as act:
+            order = must_be_ready(draft, order, rollout, act)
             after = steering.promote(draft, order, rollout)
         case Abort():
             after = steering.abort(draft, order, rollout)

@@ -17,13 +17,16 @@ from sluicegate.registry.rollout.facts import Entry, Fact, Requested
 from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Takeover, takeovers
+from sluicegate.registry.words.readiness import NOBODY_LOOKED, Readiness
 
 
 class Draft:
     """A record to which nothing has been added yet."""
 
-    def __init__(self, record: Record, now: datetime) -> None:
+    def __init__(self, record: Record, now: datetime, readiness: Readiness = NOBODY_LOOKED) -> None:
         self.now = utc(now)
+        self.readiness = readiness
+        """What was noted of the builds' services."""
         self._record = record
         self._states: dict[str, Rollout] = {}
         self._entries: list[Entry] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sluicegate.registry.ledger.keeper_notes import readiness
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Applied, Receipt
 from sluicegate.registry.orders.audience_store import KIND
@@ -21,7 +22,8 @@ def give(ledger: Ledger, order: Order, now: datetime) -> Receipt:
     Raises Refused, NotFound, UsageError: then nothing was recorded. Raises AwaitsApproval where it was recorded as a
     proposal, because it changes what a protected variation serves.
     """
-    receipt = ledger.commit(lambda record: decide(record, order, now), order.known_by(now))
+    ready = readiness(ledger)
+    receipt = ledger.commit(lambda record: decide(record, order, now, ready), order.known_by(now))
     if receipt.proposal is not None:
         _tell(find_proposal(ledger, receipt.proposal))
     return receipt

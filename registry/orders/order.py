@@ -241,11 +241,16 @@ class Jump(Steer):
     """From 0."""
     back: bool = False
     """Whether the step lies behind the one that it is at. An order that is late then never turns round."""
+    although_not_ready: bool = False
+    """Whether it gets more weight although no service of the candidate is ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Promote(Steer):
     """Give its candidate all traffic now. Of a comparison: put its build in the control's place."""
+
+    although_not_ready: bool = False
+    """Whether it does so although no service of the candidate is ready."""
 
 
 @dataclass(frozen=True, kw_only=True)

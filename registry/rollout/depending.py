@@ -31,6 +31,13 @@ def unready(rollout: Rollout, readiness: Readiness, now: datetime) -> str | None
     return "; ".join(said) or None
 
 
+def unready_candidate(rollout: Rollout, readiness: Readiness, now: datetime) -> str | None:
+    """The same of the candidate alone, for who decides by name: if stable is down, he may be the one who heals it."""
+    builds = [build for _, build in depends_on(rollout) if build == rollout.candidate]
+    found = readiness.unready(rollout.candidate, now) if builds else None
+    return None if found is None else f"the candidate v{rollout.candidate.version} {found}"
+
+
 def waits_for_service(rollout: Rollout) -> bool:
     """Whether the next thing that may happen to it sends more requests to its candidate."""
     return rollout.phase in (Phase.LAUNCHING, Phase.RUNNING) and bool(depends_on(rollout))

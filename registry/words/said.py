@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 
@@ -26,6 +27,8 @@ class Said:
     """Which gateway it is: its host and folder."""
     served: Mapping[str, Any] | None = None
     """What ought to stand in its logs, and how much of them was not sent."""
+    stable_only: Mapping[str, str] | None = None
+    """Since when, and why, it serves the stable-only form of its routes."""
 
 
 def read_said(told: object) -> Said:
@@ -60,6 +63,16 @@ def _is_served(value: object) -> bool:
     return all(counts) and _are_numbers(value.get("ended")) and _are_numbers(value.get("unsent"))
 
 
+def _is_mark(value: object) -> bool:
+    """Whether this says since when, and why, it serves stable builds alone."""
+    if not isinstance(value, dict):
+        return value is None
+    try:
+        return datetime.fromisoformat(value["since"]).tzinfo is not None and isinstance(value["why"], str)
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
 _SAYS: Mapping[str, Callable[[object], bool]] = {
     "has": lambda value: isinstance(value, str),
     "serves": lambda value: value is None or isinstance(value, str),
@@ -68,4 +81,5 @@ _SAYS: Mapping[str, Callable[[object], bool]] = {
     "why": lambda value: isinstance(value, str),
     "refused": lambda value: isinstance(value, bool),
     "served": _is_served,
+    "stable_only": _is_mark,
 }

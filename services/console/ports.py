@@ -157,6 +157,11 @@ class Desk(Protocol):
         """Note what a gateway of another host says of itself."""
         ...
 
+    def remove_gateway(self, name: str) -> int:
+        """Wait no longer for a gateway of another host; how many of its requests are known never to be counted.
+        Raises NotFound, Refused, Unreachable."""
+        ...
+
     def sheet_of(self, gateway: str) -> str | None:
         """The name of the sheet of routes that a gateway of another host is to have; None: there is none yet."""
         ...

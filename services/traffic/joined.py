@@ -10,12 +10,14 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable
+from sluicegate.registry.words.gateways import Unwatched
 from sluicegate.registry.words.said import Said, read_said, sheet_name
 from sluicegate.services import durable
 from sluicegate.services.heartbeat import Heartbeats
@@ -120,12 +122,23 @@ class Mailbox:
 
     def holder(self) -> str | None:
         """Which gateway has spoken lately, and goes on."""
-        silence = self.silence()
-        return None if silence is None or silence > QUIET or self.is_retired else self.said().instance
+        return self.said().instance if self.is_heard() else None
 
     def silence(self) -> float | None:
         """Seconds since then; None where it said nothing since this host started."""
         return self._beats.silence(_SAID)
+
+    def is_heard(self) -> bool:
+        """Whether it spoke lately, and goes on."""
+        silence = self.silence()
+        return silence is not None and silence <= QUIET and not self.is_retired
+
+    def unwatched(self) -> Unwatched | None:
+        """That it serves its stable-only form, as it said lately."""
+        told = self.said().stable_only if self.is_heard() else None
+        if told is None:
+            return None
+        return Unwatched(gateway=self.name, since=datetime.fromisoformat(told["since"]), why=told["why"])
 
     def level(self) -> int:
         """Until when (microseconds since 1970) all that it logged has come."""

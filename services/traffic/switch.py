@@ -30,13 +30,10 @@ class Silence:
     """The last renewal."""
     seconds: float = 0.0
 
-    def after(self, last: float | None, watched: float, age: float = 0.0) -> Silence:
-        """What a further look finds, so many seconds after the one before. Pure.
-
-        `age`: for how many seconds a renewal had been on its way here.
-        """
+    def after(self, last: float | None, watched: float) -> Silence:
+        """What a further look finds, so many seconds after the one before. Pure."""
         if last != self.last:
-            return Silence(last=last, seconds=age)
+            return Silence(last=last)
         return Silence(last=last, seconds=self.seconds + min(watched, 2 * PERIOD))
 
 
@@ -51,8 +48,6 @@ class Switch:
     limit: float
     """Seconds without a renewal after which nobody watches."""
     elapsed: Callable[[], float] = time.monotonic
-    age: Callable[[], float] = lambda: 0.0
-    """Of a renewal that was just seen: how old it may have been when it came here."""
     counts_all: bool = False
     """Whether time in which nobody looked counts, too: where others go by it that the limit is kept."""
     _silence: Silence | None = field(default=None, init=False)
@@ -67,9 +62,9 @@ class Switch:
         now, last = self.elapsed(), self.plane.renewed_at()
         before = self._silence or Silence(last=last)
         is_renewed = last != before.last
-        self._silence, self._looked = before.after(last, now - self._looked if self._silence else 0.0, self.age()), now
+        self._silence, self._looked = before.after(last, now - self._looked if self._silence else 0.0), now
         if self.counts_all and last is not None:
-            self._silence = Silence(last=last, seconds=max(self._silence.seconds, now - last + self.age()))
+            self._silence = Silence(last=last, seconds=max(self._silence.seconds, now - last))
         if self._silence.seconds <= self.limit:
             if self._told and is_renewed:
                 log.warning("a keeper watches again, and brings its routes back", gateway=self.name)

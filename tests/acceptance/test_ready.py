@@ -14,8 +14,9 @@ from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.report.view import rollout_view
 from sluicegate.registry.rollout.decision import Choice
 from sluicegate.registry.rollout.facts import AtOnce
-from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.errors import Refused
 from sluicegate.registry.words.readiness import Unready
 from tests import giving as orders
 from tests.acceptance.given import PLAN as GATED
@@ -105,6 +106,49 @@ def test_a_person_aborts_whatever_is_ready() -> None:
     given.ticks()
     orders.abort(given.ledger, given.name, actor="ada", reason="enough", now=given.now)
     assert given.rollout.weight == 0
+
+
+@pytest.mark.parametrize("verb", ["promote", "jump"])
+def test_a_person_sends_callers_to_no_service_only_where_that_is_said(verb: str) -> None:
+    def order(**more: bool) -> Rollout:
+        words = {"actor": "ada", "reason": "now", "now": given.now} | more
+        if verb == "promote":
+            return orders.promote(given.ledger, given.name, **words)
+        return orders.jump(given.ledger, given.name, step=1, **words)
+
+    given = Kept().at(0)
+    given.down = (CANDIDATE,)
+    given.ticks()
+    before = given.rollout
+    with pytest.raises(Refused, match="the candidate v2 has no service that is ready since") as refused:
+        order()
+    assert f"sluice rollout {verb} {given.name}" in str(refused.value.fix)
+    assert "--although-not-ready" in str(refused.value.fix)
+    assert given.rollout == before, "nothing is recorded"
+    assert order(although_not_ready=True).weight == (10_000 if verb == "promote" else 5_000)
+    fact = given.ledger.entries(given.name)[-1].fact
+    assert str(fact.reason).startswith("now (given although the candidate v2 has no service that is ready since")
+
+
+def test_a_person_promotes_what_is_ready_while_stable_is_down_and_goes_back_whatever_is_ready() -> None:
+    given = Kept().at(1)
+    given.down = (STABLE, CANDIDATE)
+    given.ticks()
+    back = orders.jump(
+        given.ledger, given.name, step=0, back=True, actor="ada", reason="less", now=given.now
+    )  # fmt: skip
+    assert back.weight == 1_000
+    given.down = (STABLE,)
+    given.ticks()
+    assert orders.promote(given.ledger, given.name, actor="ada", reason="heal", now=given.now).weight == 10_000
+
+
+def test_an_order_to_promote_is_refused_once_nobody_looks() -> None:
+    given = Kept().at(0)
+    given.is_watched = False
+    given.now += timedelta(seconds=21)
+    with pytest.raises(Refused, match="nobody looks whether its processes live"):
+        orders.promote(given.ledger, given.name, actor="ada", reason="now", now=given.now)
 
 
 def test_once_nobody_looks_nothing_grows() -> None:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 
+from sluicegate.flows.wiring.gateway_guard import Guard, end_former, limit_in, mark
 from sluicegate.flows.wiring.joining import Console, JoinedAgent
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.said import sheet_name
+from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.traffic.envoy.plane import Envoy
-from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.sheet import write_sheet
-from sluicegate.services.traffic.switch import Switch
-from tests.integration.traffic_rig import standing
+from tests.integration.traffic_rig import eventually, standing
 
 BUILDS = [BuildRef(model="delays", version=version) for version in "12"]
 
@@ -33,7 +38,7 @@ class Over:
         made = routes([standing(weight=2000)], set(BUILDS), {})
         self.table = replace(made, made_from=FencingToken(term=1, position=7))
         self.sheet = write_sheet(self.table, BUILDS)
-        self.pair, self.unwatched, self.is_there = "first", 15.0, True
+        self.pair, self.unwatched, self.is_there, self.ago = "first", 15.0, True, 0.0
 
     def talk(self, said: Mapping[str, object]) -> dict[str, Any]:
         if not self.is_there:
@@ -41,7 +46,7 @@ class Over:
         name = sheet_name(self.sheet)
         relay = {"name": "10.0.0.5", "address": "10.0.0.5", "port": 7, "pair": self.pair}
         more = {} if said["has"] == name else {"sheet": self.sheet}
-        told = {"waited": 0.0, "renewed_ago": 0.0, "callers": "x", "unwatched": self.unwatched}
+        told = {"waited": 0.0, "renewed_ago": self.ago, "callers": "x", "unwatched": self.unwatched}
         return {**told, "name": name, "relay": relay, **more}
 
 
@@ -92,7 +97,7 @@ def test_a_certificate_that_cannot_be_kept_holds_up_no_routes(agent: JoinedAgent
 def test_it_goes_by_the_limit_of_the_host_whose_keeper_goes_by_it(agent: JoinedAgent, over: Over) -> None:
     over.unwatched = 12.0
     agent.turn()
-    assert agent.unwatched == 12.0
+    assert limit_in(agent.folder) == 12.0
 
 
 def test_one_that_starts_and_hears_nothing_starts_with_stable_alone(agent: JoinedAgent, over: Over) -> None:
@@ -110,12 +115,51 @@ def test_a_process_that_follows_another_counts_the_silence_from_before_it(agent:
     agent.turn()
     at = agent.envoy.renewed_at()
     assert at is not None
-    mark = Mark(tmp_path, "g", lambda: datetime.now(UTC))
-    made = agent.switch("g")
-    assert made.counts_all
     for silent, has_gone in ((14.0, False), (15.1, True)):
-        now = at + silent
-        Switch(
-            name="g", plane=agent.envoy, mark=mark, limit=15.0, elapsed=lambda: now, counts_all=True  # noqa: B023
-        ).look()  # fmt: skip
-        assert (mark.read() is not None) is has_gone
+        guard = Guard(folder=agent.folder, beats=Heartbeats(folder=tmp_path / "beats"), agent=0, limit=15.0)
+        guard.switch.elapsed = lambda at=at + silent: at
+        guard.look()
+        assert (mark(agent.folder).read() is not None) is has_gone
+
+
+def test_the_time_that_an_answer_was_under_way_counts_as_silence(agent: JoinedAgent, over: Over) -> None:
+    agent.turn()
+    over.ago = 3.0
+    agent.turn()
+    agent.turn()
+    renewed = agent.envoy.renewed_at()
+    assert renewed is not None
+    assert 3.0 <= time.monotonic() - renewed < 60
+
+
+def test_its_console_hears_since_when_it_serves_stable_builds_alone(agent: JoinedAgent) -> None:
+    agent.turn()
+    assert agent.said()["stable_only"] is None
+    mark(agent.folder).put("nobody watches")
+    told = cast("dict[str, str]", agent.said()["stable_only"])
+    assert told["why"] == "nobody watches"
+    assert datetime.fromisoformat(told["since"]).tzinfo is not None
+
+
+@pytest.mark.timeout(120)
+def test_a_guard_ends_a_process_that_hangs_goes_on_without_it_and_leaves_its_place_to_the_next(
+    agent: JoinedAgent, over: Over, tmp_path: Path
+) -> None:
+    over.unwatched = 1.0
+    over_here = (
+        "import sys, time, pathlib; from sluicegate.flows.wiring import gateway_guard as g; "
+        "from sluicegate.services.heartbeat import Heartbeats; beats = Heartbeats(folder=pathlib.Path(sys.argv[2])); "
+        "beats.beat(g.NAME, 25); print(g.start(pathlib.Path(sys.argv[1]), beats).pid, flush=True); time.sleep(600)"
+    )
+    agent.turn()
+    words = (sys.executable, "-c", over_here, str(agent.folder), str(tmp_path / "beats"))
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as hanging:
+        assert hanging.stdout is not None
+        guard = psutil.Process(int(hanging.stdout.readline()))
+        assert hanging.wait(60) == -signal.SIGKILL
+        eventually(lambda: mark(agent.folder).read() is not None, seconds=60)  # its switch goes on
+        assert serves(agent) == over.table.stable_only.version
+        assert guard.is_running()
+    end_former(agent.folder)
+    psutil.wait_procs([guard], timeout=10)
+    assert not guard.is_running() or guard.status() == psutil.STATUS_ZOMBIE

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -19,9 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import sqlalchemy as sa
 
+from sluicegate.flows.wiring.gateway_guard import end_former
 from sluicegate.flows.wiring.processes import GatewayPlane
 from sluicegate.flows.wiring.runtime import Runtime, now
 from sluicegate.flows.wiring.sight_watch import SightWatch
@@ -159,10 +162,10 @@ class Control:
         given = Tokens(self.runtime.ledger, self.keys.admin_token, now)
         return given.give(name, Role.GATEWAY, actor="ada")
 
-    def table(self, weight: int) -> RouteTable:
+    def table(self, weight: int, stable: str = "1") -> RouteTable:
         """A table newer than those before."""
         self._position += 1
-        made = routes([standing(weight=weight, timeout="5s")], BUILDS, {})
+        made = routes([standing(weight=weight, stable=stable, timeout="5s")], BUILDS, {})
         return replace(made, made_from=FencingToken(term=1, position=self._position))
 
     def seen(self) -> int:
@@ -251,8 +254,25 @@ class Edge:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if self.envoy.exists():
+            end_former(self.envoy.parent)
         with suppress(SluiceError):
             Envoy(self.envoy, port=PORT).end()
+
+    def lose_power(self) -> None:
+        """Kill every process there at once, but for the callers."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                words = process.cmdline()
+                if str(self.folder) in " ".join(words) and str(LOAD) not in words:
+                    process.kill()
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def logged(self) -> int:
+        """Lines that its Envoy has written."""
+        return sum(path.read_bytes().count(b"\n") for path in (self.envoy / "logs").glob("live*.jsonl"))
 
     def call(self) -> subprocess.Popen[str]:
         ca, token = self.folder / "joined" / "tls" / "ca.pem", self._control.keys.gateway_token
@@ -269,28 +289,40 @@ def ended(load: subprocess.Popen[str]) -> dict[str, Any]:
     return dict(json.loads(told))
 
 
+class Installation:
+    """The first host and its gateways, all of which serve the first table."""
+
+    def __init__(self, hosts: Hosts, folder: Path, stack: ExitStack) -> None:
+        services = stack.enter_context(upstreams(*BUILDS))
+        self.control = Control(folder / "s", hosts.own, stack)
+        self.edges = [Edge(self.control, hosts, name, folder) for name in "ab"]
+        for each in self.edges:
+            each.start()
+        eventually(lambda: len(self.control.runtime.joined()) == len(self.edges), seconds=120)
+        self.keeping = Keeping(self.control, {each: (services[each.version].endpoint,) for each in BUILDS})
+        self.keeping.start()
+        stack.callback(self.keeping.end)
+        self.control.collect()
+        eventually(self.all_confirmed, seconds=120)
+
+    def confirmed(self) -> set[str]:
+        return {name for name, state in self.keeping.states().items() if state is Confirmation.CONFIRMED}
+
+    def all_confirmed(self) -> bool:
+        return self.confirmed() == {"gateway", "edge-a", "edge-b"}
+
+    def is_observed(self) -> bool:
+        return self.keeping.plane.observe() == self.keeping.table.version
+
+
 def test_a_gateway_that_is_cut_off_sends_nobody_to_a_candidate_and_every_request_counts_once(
     hosts: Hosts, tmp_path: Path
 ) -> None:
-    with ExitStack() as stack, upstreams(*BUILDS) as services:
-        control = Control(tmp_path / "s", hosts.own, stack)
-        edges = [Edge(control, hosts, name, tmp_path) for name in "ab"]
-        for each in edges:
-            each.start()
-        eventually(lambda: len(control.runtime.joined()) == len(edges), seconds=120)
-        endpoints = {each: (services[each.version].endpoint,) for each in BUILDS}
-        keeping = Keeping(control, endpoints)
-        keeping.start()
-        stack.callback(keeping.end)
-        control.collect()
-        everybody = {"gateway", "edge-a", "edge-b"}
-
-        def confirmed() -> set[str]:
-            return {name for name, state in keeping.states().items() if state is Confirmation.CONFIRMED}
-
-        eventually(lambda: confirmed() == everybody, seconds=120)
+    with ExitStack() as stack:
+        whole = Installation(hosts, tmp_path, stack)
+        control, edges, keeping = whole.control, whole.edges, whole.keeping
         keeping.order(control.table(2000))
-        eventually(lambda: keeping.plane.observe() == keeping.table.version)
+        eventually(whole.is_observed)
         loads = [each.call() for each in edges]
         eventually(lambda: all(control.lines(each.name) > 80 for each in edges))
         sight = SightWatch(control.runtime)
@@ -304,16 +336,16 @@ def test_a_gateway_that_is_cut_off_sends_nobody_to_a_candidate_and_every_request
         assert keeping.plane.observe() is None, "no weight grows while one may serve another"
         aborting = time.time()
         keeping.order(control.table(0))
-        eventually(lambda: {"gateway", "edge-a"} <= confirmed())
+        eventually(lambda: {"gateway", "edge-a"} <= whole.confirmed())
         eventually(edges[1].serves_stable_only)
         stable_only = time.monotonic() - began
-        eventually(lambda: keeping.plane.observe() == keeping.table.version)  # by now it cannot send anybody there
+        eventually(whole.is_observed)  # by now it cannot send anybody there
         counted_out = time.monotonic() - began
         assert keeping.states()["edge-b"] is Confirmation.AWAY
         assert keeping.plane.in_flight(build("2")) == 0
 
         hosts.mend("b")
-        eventually(lambda: confirmed() == everybody)
+        eventually(whole.all_confirmed)
         got = [ended(load) for load in loads]
         for each in edges:
             assert each.process is not None
@@ -330,3 +362,77 @@ def test_a_gateway_that_is_cut_off_sends_nobody_to_a_candidate_and_every_request
         assert first["builds"]["2"] > 0
         assert second["builds"]["2"] > 0
         assert second["last"]["2"] < aborting, "not after the cut, nor once it was back"
+
+
+def test_a_hung_gateway_a_host_without_power_and_a_promotion_during_a_cut(hosts: Hosts, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        whole = Installation(hosts, tmp_path, stack)
+        control, (a, b), keeping = whole.control, whole.edges, whole.keeping
+        keeping.order(control.table(2000))
+        eventually(whole.is_observed)
+        loads = [a.call(), b.call()]
+        eventually(lambda: all(control.lines(each.name) > 80 for each in (a, b)))
+
+        assert b.process is not None
+        agent = psutil.Process(b.process.pid)
+        agent.suspend()  # in mid-ramp; its Envoy goes on, and reaches every service
+        began = time.monotonic()
+        error = eventually(lambda: keeping.order(control.table(5000)))
+        assert isinstance(error, TimedOut), error
+        assert "edge-b" in str(error)
+        assert keeping.plane.observe() is None, "no weight grows while one may serve another"
+        keeping.order(control.table(0))
+        eventually(lambda: {"gateway", "edge-a"} <= whole.confirmed())
+        eventually(b.serves_stable_only)  # by the guard beside it
+        stable_only, nobody_after = time.monotonic() - began, time.time() + 0.5
+        eventually(whole.is_observed)
+        counted_out = time.monotonic() - began
+        assert keeping.states()["edge-b"] is Confirmation.AWAY
+        assert b.process.wait(60) == -signal.SIGKILL, "the guard ends a process that hangs"
+        b.start()  # as systemd does
+        eventually(whole.all_confirmed)
+        hung = ended(loads[1])
+        assert (hung["lost"], set(hung["statuses"])) == ([], {"200"}), "its Envoy served on all the time"
+        assert hung["last"]["2"] < nobody_after
+        print(f"hung: stable only after {stable_only:.1f} s, counted out after {counted_out:.1f} s; {hung}")
+
+        keeping.order(control.table(2000))
+        eventually(whole.is_observed)
+        loads[1] = b.call()
+        a.lose_power()  # in mid-ramp
+        began = time.monotonic()
+        eventually(lambda: keeping.states()["edge-a"] is Confirmation.AWAY)
+        keeping.order(control.table(5000))
+        eventually(whole.is_observed)  # whoever serves nobody holds up nothing
+        ramps_on = time.monotonic() - began
+        first = ended(loads[0])
+        assert set(first["statuses"]) == {"200"}, "each answer before that was one"
+        a.start()
+        eventually(whole.all_confirmed)
+        eventually(lambda: control.lines(a.name) == a.logged())
+        unlogged = sum(first["statuses"].values()) - a.logged()
+        print(
+            f"without power: the ramp went on after {ramps_on:.1f} s; {unlogged} of {first['statuses']} were not logged"
+        )
+        assert unlogged <= 2 * 20, "what Envoy had not written yet: 100 ms"
+
+        loads[0] = a.call()
+        hosts.cut("b")
+        promoted = control.table(0, stable="2")
+        keeping.order(promoted)
+        eventually(whole.is_observed)
+        hosts.mend("b")
+        eventually(whole.all_confirmed)
+        back = time.time()
+        there, sent = control.lines(b.name), b.logged()
+        eventually(lambda: b.logged() > sent + 80)
+        got = [ended(load) for load in loads]
+        print(f"promotion during a cut: {got}; {there} lines had come, {b.logged()} in the end")
+        assert (got[0]["lost"], set(got[0]["statuses"])) == ([], {"200"}), "who is not cut off has no failed request"
+        for each, told in zip((a, b), got, strict=True):
+            assert told["last"].get("1", 0.0) < back + 0.5, "only the promoted build answers"
+            assert told["last"]["2"] > back
+            assert each.process is not None
+            each.process.terminate()
+            each.process.wait(90)
+        eventually(lambda: [control.lines(each.name) for each in (a, b)] == [a.logged(), b.logged()], seconds=90)

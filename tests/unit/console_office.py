@@ -23,6 +23,7 @@ from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.rollout.facts import Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.build import CHAMPION_ALIAS, Build, BuildRef
+from sluicegate.registry.words.errors import NotFound
 from sluicegate.services.console.app import create
 from sluicegate.services.console.changes import Changes
 from sluicegate.services.console.in_time import InTime
@@ -127,6 +128,9 @@ class MemoryDesk:
 
     def counts(self) -> dict[str, object]:
         return {"counters": {}}
+
+    def remove_gateway(self, name: str) -> int:
+        raise NotFound(f"no gateway of another host is called {name!r}.")
 
     def checks(self, within: float) -> Sequence[Finding]:
         return [warned("disk", "9 % free", "free some")]

@@ -15,22 +15,27 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate.flows.wiring import removing
 from sluicegate.flows.wiring.desk import LocalDesk
 from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.audience.audience import AllOf, AnyOf, Match, Not, Operator, Present, Range
 from sluicegate.registry.words.build import BuildRef, Endpoint
-from sluicegate.registry.words.errors import Refused, RoutesRejected, TimedOut, Unreachable, UsageError
+from sluicegate.registry.words.errors import NotFound, Refused, RoutesRejected, TimedOut, Unreachable, UsageError
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.said import Said, sheet_name
 from sluicegate.registry.words.settings import Settings
+from sluicegate.services.console.acts.table import find
+from sluicegate.services.console.operations import Request
+from sluicegate.services.console.tokens import Tokens
+from sluicegate.services.heartbeat import Heartbeats
+from sluicegate.services.telemetry.reading.accounts import Accountant, gaps
+from sluicegate.services.telemetry.reading.watch import Counters
 from sluicegate.services.telemetry.tailing.mirror import may_go, take
 from sluicegate.services.telemetry.tailing.shipping import Shipper
 from sluicegate.services.traffic.joined import ON_THE_WAY, QUIET, Joined, Mailbox, mailboxes
-from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.sheet import read_sheet, write_sheet
-from sluicegate.services.traffic.switch import Switch
 from sluicegate.services.traffic.table import RouteTable
 from tests.doubles.ledger import MemoryLedger
 from tests.integration.traffic_rig import standing
@@ -165,30 +170,74 @@ def test_who_ended_in_order_is_no_gateway_until_it_is_back(tmp_path: Path) -> No
     assert not mailboxes(tmp_path)[0].is_retired
 
 
-def test_the_time_that_a_renewal_was_under_way_counts_as_silence(tmp_path: Path) -> None:
-    class Plane:
-        gone = False
+def test_one_on_stable_alone_is_shown_while_it_is_heard_and_what_makes_no_sense_is_not(tmp_path: Path) -> None:
+    box, told = Mailbox(folder=tmp_path / "edge-1"), {"since": "2026-11-30T10:00:00+00:00", "why": "nobody watches"}
+    for said, is_shown in (
+        (told, True), (None, False), ({**told, "since": "soon"}, False), ({**told, "since": "2026-11-30"}, False),
+        ({"since": 5, "why": "x"}, False), ("x", False),
+    ):  # fmt: skip
+        box.hear({"stable_only": said}, None)
+        assert (box.unwatched() is not None) is is_shown, said
+    box.hear({"stable_only": told}, None)
+    shown = box.unwatched()
+    assert shown is not None
+    assert str(shown).startswith(
+        "edge-1 sends requests to stable builds only, and copies to no shadow, since 2026-11-30"
+    )
+    box.retire()
+    assert box.unwatched() is None
 
-        def renewed_at(self) -> float:
-            return renewed
 
-        def go_stable_only(self) -> bool:
-            self.gone = True
-            return True
+def lost(tmp_path: Path, *, ago: float) -> tuple[LocalDesk, Mailbox]:
+    """A desk, and a gateway heard so many seconds ago, which had served 150 requests by then that it did not send."""
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
+    desk, box = LocalDesk(runtime=runtime, ledger=runtime.ledger), Mailbox(folder=tmp_path / "gateways" / "edge-1")
+    log = box.logs / "live.jsonl"
+    Accountant(runtime.store, "edge-1", log).look(Counters(ended=100, lines=0), runtime.wall())
+    ended = {"live": 250, "shadow": 0, "generated": 0}
+    box.hear({"served": {"ended": ended, "unsent": {"live": 9}, "buffered": 0, "failed_writes": 0}}, 5.0)
+    Heartbeats(folder=box.folder / "beats").beat("said", ago)
+    return desk, box
 
-    now, renewed, plane = 0.0, 1.0, Plane()
-    mark = Mark(tmp_path, "g", lambda: datetime.now(UTC))
-    switch = Switch(name="g", plane=plane, mark=mark, limit=15.0, elapsed=lambda: now, age=lambda: 4.0)  # type: ignore[arg-type]
-    switch.look()
-    renewed = 2.0
-    for second in range(1, 12):
-        now = float(second)
-        switch.look()
-        assert not plane.gone
-    for second in range(12, 15):
-        now = float(second)
-        switch.look()
-    assert plane.gone
+
+def test_a_gateway_that_is_lost_is_removed_with_its_token_and_what_it_did_not_send_is_told(tmp_path: Path) -> None:
+    desk, box = lost(tmp_path, ago=60)
+    tokens = Tokens(desk.ledger, desk.admin_token, desk.clock)
+    token = tokens.give("edge-1", Role.GATEWAY, actor="ada")
+    operation, names = find(desk, "DELETE", "/api/v1/gateways/edge-1")
+    request = Request(actor="ada", role=Role.ADMIN, path=names)
+    assert operation.run(request) == (200, {"removed": "edge-1", "missing": 150})
+    assert desk.runtime.joined() == (), "the keeper waits for it no longer"
+    assert box.is_retired
+    assert tokens.caller(token) is None
+    assert "150 requests of edge-1 were served and never counted" in str(gaps(desk.runtime.store)[0])
+    assert operation.run(request) == (200, {"removed": "edge-1", "missing": 150}), "once more changes nothing"
+
+
+def test_a_gateway_that_runs_is_not_removed_nor_one_that_nobody_knows_nor_by_a_dry_run(tmp_path: Path) -> None:
+    desk, box = lost(tmp_path, ago=0)
+    with pytest.raises(Refused, match="edge-1 runs") as refused:
+        desk.remove_gateway("edge-1")
+    assert "stop it on its host" in str(refused.value.fix)
+    with pytest.raises(NotFound, match="edge-9"):
+        desk.remove_gateway("edge-9")
+    Heartbeats(folder=box.folder / "beats").beat("said", 60)
+    with pytest.raises(UsageError, match="no dry run"):
+        desk.over(MemoryLedger()).remove_gateway("edge-1")
+    assert not box.is_retired
+
+
+def test_what_came_of_a_lost_gateways_log_is_counted_before_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removing, "COUNTED_SECONDS", 0.3)
+    desk, box = lost(tmp_path, ago=60)
+    box.logs.mkdir()
+    (box.logs / "live.jsonl").write_text("{}\n{half")
+    with pytest.raises(Refused, match="8 bytes of the log that gateway edge-1 sent have not been counted yet"):
+        desk.remove_gateway("edge-1")
+    (box.logs / "live.jsonl").write_text("{half")  # whose other half never comes
+    assert desk.remove_gateway("edge-1") == 150
 
 
 def test_a_gateways_token_does_nothing_else_and_no_other_does_what_it_does() -> None:

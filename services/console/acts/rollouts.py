@@ -82,7 +82,14 @@ class ApproveBody(ReasonBody):
     request, where the variation is protected."""
 
 
-class JumpBody(ReasonBody):
+class PromoteBody(ReasonBody):
+    """How callers are sent to the candidate."""
+
+    although_not_ready: bool = False
+    """Whether it is done although no service of the candidate is ready: callers get errors or the stable build."""
+
+
+class JumpBody(PromoteBody):
     """Which step to go to."""
 
     step: int = Field(ge=1)
@@ -113,12 +120,15 @@ ORDERS = {
         effect="Let the rollout leave a step once its gates have passed.",
     ),
     "jump": Steering(
-        act=lambda name, body: Jump(rollout=name, step=body.step - 1, back=body.back), role=Role.APPROVER,
-        takes=JumpBody,
+        act=lambda name, body: Jump(
+            rollout=name, step=body.step - 1, back=body.back, although_not_ready=body.although_not_ready
+        ),
+        role=Role.APPROVER, takes=JumpBody,
         effect="Go to another step now: on, past the gates of the steps that are left, or back to less weight.",
     ),
     "promote": Steering(
-        act=lambda name, _: Promote(rollout=name), role=Role.APPROVER,
+        act=lambda name, body: Promote(rollout=name, although_not_ready=body.although_not_ready),
+        role=Role.APPROVER, takes=PromoteBody,
         effect="Give the candidate all traffic now; recorded as an override.",
     ),
     "abort": Steering(

@@ -13,6 +13,7 @@ from sluicegate.services.console.acts import (
     checks,
     documents,
     experiments,
+    gateways,
     models,
     proposals,
     reports,
@@ -38,6 +39,7 @@ _SUBJECTS = (
     certificates,
     captures,
     tokens,
+    gateways,
 )
 
 

@@ -195,10 +195,10 @@ class Envoy:
         self._keep_unwatched(self._route_file(table.stable_only))
         self._publish(wanted, placed, self._route_file(table), table.version, before)
 
-    def renew(self) -> None:
-        """Note that the keeper whose table is here watches."""
+    def renew(self, ago: float = 0.0) -> None:
+        """Note that the keeper whose table is here watches, or did so many seconds ago."""
         if self._fence.is_own():
-            self._beats.beat(_RENEWED)
+            self._beats.beat(_RENEWED, ago)
 
     def renewed_at(self) -> float | None:
         """When that was noted last."""

@@ -1,0 +1,81 @@
+"""Removing a gateway of another host that is lost for good: nobody waits for it or its log any more."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sluicegate.registry.words.errors import NotFound, Refused
+from sluicegate.registry.words.sight import Listener
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sluicegate.flows.wiring.runtime import Runtime
+    from sluicegate.services.telemetry.tailing.backlog import Read
+    from sluicegate.services.traffic.joined import Mailbox
+
+COUNTED_SECONDS = 10.0
+"""Time until what came of its log has to be counted."""
+_LONGEST = 1 << 20
+"""No line is longer."""
+
+
+def remove_gateway(runtime: Runtime, name: str) -> int:
+    """Take a gateway for ended; how many of its requests are known to be missing from what was counted.
+
+    What it sent of its log is counted like any other. Raises NotFound, Refused, Unreachable.
+    """
+    box = next((each for each in runtime.mailboxes if each.name == name), None)
+    if box is None:
+        raise NotFound(f"no gateway of another host is called {name!r}.", fix="list them: sluice status --output json")
+    if box.is_heard():
+        raise Refused(
+            f"gateway {name} runs: it was heard of {box.silence() or 0:.0f} s ago.",
+            fix="stop it on its host (SIGTERM): it then sends the rest of its log and says that it has ended",
+        )
+    if not box.is_retired:
+        _close_accounts(runtime, box)
+        box.retire()
+    return _missing(runtime, name)
+
+
+def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
+    """Put on its account what it said that it served and never sent."""
+    from sluicegate.services.telemetry.reading.accounts import Accountant
+    from sluicegate.services.telemetry.reading.watch import Counters
+
+    served = box.said().served
+    for listener in Listener:
+        log = box.logs / f"{listener.value}.jsonl"
+        read = _all_read(runtime, box, listener)
+        if served is not None and listener.value in served["ended"]:
+            counters = Counters(ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable)
+            Accountant(runtime.store, box.name, log).look(counters, runtime.wall())
+
+
+def _all_read(runtime: Runtime, box: Mailbox, listener: Listener) -> Read:
+    """What was counted of a log, once all that came of it was. Raises Refused where that does not come about."""
+    from sluicegate.services.telemetry.tailing.backlog import read_of
+
+    until, log = time.monotonic() + COUNTED_SECONDS, box.logs / f"{listener.value}.jsonl"
+    while (read := read_of(runtime.store, log)).unread > _half_lines(log):
+        if time.monotonic() > until:
+            raise Refused(
+                f"{read.unread:,} bytes of the log that gateway {box.name} sent have not been counted yet.",
+                fix="try again when they are; if they do not get fewer: sluice logs collector",
+            )
+        time.sleep(0.2)
+    return read
+
+
+def _half_lines(log: Path) -> int:
+    """Bytes after the last whole line of each of its files: their rest was never sent."""
+    ends = [path.read_bytes()[-_LONGEST:] for path in log.parent.glob(f"{log.stem}*{log.suffix}")]
+    return sum(len(end) - end.rfind(b"\n") - 1 for end in ends)
+
+
+def _missing(runtime: Runtime, name: str) -> int:
+    from sluicegate.services.telemetry.reading.accounts import gaps
+
+    return sum(gap.requests for gap in gaps(runtime.store) if gap.gateway == name)
