@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from docs.pages.tables import NOTICE, anchor, code, field_docs, summary, table
-from sluicegate.registry.plan import external, fields
+from sluicegate.registry.plan import external, fields, placement
 from sluicegate.registry.plan import rules as plan_rules
 from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.plan.plan import Plan
@@ -19,6 +19,8 @@ _ORDER = (
     "Trigger",
     "Serve",
     "Resources",
+    "Placement",
+    "Toleration",
     "Capture",
     "OfflineGate",
     "Replay",
@@ -39,6 +41,7 @@ _ORDER = (
     "Expect",
 )
 _NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "OfflineGate": "Offline gate", "GateSpec": "Gate and guardrail", "Confirm": "Confirmation", "ExternalGate": "External gate", "HttpValue": "Value of an HTTP answer", "ExperimentSpec": "Experiment"}
+_MODULES = (fields, external, placement)
 _DURATION, _SHARE, _SIZE = "a duration such as", "a share with its per cent sign", "a size such as"
 
 
@@ -63,7 +66,9 @@ def models() -> dict[str, type]:
 
 
 def _model(name: str) -> type:
-    return Plan if name == "Plan" else getattr(fields, name, None) or getattr(external, name)
+    if name == "Plan":
+        return Plan
+    return next(found for module in _MODULES if (found := getattr(module, name, None)) is not None)
 
 
 def _section(name: str) -> str:
@@ -121,7 +126,7 @@ def _plain(schema: dict[str, Any]) -> str:
 
 
 def _named(name: str) -> str:
-    kind = getattr(fields, name, None) or getattr(external, name, None) or {"Worse": Worse}[name]
+    kind = Worse if name == "Worse" else _model(name)
     if issubclass(kind, Enum):
         return ", ".join(code(member.value) for member in kind)
     return f"[{_title(name).lower()}](#{anchor(_title(name))})"

@@ -21,6 +21,7 @@ from sluicegate.registry.plan.calls import Check, Hook
 from sluicegate.registry.plan.document import Document
 from sluicegate.registry.plan.external import ExternalGate
 from sluicegate.registry.plan.limits import Limit, TimeLimit
+from sluicegate.registry.plan.placement import Image, Placement
 from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, level_name
 from sluicegate.registry.words.units import Duration, Memory, Rate, Share, Weight
@@ -120,9 +121,12 @@ class Resources(Document):
     """What one replica may use."""
 
     cpu: float | None = Field(default=None, gt=0, le=256)
-    """Cores: how many threads the numerical libraries of its workers use together. Nothing enforces the number."""
+    """Cores: how many threads the numerical libraries of its workers use together. Kubernetes reserves them; nothing
+    enforces the number."""
     memory: Memory | None = None
     """Memory. A worker that would allocate more than its part of it gets MemoryError, and answers 500."""
+    gpu: int | None = Field(default=None, ge=1, le=64)
+    """Whole GPUs of its own, on Kubernetes; on one machine every service sees all of them."""
 
 
 MOST_REPLICAS = 32
@@ -146,6 +150,10 @@ class Serve(Document):
     request alone."""
     env: ServeEnv = ServeEnv.PROJECT
     """Which packages it uses: those of the project, or a virtual environment of its own."""
+    image: Image | None = None
+    """On Kubernetes, the image whose Python serves the build, with BentoML and the model's packages; none: our own."""
+    placement: Placement = Placement()
+    """On Kubernetes, where the pods of the build run, and who decides how many there are."""
     capture: Capture = Capture()
     """What the service writes down of requests and answers."""
 

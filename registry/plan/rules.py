@@ -53,7 +53,7 @@ def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
     return (
         *_trigger(plan, champion_alias), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_fresh(plan),
         *_alphas(plan), *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
-        *_kept(plan), *_ab(plan), *_offline(plan), *_replay(plan), *_generate(plan),
+        *_kept(plan), *_ab(plan), *_offline(plan), *_replay(plan), *_generate(plan), *_scaled(plan),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in slice_faults(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_acts(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_hooks(plan)),
@@ -387,6 +387,13 @@ def _replay(plan: PlanFields) -> Iterator[Broken]:
             yield Broken(
                 at=(*at, "metric"), message=message, fix=f"write a cap or a range under metrics: {gate.metric}"
             )
+
+
+def _scaled(plan: PlanFields) -> Iterator[Broken]:
+    """One party decides how many replicas there are."""
+    if plan.serve.placement.autoscaler is not None and plan.serve.replicas != 1:
+        message = "an autoscaler decides how many replicas there are, and replicas says it too"
+        yield Broken(at=("serve", "replicas"), message=message, fix="remove replicas, or placement: autoscaler")
 
 
 def _captured(plan: PlanFields, requests: str, section: str, what: str) -> Iterator[Broken]:

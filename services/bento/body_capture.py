@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from pathlib import Path
 
-from sluicegate.registry.plan.fields import Capture, KeptPredictions
+from sluicegate.registry.plan.fields import Capture
 from sluicegate.services import durable
+from sluicegate.services.bento.process_environment import capture_told, is_default
 
 
 def bodies_log(home: Path) -> Path:
@@ -17,17 +17,9 @@ def bodies_log(home: Path) -> Path:
 
 def capture_environment(capture: Capture, home: Path) -> dict[str, str]:
     """The environment of a service that writes down what the plan asks for; none where that is the default."""
-    if not capture.has_bodies and capture.predictions is not KeptPredictions.OFF:
+    if is_default(capture):
         return {}
-    wanted = {
-        "folder": str(bodies_log(home).parent),
-        "key": str(_key(home)),
-        "share": capture.share,
-        "features": capture.features.value,
-        "predictions": capture.predictions.value,
-        "headers": list(capture.headers),
-    }
-    return {"BENTO_CAPTURE": json.dumps(wanted)}
+    return capture_told(capture, folder=str(bodies_log(home).parent), key=str(_key(home)))
 
 
 def _key(home: Path) -> Path:

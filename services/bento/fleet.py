@@ -21,8 +21,8 @@ from sluicegate.registry.words.program import Condition, Program, ProgramState
 from sluicegate.services.bento.body_capture import capture_environment
 from sluicegate.services.bento.locking import locked
 from sluicegate.services.bento.model_files import described_in, own_needs
-from sluicegate.services.bento.process_environment import bare_environment
-from sluicegate.services.bento.readiness import hangs, is_alive, last_traceback, probe
+from sluicegate.services.bento.process_environment import bare_environment, memory_of_worker, serving_environment
+from sluicegate.services.bento.readiness import example_in, hangs, is_alive, last_traceback, probe
 from sluicegate.services.bento.requirements import Requirements
 from sluicegate.services.bento.service_record import ServiceRecord, is_open, read_record
 from sluicegate.services.bento.stage_times import StageTimes, read_stage_times
@@ -33,7 +33,6 @@ from sluicegate.services.loopback import own_folder, socket_path
 
 _SERVING = Path(__file__).parent / "serving.py"
 _STOP_MARGIN = 5.0
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _SETTLE_SECONDS = 30.0
 """A service that ends sooner has not started; after `_RETRIES` of these in a row it is given up."""
 _RETRIES = 3
@@ -200,7 +199,7 @@ class Fleet:
             return f"{build} was not started"
         for record in replicas:
             try:
-                why = probe(record.endpoint, self._store.model(record.bento))
+                why = probe(record.endpoint, example_in(self._store.model(record.bento)))
             except ServiceFailed as error:
                 raise ServiceFailed(f"{error.message}{last_traceback(self._log(record))}") from None
             if why is not None:
@@ -300,7 +299,7 @@ class Fleet:
         grace = math.ceil(serve.timeout)
         command = (
             str(python), "-I", str(_SERVING), record.socket, str(serve.workers), str(grace), record.bento,
-            *_memory(serve),
+            *memory_of_worker(serve),
         )  # fmt: skip
         return Program(
             name=record.name,
@@ -308,16 +307,13 @@ class Fleet:
             cwd=folder,
             log=self._log(record),
             env=bare_environment(os.environ)
-            | _threads(serve)
-            | {
-                "BENTOML_HOME": str(folder / "home"),
-                "BENTO_WORKERS": str(serve.workers),
-                "BENTO_TIMEOUT_SECONDS": str(serve.timeout),
-                "BENTO_BATCH_ROWS": str(serve.batch),
-                "BENTO_LOAD_FAILURES": str(_load_failures(folder)),
-                "PROMETHEUS_MULTIPROC_DIR": str(_times(folder)),
-                **capture_environment(serve.capture, self._home),
-            },
+            | serving_environment(
+                serve,
+                home=str(folder / "home"),
+                load_failures=str(_load_failures(folder)),
+                times=str(_times(folder)),
+            )
+            | capture_environment(serve.capture, self._home),
             stop_seconds=grace + _STOP_MARGIN,
             settle_seconds=_SETTLE_SECONDS,
             retries=_RETRIES,
@@ -341,14 +337,3 @@ def _times(folder: Path) -> Path:
 def _load_failures(folder: Path) -> Path:
     """Where the predictor writes a line whenever the model could not be loaded."""
     return folder / "load-failures.txt"
-
-
-def _memory(serve: Serve) -> tuple[str, ...]:
-    """The bytes that each worker may allocate, where the plan says so."""
-    return (str(serve.resources.memory // serve.workers),) if serve.resources.memory is not None else ()
-
-
-def _threads(serve: Serve) -> dict[str, str]:
-    """A row is too little work for several threads: a worker has one, unless the plan gives the replica more cores."""
-    each = max(1, int((serve.resources.cpu or 1.0) / serve.workers))
-    return dict.fromkeys(_THREADS, str(each))

@@ -21,16 +21,26 @@ _PASSING = (408, 429, 502, 503, 504)
 """Answers of a server that is busy or not up yet."""
 
 
-def probe(endpoint: Endpoint, model: Path) -> str | None:
+EXAMPLE = "serving_input_example.json"
+"""The file of a model's own input example."""
+
+
+def example_in(model: Path) -> bytes | None:
+    """The input example of a model's files; None where it has none."""
+    with contextlib.suppress(FileNotFoundError):
+        return (model / EXAMPLE).read_bytes()
+    return None
+
+
+def probe(endpoint: Endpoint, example: bytes | None) -> str | None:
     """None when all is well, else what is wrong by now. Raises ServiceFailed where the example is an error to it."""
     try:
         status, _, _ = ask(endpoint, "GET", "/readyz", None, READY_SECONDS)
         if status != 200:
             return f"/readyz of {endpoint.address} answers {status}"
-        example = model / "serving_input_example.json"
-        if not example.exists():
+        if example is None:
             return None
-        status, _, answer = ask(endpoint, "POST", "/invocations", example.read_bytes(), SMOKE_SECONDS)
+        status, _, answer = ask(endpoint, "POST", "/invocations", example, SMOKE_SECONDS)
     except (OSError, http.client.HTTPException) as error:
         return f"{endpoint.address} does not answer: {str(error) or type(error).__name__}"
     if status in _PASSING:

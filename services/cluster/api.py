@@ -127,10 +127,14 @@ class Api:
         params = {"fieldManager": manager, "fieldValidation": "Strict"}
         return self._ask("PATCH", kind.path(self.namespace, name), params, change, _MERGE)
 
-    def delete(self, kind: Kind, name: str) -> bool:
-        """Have no object of this name, nor what it owns; whether there was one. It may take a while to be gone."""
+    def delete(self, kind: Kind, name: str, *, grace: int | None = None) -> bool:
+        """Have no object of this name, nor what it owns; whether there was one. It may take a while to be gone.
+
+        `grace`: the seconds that a pod gets, where it is not to have its own.
+        """
+        options = {"propagationPolicy": "Background"} | ({} if grace is None else {"gracePeriodSeconds": grace})
         try:
-            self._ask("DELETE", kind.path(self.namespace, name), None, {"propagationPolicy": "Background"})
+            self._ask("DELETE", kind.path(self.namespace, name), None, options)
         except NotFound:
             return False
         return True
@@ -249,7 +253,7 @@ class Api:
             return self._clients[1:]
 
     def _client(self, tls: Papers, silence: float) -> httpx.Client:
-        verify: Any = self._access.tls(tls) if self._access.url.startswith("https") else True
+        verify: Any = self._access.tls(tls) if self._access.url.startswith("https") else False
         timeout = httpx.Timeout(silence, connect=self._limits.connect)
         return httpx.Client(base_url=self._access.url, verify=verify, timeout=timeout, trust_env=False)
 

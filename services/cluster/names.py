@@ -14,6 +14,12 @@ MANAGER = "sluicegate"
 """The manager of what we apply, as the API notes it."""
 NAME_LABEL, COMPONENT_LABEL = "app.kubernetes.io/name", "app.kubernetes.io/component"
 MODEL, VERSION = "sluicegate.dev/model", "sluicegate.dev/version"
+SERVING = "sluicegate.dev/serving"
+"""A label of pods: "true" until nobody is to be sent there any more."""
+BENTO, ENVIRONMENT = "sluicegate.dev/bento", "sluicegate.dev/environment"
+BENTO_DIGEST, MODEL_DIGEST = "sluicegate.dev/bento-digest", "sluicegate.dev/model-digest"
+SERVICE_NAME = "kubernetes.io/service-name"
+"""A label of EndpointSlices: the Service that they are of."""
 _LONGEST = 50
 """Kubernetes adds up to 11 characters for a replica set, and a label has 63."""
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from sluicegate.services.cluster.kinds import (
+    AUTOSCALER,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
     ENDPOINT_SLICE,
@@ -42,6 +43,7 @@ RIGHTS: Mapping[Role, Mapping[Kind, frozenset[Verb]]] = {
         DEPLOYMENT: _APPLY | {Verb.LIST},
         SERVICE: _APPLY,
         DISRUPTION_BUDGET: _APPLY,
+        AUTOSCALER: _APPLY | {Verb.GET},
         ENDPOINT_SLICE: frozenset({Verb.LIST}),
         POD: frozenset({Verb.LIST, Verb.PATCH, Verb.DELETE}),
     },

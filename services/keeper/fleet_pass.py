@@ -18,7 +18,14 @@ from sluicegate.registry.rollout.facts import Failed, Packed, Ready
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint
-from sluicegate.registry.words.errors import LedgerConflict, NotLeading, Refused, ServiceFailed, SluiceError
+from sluicegate.registry.words.errors import (
+    LedgerConflict,
+    NotLeading,
+    Refused,
+    ServiceFailed,
+    SluiceError,
+    Unreachable,
+)
 from sluicegate.registry.words.launching import Stage
 from sluicegate.services.keeper.fetching import Fetching
 from sluicegate.services.keeper.ports import DataPlane, Services
@@ -117,7 +124,7 @@ class FleetPass:
                 continue
             if running.get(need.build, 0) < need.serve.replicas:
                 self._begin(need)
-            elif running[need.build] > need.serve.replicas:
+            elif running[need.build] > need.serve.replicas and need.serve.placement.autoscaler is None:
                 log.info("replicas leave", build=str(need.build), staying=need.serve.replicas)
                 self.services.retire(need.build, need.serve.replicas)
         self._heed_starts(rollouts, now)
@@ -180,6 +187,8 @@ class FleetPass:
             if isinstance(error, NotLeading) or not isinstance(error, SluiceError):
                 raise error
             log.error("service not started", build=str(build), why=str(error))
+            if isinstance(error, Unreachable):
+                continue  # it is tried again; a launch has its time
             for rollout in rollouts:
                 if rollout.candidate == build and rollout.is_under_way and not rollout.ready:
                     self._fail(rollout, str(error), now)

@@ -22,7 +22,7 @@ from sluicegate.registry.rollout.facts import Aborted, Baked, Packed, Party, Pro
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
-from sluicegate.registry.words.errors import Fenced, RoutesRejected, ServiceFailed, Unreachable
+from sluicegate.registry.words.errors import Fenced, RoutesRejected, ServiceFailed, SluiceError, Unreachable
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.services.beside import Beside
 from sluicegate.services.keeper.fleet_pass import REFUSALS, FleetPass
@@ -59,6 +59,7 @@ class Town(OneEach):
     sick: set[BuildRef] = field(default_factory=set)
     raising: set[BuildRef] = field(default_factory=set)
     broken: set[BuildRef] = field(default_factory=set)
+    why_broken: SluiceError = field(default_factory=lambda: ServiceFailed("no such bento"))
     starts: list[BuildRef] = field(default_factory=list)
     away: bool = False
     given_up: set[BuildRef] = field(default_factory=set)
@@ -70,7 +71,7 @@ class Town(OneEach):
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
         if build in self.broken:
-            raise ServiceFailed("no such bento")
+            raise self.why_broken
         self.starts.append(build)
         self.given_up.discard(build)
         self.up[build] = (Endpoint(build=build, host="127.0.0.1", port=1000 + int(build.version)),)
@@ -484,6 +485,18 @@ def test_a_candidate_that_cannot_be_started_fails_the_rollout() -> None:
     rollout = world.ledger.rollout(name)
     assert rollout.ending is Ending.FAILED
     assert "no such bento" in rollout.reason
+
+
+def test_a_candidate_is_not_blamed_for_who_starts_it_and_is_away_for_a_while() -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.town.broken.add(V2)
+    world.town.why_broken = Unreachable("the cluster's API does not answer")
+    world.pack(name)
+    world.look(3)
+    world.town.broken.clear()
+    world.look(4)
+    assert world.ledger.rollout(name).ready
 
 
 def test_a_stable_service_that_was_given_up_is_started_anew() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.plan.placement import Placement
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
@@ -78,12 +79,13 @@ class Village(World):
         self.crews = Crews()
         self.keeper.fleet.services = self.crews
         self.replicas = replicas
+        self.placement = Placement()
 
     def passes(self, seconds: int = 1, *, in_force: bool = True) -> None:
         """So many looks, a second apart."""
         for _ in range(seconds):
             self.seconds += 1
-            wanted = (Need(build=V1, packed=PACKED, serve=Serve(replicas=self.replicas)),)
+            wanted = (Need(build=V1, packed=PACKED, serve=Serve(replicas=self.replicas, placement=self.placement)),)
             self.keeper.fleet.start(wanted, (), self.now)
             if in_force:
                 self.keeper.fleet.stop(wanted, frozenset({V1}))
@@ -114,6 +116,14 @@ def test_fewer_are_asked_no_more_at_once_and_end_a_while_after_the_addresses_are
     assert not village.crews.ended
     village.passes(2)
     assert (village.crews.up, village.crews.ended) == ({V1: {1}}, [2, 3])
+
+
+def test_replicas_that_an_autoscaler_added_stay() -> None:
+    village = Village()
+    village.passes()
+    village.replicas, village.placement = 1, Placement(autoscaler="delays")
+    village.passes(SPARE_SECONDS + 5)
+    assert (village.crews.up, village.crews.ended) == ({V1: {1, 2, 3}}, [])
 
 
 def test_a_replica_that_is_wanted_again_stays() -> None:

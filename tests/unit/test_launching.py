@@ -80,22 +80,20 @@ def endpoint(service: Service) -> Endpoint:
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
-def test_a_service_that_is_not_up_yet_may_be_later(service: Service, tmp_path: Path, status: int) -> None:
-    (tmp_path / "serving_input_example.json").write_text("{}")
+def test_a_service_that_is_not_up_yet_may_be_later(service: Service, status: int) -> None:
     address = endpoint(service)
     service.status = status
-    assert str(status) in str(probe(address, tmp_path))
+    assert str(status) in str(probe(address, b"{}"))
     service.status = 200
-    assert probe(address, tmp_path) is None
+    assert probe(address, b"{}") is None
 
 
 @pytest.mark.parametrize("body", [b'{"error": "the model raised KeyError: a"}', b"the model raised KeyError: a"])
 @pytest.mark.parametrize("status", [400, 500])
-def test_an_example_that_is_an_error_is_one(service: Service, tmp_path: Path, status: int, body: bytes) -> None:
-    (tmp_path / "serving_input_example.json").write_text("{}")
+def test_an_example_that_is_an_error_is_one(service: Service, status: int, body: bytes) -> None:
     service.status, service.body = status, body
     with pytest.raises(ServiceFailed, match=rf"input example with {status}: the model raised KeyError: a$"):
-        probe(endpoint(service), tmp_path)
+        probe(endpoint(service), b"{}")
 
 
 LOG = """2026 ready

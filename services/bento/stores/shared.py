@@ -16,11 +16,12 @@ from pathlib import Path
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.errors import NotFound, PackFailed, ServiceFailed, StoreUnavailable
 from sluicegate.services.bento.locking import locked
+from sluicegate.services.bento.readiness import example_in
 from sluicegate.services.bento.store import BentoStore
 from sluicegate.services.bento.stores.archive import read_archive, write_archive
 from sluicegate.services.bento.stores.objects import Objects
 
-_BENTOS, _KEPT = "bentos", "kept"
+_BENTOS, _EXAMPLES, _KEPT = "bentos", "examples", "kept"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ABANDONED = timedelta(days=1)
 """An upload that began so long ago was killed."""
@@ -28,6 +29,9 @@ _ABANDONED = timedelta(days=1)
 
 class SharedStore:
     """Bentos as archives, `bentos/NAME/VERSION.DIGEST.tar`, and who keeps them, `kept/OWNER/NAME/VERSION.DIGEST.json`.
+
+    Beside them the input examples of models, `examples/NAME/VERSION.DIGEST.json`, by which services are probed from
+    elsewhere.
 
     The archive comes first, so a note says that it is whole. Several ledgers may use one store: an archive goes when no
     owner is left.
@@ -53,6 +57,8 @@ class SharedStore:
         archive, note = _archive(packed), self._note(packed)
         if self._objects.size(note) is None or self._objects.size(archive) is None:
             self._upload(archive, lambda draft: write_archive(store, packed.bento, draft))
+            if (example := example_in(store.model(packed.bento))) is not None:
+                self._upload(_example(packed), lambda draft: draft.write_bytes(example))
         self._upload(note, lambda draft: draft.write_text(json.dumps({"at": now.isoformat(), "bento": packed.bento})))
 
     def get(self, packed: Packed, store: BentoStore) -> None:
@@ -71,6 +77,14 @@ class SharedStore:
             except OSError as error:
                 raise _no_room(packed, store, error) from error
 
+    def example(self, packed: Packed) -> bytes | None:
+        """The model's own input example, without the rest of the bento; None where it has none."""
+        name = _example(packed)
+        if self._objects.size(name) is None:
+            return None
+        with self._objects.read(name) as pieces:
+            return b"".join(pieces)
+
     def clean(self, keep: Collection[str], now: datetime, *, unused_days: float = 14.0) -> tuple[str, ...]:
         """Delete what this owner put, none of `keep`, and wanted last so long ago; returns the bentos' tags.
 
@@ -83,6 +97,7 @@ class SharedStore:
             name = note.removeprefix(f"{_KEPT}/{self._owner}/").removesuffix(".json")
             if not any(other.endswith(f"/{name}.json") for other in self._objects.names(_KEPT)):
                 self._objects.remove(f"{_BENTOS}/{name}.tar")
+                self._objects.remove(f"{_EXAMPLES}/{name}.json")
         self._objects.sweep(now - _ABANDONED)
         return tuple(_tag(note, self._owner) for note in gone)
 
@@ -165,6 +180,10 @@ def is_whole(packed: Packed, store: BentoStore) -> bool:
 
 def _archive(packed: Packed) -> str:
     return f"{_BENTOS}/{_name(packed)}.tar"
+
+
+def _example(packed: Packed) -> str:
+    return f"{_EXAMPLES}/{_name(packed)}.json"
 
 
 def _name(packed: Packed) -> str:

@@ -1,0 +1,268 @@
+"""The objects of a build: a Deployment, its headless Service, a PodDisruptionBudget and perhaps an autoscaler. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from sluicegate.registry.plan.fields import Serve, ServeEnv
+from sluicegate.registry.plan.placement import Toleration
+from sluicegate.registry.rollout.facts import Packed
+from sluicegate.registry.words.build import BuildRef
+from sluicegate.services.bento.process_environment import (
+    SILENT,
+    capture_told,
+    is_default,
+    memory_of_worker,
+    serving_environment,
+)
+from sluicegate.services.cluster.kinds import Object
+from sluicegate.services.cluster.names import (
+    BENTO,
+    BENTO_DIGEST,
+    ENVIRONMENT,
+    MODEL_DIGEST,
+    SERVING,
+    Component,
+    build_name,
+    exact_words,
+    labels,
+)
+
+PORT, PORT_NAME = 3000, "http"
+USER = 65532
+FETCH, SERVE = "fetch", "service"
+"""The containers of a pod: the first has the bento here, the second serves it."""
+PRE_STOP = 5
+"""Seconds that a pod that ends answers on: until every gateway knows that it ends."""
+PROGRESS = 150
+"""Seconds after which Kubernetes says that a Deployment gets nowhere: before a launch takes too long."""
+_MARGIN = 5
+_LOST = 10
+"""Seconds that a pod stays bound to a node that does not answer."""
+_HOME = PurePosixPath("/bento")
+_SCRATCH = PurePosixPath("/tmp")  # noqa: S108
+_COST = "controller.kubernetes.io/pod-deletion-cost"
+_OVERHEAD = 256 << 20
+"""Bytes that a pod needs beside what its workers may allocate: the code, and the process that minds them."""
+_STORE_SETTINGS = (
+    "SLUICE_STORE", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL_S3",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kit:
+    """What all pods of builds have in common."""
+
+    image: str
+    """Ours: it fetches the bento, and serves it unless the plan names another image."""
+    connections: str
+    """The Secret that says where the store of bentos is and how it is reached."""
+    pull_secrets: tuple[str, ...] = ()
+
+
+def deployment(build: BuildRef, packed: Packed, serve: Serve, kit: Kit) -> Object:
+    """The Deployment, without a number of replicas: others may decide that."""
+    ours = labels(Component.SERVICE, build)
+    return {
+        "metadata": _metadata(build, packed),
+        "spec": {
+            "revisionHistoryLimit": 1,
+            "progressDeadlineSeconds": PROGRESS,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "selector": {"matchLabels": ours},
+            "template": {
+                "metadata": {"labels": ours | {SERVING: "true"}, "annotations": exact_words(build)},
+                "spec": _pod(ours, packed, serve, kit),
+            },
+        },
+    }
+
+
+def service(build: BuildRef) -> Object:
+    """The headless Service, for whose pods Kubernetes keeps EndpointSlices: all but those that leave."""
+    return {
+        "metadata": _metadata(build),
+        "spec": {
+            "clusterIP": "None",
+            "selector": labels(Component.SERVICE, build) | {SERVING: "true"},
+            "ports": [{"name": PORT_NAME, "port": PORT, "targetPort": PORT_NAME, "protocol": "TCP"}],
+        },
+    }
+
+
+def disruption_budget(build: BuildRef) -> Object:
+    """One pod at a time may be taken away when a node is emptied; those that are not ready, always."""
+    return {
+        "metadata": _metadata(build),
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": labels(Component.SERVICE, build)},
+        },
+    }
+
+
+def autoscaler(build: BuildRef, pattern: Mapping[str, Any]) -> Object:
+    """A HorizontalPodAutoscaler like the one that the plan names, for this build's Deployment."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": build_name(build)}
+    return {"metadata": _metadata(build), "spec": {**pattern["spec"], "scaleTargetRef": target}}
+
+
+def leaving() -> Object:
+    """The change to a pod that nobody is to be sent to any more, and that goes before others."""
+    return {"metadata": {"labels": {SERVING: "false"}, "annotations": {_COST: "-1000"}}}
+
+
+def staying() -> Object:
+    """The change that takes it back."""
+    return {"metadata": {"labels": {SERVING: "true"}, "annotations": {_COST: None}}}
+
+
+def grace(serve: Serve) -> int:
+    """Seconds that a pod that ends may take."""
+    return PRE_STOP + math.ceil(serve.timeout) + _MARGIN
+
+
+def _metadata(build: BuildRef, packed: Packed | None = None) -> Object:
+    said = exact_words(build) | (_words_of(packed) if packed is not None else {})
+    return {"name": build_name(build), "labels": labels(Component.SERVICE, build), "annotations": said}
+
+
+def _words_of(packed: Packed) -> dict[str, str]:
+    return {
+        BENTO: packed.bento,
+        ENVIRONMENT: packed.env,
+        BENTO_DIGEST: packed.bento_digest,
+        MODEL_DIGEST: packed.model_digest,
+    }
+
+
+def _pod(ours: Mapping[str, str], packed: Packed, serve: Serve, kit: Kit) -> Object:
+    placement = serve.placement
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": grace(serve),
+        "securityContext": {
+            "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "nodeSelector": dict(placement.node_selector),
+        "tolerations": [*map(_toleration, placement.tolerations), *_of_lost_nodes()],
+        "imagePullSecrets": [{"name": name} for name in dict.fromkeys((*placement.pull_secrets, *kit.pull_secrets))],
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
+             "labelSelector": {"matchLabels": dict(ours)}}
+            for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+        ],
+        "initContainers": [_fetching(packed, serve, kit)],
+        "containers": [_serving(packed, serve, kit)],
+        "volumes": [{"name": "bento", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+    }  # fmt: skip
+
+
+def _fetching(packed: Packed, serve: Serve, kit: Kit) -> Object:
+    """Has the bento in the pod's folder, to its last byte as it was packed. It alone knows how the store is reached."""
+    from_secret = [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": kit.connections, "key": name, "optional": True}}}
+        for name in _STORE_SETTINGS
+    ]
+    wanted = (packed.bento, packed.bento_digest, packed.model_digest, packed.env if _makes_environment(serve) else "")
+    return _container(
+        FETCH,
+        kit.image,
+        ("python3", "-m", "sluicegate.flows.wiring.pod", str(_HOME), *wanted),
+        {"HOME": str(_SCRATCH)},
+        env=from_secret,
+    )
+
+
+def _serving(packed: Packed, serve: Serve, kit: Kit) -> Object:
+    told = serving_environment(
+        serve, home=str(_HOME / "store"), load_failures="/dev/termination-log", times=str(_HOME / "times")
+    )
+    if not is_default(serve.capture):
+        told |= capture_told(serve.capture, folder=str(_SCRATCH / "bodies"), key="/dev/null")
+    readiness = {"httpGet": {"path": "/readyz", "port": PORT_NAME}, "periodSeconds": 2, "timeoutSeconds": 2}
+    return _container(
+        SERVE,
+        serve.image or kit.image,
+        (
+            python(packed, serve), "-I", str(_HOME / "serving.py"), str(PORT), str(serve.workers),
+            str(math.ceil(serve.timeout)), packed.bento, *memory_of_worker(serve),
+        ),
+        {"HOME": str(_SCRATCH), **SILENT, **told},
+        ports=[{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
+        resources=_resources(serve),
+        readinessProbe=readiness,
+        lifecycle={"preStop": {"sleep": {"seconds": PRE_STOP}}},
+    )  # fmt: skip
+
+
+def python(packed: Packed, serve: Serve) -> str:
+    """The interpreter that serves: the image's, or that of the environment that the pod makes for itself."""
+    if not _makes_environment(serve):
+        return "python3"
+    return str(_HOME / "envs" / packed.env.partition(":")[2] / "bin" / "python")
+
+
+def _makes_environment(serve: Serve) -> bool:
+    return serve.env is ServeEnv.ISOLATED and serve.image is None
+
+
+def _container(
+    name: str,
+    image: str,
+    command: tuple[str, ...],
+    said: Mapping[str, str],
+    *,
+    env: list[Object] | None = None,
+    **more: Any,
+) -> Object:
+    return {
+        "name": name,
+        "image": image,
+        "command": list(command),
+        "env": [*({"name": key, "value": value} for key, value in said.items()), *(env or ())],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "bento", "mountPath": str(_HOME)},
+            {"name": "tmp", "mountPath": str(_SCRATCH)},
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **more,
+    }
+
+
+def _resources(serve: Serve) -> Object:
+    wanted = serve.resources
+    memory = {} if wanted.memory is None else {"memory": str(wanted.memory + _OVERHEAD)}
+    gpu = {} if wanted.gpu is None else {serve.placement.gpu: str(wanted.gpu)}
+    cpu = {} if wanted.cpu is None else {"cpu": f"{round(wanted.cpu * 1000)}m"}
+    return {"requests": cpu | memory | gpu, "limits": memory | gpu}
+
+
+def _toleration(said: Toleration) -> Object:
+    found: Object = {"key": said.key, "operator": "Exists" if said.value is None else "Equal"}
+    if said.value is not None:
+        found["value"] = said.value
+    if said.effect is not None:
+        found["effect"] = said.effect
+    return found
+
+
+def _of_lost_nodes() -> list[Object]:
+    return [
+        {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _LOST}
+        for what in ("not-ready", "unreachable")
+    ]

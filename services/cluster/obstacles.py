@@ -1,0 +1,93 @@
+"""Why pods do not run, in plain words, from what Kubernetes says of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sluicegate.services.cluster.kinds import Object
+from sluicegate.services.cluster.objects import FETCH
+
+_PULLING = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+_MAKING = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+_ENDING = "CrashLoopBackOff"
+_LAST_WORDS = 600
+"""Characters of what a process said last."""
+
+
+def given_up(pods: Iterable[Object], deployment: Object) -> str | None:
+    """Why a replica cannot run, when that does not pass by itself; None where it may."""
+    for pod in pods:
+        for status in _containers(pod):
+            if (why := _stuck(pod, status)) is not None:
+                return why
+    return waiting(pods, deployment) if _is_late(deployment) else None
+
+
+def is_given_up(pod: Object) -> bool:
+    """Whether a pod cannot run as it is."""
+    return any(_stuck(pod, status) is not None for status in _containers(pod))
+
+
+def waiting(pods: Iterable[Object], deployment: Object) -> str | None:
+    """What a Deployment waits for, as far as Kubernetes says it."""
+    for pod in pods:
+        found = _condition(pod, "PodScheduled")
+        if found is not None and found.get("status") == "False":
+            return f"no node has room for the pod {_name(pod)}: {found.get('message') or found.get('reason')}"
+    failed = _condition(deployment, "ReplicaFailure")
+    if failed is not None and failed.get("status") == "True":
+        return f"Kubernetes makes no pod of it: {failed.get('message') or failed.get('reason')}"
+    return None
+
+
+def _stuck(pod: Object, status: Object) -> str | None:
+    held: dict[str, Any] = (status.get("state") or {}).get("waiting") or {}
+    reason, message = held.get("reason", ""), held.get("message") or held.get("reason", "")
+    if reason in _PULLING:
+        return f"the image {status.get('image')} cannot be pulled: {message}"
+    if reason in _MAKING:
+        return f"the container {status.get('name')} of {_name(pod)} cannot be made: {message}"
+    ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
+    if reason != _ENDING and not _failed_again(status):
+        return None
+    if status.get("name") == FETCH:
+        return f"the bento cannot be fetched: {_last_words(ended)}"
+    if ended.get("reason") == "OOMKilled":
+        return "it needs more memory than serve: {resources: {memory: …}} of its plan gives it, and is killed for it"
+    return f"its process keeps ending: {_last_words(ended)}"
+
+
+def _failed_again(status: Object) -> bool:
+    """Whether a container has just ended with an error, and not for the first time."""
+    ended = (status.get("state") or {}).get("terminated") or {}
+    return bool(ended.get("exitCode")) and bool(status.get("restartCount"))
+
+
+def _last_words(ended: Object) -> str:
+    said = str(ended.get("message") or "").strip()
+    return said[-_LAST_WORDS:] or f"exit code {ended.get('exitCode', 'unknown')}, and it said nothing"
+
+
+def _is_late(deployment: Object) -> bool:
+    """Whether Kubernetes has waited for longer than the Deployment may take."""
+    found = _condition(deployment, "Progressing")
+    return found is not None and found.get("reason") == "ProgressDeadlineExceeded"
+
+
+def _condition(thing: Object, kind: str) -> Object | None:
+    for found in thing.get("status", {}).get("conditions") or ():
+        if found.get("type") == kind:
+            said: Object = found
+            return said
+    return None
+
+
+def _containers(pod: Object) -> Iterator[Object]:
+    status = pod.get("status", {})
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        yield from status.get(kind) or ()
+
+
+def _name(thing: Object) -> str:
+    return str(thing["metadata"]["name"])

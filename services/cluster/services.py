@@ -1,0 +1,257 @@
+"""ClusterServices: the services of builds as Deployments. Kubernetes places, starts and restarts their pods.
+
+It keeps nothing: any process may hold one. What it last read counts for half a second, since a look of the keeper asks
+many questions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from sluicegate.registry.plan.fields import Serve
+from sluicegate.registry.rollout.facts import Packed
+from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
+from sluicegate.registry.words.errors import NotFound, ServiceFailed
+from sluicegate.services.bento.readiness import hangs, is_alive, probe
+from sluicegate.services.cluster import objects
+from sluicegate.services.cluster.api import Api
+from sluicegate.services.cluster.kinds import (
+    AUTOSCALER,
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    ENDPOINT_SLICE,
+    POD,
+    SERVICE,
+    Object,
+)
+from sluicegate.services.cluster.names import Component, build_name, build_of, labels
+from sluicegate.services.cluster.obstacles import given_up, is_given_up, waiting
+from sluicegate.services.cluster.slices import all_of, endpoints_of, ready_of
+from sluicegate.services.cluster.workload import Workload, is_ending, packed_of
+
+_FRESH = 0.5
+_LOOK = 0.2
+_SELECTION = 5.0
+"""Seconds that Kubernetes gets to take away just the pods that leave, before they are deleted by name."""
+_STAYING = 30.0
+"""Seconds beyond their grace after which pods are not waited for: their node may have been lost."""
+_REPLICAS = "sluicegate-replicas"
+"""Who decides how many replicas there are: not who applies the rest, so that an autoscaler can take over."""
+_AT_ONCE = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What there was when it was read."""
+
+    workloads: Mapping[BuildRef, Workload]
+    slices: tuple[Object, ...]
+
+
+class ClusterServices:
+    """The services of one namespace."""
+
+    def __init__(
+        self,
+        api: Api,
+        kit: objects.Kit,
+        *,
+        example: Callable[[Packed], bytes | None],
+        sleep: Callable[[float], None] = time.sleep,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`example` reads the model's own input example from the store of bentos; None where it has none."""
+        self._api, self._kit, self._example = api, kit, example
+        self._sleep, self._elapsed = sleep, elapsed
+        self._last: tuple[float, _Seen] | None = None
+
+    def lacks(self, packed: Packed) -> bool:  # noqa: ARG002
+        """Never: each pod fetches its bento, and says so where it cannot."""
+        return False
+
+    def fetch(self, packed: Packed) -> None:
+        """Nothing: each pod does."""
+
+    def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
+        """Have as many replicas run as the plan asks for, or as an autoscaler does.
+
+        Raises ServiceFailed, Unreachable, Forbidden.
+        """
+        _check(serve)
+        had = self._now().workloads.get(build)
+        if had is not None and packed_of(had.deployment) != packed:
+            raise ServiceFailed(f"{build} runs from another bento.", fix="Stop it first.")
+        pattern = self._pattern(serve)
+        self._api.apply(SERVICE, objects.service(build))
+        self._api.apply(DISRUPTION_BUDGET, objects.disruption_budget(build))
+        self._api.apply(DEPLOYMENT, objects.deployment(build, packed, serve, self._kit))
+        for pod in had.leaving if had is not None else ():
+            self._api.merge(POD, _name(pod), objects.staying())
+        if pattern is None:
+            self._scale(build, serve.replicas)
+        else:
+            self._api.apply(AUTOSCALER, objects.autoscaler(build, pattern))
+        self._forget()
+
+    def retire(self, build: BuildRef, keep: int) -> None:
+        """Send nobody to the pods beyond `keep`, the last to be ready first. They answer on until `dismiss`."""
+        workload = self._workload(build)
+        if workload is None:
+            return
+        for pod in workload.serving[keep:]:
+            self._api.merge(POD, _name(pod), objects.leaving())
+        if workload.replicas > len(workload.pods):
+            self._scale(build, len(workload.pods))
+        self._forget()
+
+    def leaving(self) -> frozenset[BuildRef]:
+        """Builds with pods that nobody is sent to any more."""
+        return frozenset(build for build, workload in self._lately().workloads.items() if workload.leaving)
+
+    def dismiss(self, build: BuildRef) -> None:
+        """Stop the pods that nobody is sent to any more; blocks until they are gone.
+
+        Kubernetes chooses which pods go when there are to be fewer; where it chose others, these are deleted as well.
+        """
+        workload = self._workload(build)
+        if workload is None or not workload.leaving:
+            return
+        self._scale(build, workload.replicas - len(workload.leaving))
+        mine = {_name(pod) for pod in workload.leaving}
+        self._wait(build, mine, _SELECTION)
+        for pod in now.leaving if (now := self._workload(build)) is not None else ():
+            if _name(pod) in mine:
+                self._api.delete(POD, _name(pod))
+        self._wait(build, mine, workload.grace + _STAYING)
+        self._forget()
+
+    def mend(self, build: BuildRef, hanging: Collection[Endpoint] = ()) -> None:
+        """Delete the pods that were given up, and those that hang; Kubernetes makes others in their place."""
+        where = {endpoint.host for endpoint in hanging}
+        workload = self._workload(build)
+        for pod in workload.pods if workload is not None else ():
+            if is_given_up(pod) or pod.get("status", {}).get("podIP") in where:
+                self._api.delete(POD, _name(pod), grace=_AT_ONCE)
+        self._forget()
+
+    def stop(self, build: BuildRef) -> None:
+        """Drain and stop every replica; blocks until they are gone, or Kubernetes takes too long to say so."""
+        workload, name = self._workload(build), build_name(build)
+        for kind in (AUTOSCALER, DISRUPTION_BUDGET, SERVICE, DEPLOYMENT):  # the last one says that it is here
+            self._api.delete(kind, name)
+        self._forget()
+        if workload is not None:
+            self._wait(build, None, workload.grace + _STAYING)
+
+    def endpoints(self) -> Endpoints:
+        """Where the pods of every started service are ready, but for those that leave; or will be, where none is."""
+        seen = self._lately()
+        return {build: endpoints_of(build, seen.slices) for build in seen.workloads}
+
+    def running(self) -> Mapping[BuildRef, int]:
+        """How many replicas of every service there are to be, but for those that leave, healthy or not."""
+        return {build: workload.staying for build, workload in self._lately().workloads.items()}
+
+    def replicas(self) -> Mapping[BuildRef, tuple[int, int]]:
+        """Of every service with several replicas: how many of them answer now, and how many there are to be."""
+        seen = self._lately()
+        return {
+            build: (sum(map(is_alive, ready_of(build, seen.slices))), workload.staying)
+            for build, workload in seen.workloads.items()
+            if workload.staying > 1
+        }
+
+    def probe(self, build: BuildRef) -> str | None:
+        """None when every replica is ready and answers the model's own example, else what is wrong.
+
+        Raises ServiceFailed where the example is an error to the model.
+        """
+        seen = self._now()
+        workload = seen.workloads.get(build)
+        if workload is None:
+            return f"{build} was not started"
+        ready = ready_of(build, seen.slices)
+        if len(ready) < workload.staying or not ready:
+            why = waiting(workload.pods, workload.deployment)
+            return why or f"{len(ready)} of {max(1, workload.staying)} pods are ready"
+        example = self._example(packed_of(workload.deployment))
+        found = (probe(endpoint, example) for endpoint in ready)
+        return next((why for why in found if why is not None), None)
+
+    def hanging(self, build: BuildRef) -> frozenset[Endpoint]:
+        """Where pods take what they are sent and do not say that they are alive; blocks for seconds."""
+        return frozenset(each for each in all_of(build, self._lately().slices) if hangs(each))
+
+    def ready(self, build: BuildRef) -> frozenset[Endpoint]:
+        """Where pods are ready, as Kubernetes says. No pod is asked."""
+        return frozenset(ready_of(build, self._lately().slices))
+
+    def gave_up(self, build: BuildRef) -> str | None:
+        """Why a pod cannot run, when that does not pass by itself."""
+        workload = self._lately().workloads.get(build)
+        return None if workload is None else given_up(workload.pods, workload.deployment)
+
+    def _pattern(self, serve: Serve) -> Object | None:
+        name = serve.placement.autoscaler
+        if name is None:
+            return None
+        try:
+            return self._api.get(AUTOSCALER, name)
+        except NotFound:
+            raise ServiceFailed(
+                f"the plan names the HorizontalPodAutoscaler {name}, and there is none in {self._api.where}.",
+                fix="apply one, or remove serve: {placement: {autoscaler: …}} from the plan.",
+            ) from None
+
+    def _scale(self, build: BuildRef, replicas: int) -> None:
+        change = {"spec": {"replicas": max(0, replicas)}}
+        self._api.merge(DEPLOYMENT, build_name(build), change, manager=_REPLICAS)
+
+    def _wait(self, build: BuildRef, names: set[str] | None, seconds: float) -> None:
+        """Until these pods are gone, or all of the build's; no longer than so many seconds."""
+        until = self._elapsed() + seconds
+        while self._elapsed() < until:
+            pods = self._api.select(POD, labels(Component.SERVICE, build)).items
+            if not any(names is None or _name(pod) in names for pod in pods):
+                return
+            self._sleep(_LOOK)
+
+    def _workload(self, build: BuildRef) -> Workload | None:
+        return self._now().workloads.get(build)
+
+    def _forget(self) -> None:
+        self._last = None
+
+    def _lately(self) -> _Seen:
+        last = self._last
+        if last is not None and self._elapsed() - last[0] < _FRESH:
+            return last[1]
+        return self._now()
+
+    def _now(self) -> _Seen:
+        began, ours = self._elapsed(), labels(Component.SERVICE)
+        deployments = self._api.select(DEPLOYMENT, ours).items
+        pods = self._api.select(POD, ours).items
+        slices = self._api.select(ENDPOINT_SLICE, ours).items
+        workloads = {
+            build: Workload.of(deployment, (pod for pod in pods if build_of(pod) == build))
+            for deployment in deployments
+            if not is_ending(deployment) and (build := build_of(deployment)) is not None
+        }
+        self._last = (began, _Seen(workloads=workloads, slices=slices))
+        return self._last[1]
+
+
+def _check(serve: Serve) -> None:
+    """Raises ServiceFailed where a plan asks for what no pod can do."""
+    if serve.capture.has_bodies:
+        raise ServiceFailed(
+            "the plan captures bodies, which are written on one machine only: nobody reads the files of a pod.",
+            fix="remove serve: {capture: {features: …}} from the plan, and hashed or full predictions.",
+        )
+
+
+def _name(thing: Object) -> str:
+    return str(thing["metadata"]["name"])
