@@ -96,6 +96,10 @@ def meaning(question: Question, code: int, status: Object) -> SluiceError:
             return ObjectConflict(f"somebody else was first: {why}", fix="read the object again.")
         case 410:
             return Expired(f"the cluster has forgotten that version: {why}", fix="list again.")
+        case 500 if "not declared in schema" in why:
+            return Refused(
+                f"the cluster does not know such a field: {why}", fix="use a Kubernetes version that is supported."
+            )
         case _ if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Unreachable(f"the cluster's API cannot answer now: {why}", fix="wait; it is asked again by itself.")
         case _:
