@@ -13,9 +13,9 @@ from sluicegate.services.bento.fleet import Fleet
 from sluicegate.services.bento.readiness import EXAMPLE
 from sluicegate.services.bento.store import BentoStore
 from sluicegate.services.cluster.api import Api
+from sluicegate.services.cluster.deployments import ClusterServices
 from sluicegate.services.cluster.objects import Kit
 from sluicegate.services.cluster.rights import Role
-from sluicegate.services.cluster.services import ClusterServices
 from tests.doubles.answering import Answering, Mode
 from tests.doubles.answering_programs import AnsweringPrograms
 from tests.doubles.api_server import ApiServer

@@ -14,7 +14,7 @@ from sluicegate.registry.words.errors import ServiceFailed, Unreachable
 from sluicegate.services.bento import readiness
 from sluicegate.services.bento.fleet import Fleet
 from sluicegate.services.bento.readiness import is_alive
-from sluicegate.services.cluster.services import ClusterServices
+from sluicegate.services.cluster.deployments import ClusterServices
 from tests.contract.fleets import World, in_cluster, machine
 from tests.doubles.answering import Mode
 
