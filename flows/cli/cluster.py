@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from sluicegate.flows.cli.output import remark
+from sluicegate.flows.wiring.pod import PodRole
 from sluicegate.registry.words.errors import NotFound, Refused
+from sluicegate.services.cluster.install.control import CONSOLE_PORT, FLOWS, KEYS
 
 if TYPE_CHECKING:
     from sluicegate.services.cluster.install.installation import Installation
@@ -52,13 +55,29 @@ def render(
 def keys(*, namespace: Namespace = None, values: Values = None) -> None:
     """Draw the secrets of a new installation, and print them as a Secret, for kubectl create -f -.
 
-    They are the admin's token (admin_token), the key that signs calls of checks (check_key) and that of MLflow's
-    webhook (webhook_secret). Each call draws others.
+    They are the admin's token (admin_token), and the keys that sign calls of checks (check_key), browsers' cookies
+    (session_secret) and MLflow's webhook (webhook_secret). Each call draws others.
     """
     from sluicegate.services.cluster.install.drawn_keys import keys_secret
     from sluicegate.services.cluster.install.texts import document
 
     print(document(keys_secret(_installation("unused", namespace, values))), end="")
+
+
+def run(
+    role: Annotated[PodRole, Parameter(help="What this container is for.")],
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True, help="Of a flow: what to run.")],
+    keys: Annotated[Path, Parameter(help="Folder where the Secret of keys is mounted.")] = Path(KEYS),
+    flows: Annotated[Path, Parameter(help="Folder where the work pool's template is mounted.")] = Path(FLOWS),
+    port: Annotated[int, Parameter(validator=Number(gte=1, lte=65535), help="Port of the console.")] = CONSOLE_PORT,
+) -> None:
+    """Run one role of an installation in its pod, until it is stopped. The manifests call it.
+
+    SLUICE_CLUSTER, SLUICE_LEDGER, SLUICE_TELEMETRY, SLUICE_STORE, MLFLOW_TRACKING_URI and PREFECT_API_URL must be set.
+    """
+    from sluicegate.flows.wiring.pod import run as run_role
+
+    run_role(role, command, keys=keys, flows=flows, port=port)
 
 
 def _installation(image: str | None, namespace: str | None, values: Path | None) -> Installation:

@@ -294,6 +294,7 @@ def desk() -> LocalDesk:
         ledger=runtime.ledger,
         admin_token=keys.admin_token,
         webhook_secret=keys.webhook_secret,
+        session_secret=keys.session_secret,
         links=links,
     )
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sluicegate.flows.wiring.in_cluster import work_pool
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.errors import InvalidSetting, NotFound, SluiceError, Unreachable
@@ -56,13 +57,17 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
         drain=lambda site: _drain(runtime.envoys_of(site).values()),
         retire=lambda program: _drain([runtime.envoys[name] for name in runtime.envoys if envoy_of(name) == program]),
         packaged=_PACKAGED,
+        template=work_pool(runtime.folder) if runtime.settings.cluster is not None else None,
     )
 
 
-def registering() -> Deploying:
-    """What registers the deployments at the Prefect server that this installation uses, whatever it has of them."""
+def registering(*, always: bool = True) -> Deploying:
+    """What registers the deployments at the Prefect server that this installation uses, whatever it has of them.
+
+    Without `always` only where it does not have those of this Sluicegate.
+    """
     runtime = current_runtime()
-    return recipe(os.environ).registering(_PACKAGED, runtime.site, runtime.keys, always=True)
+    return recipe(os.environ).registering(_PACKAGED, runtime.site, runtime.keys, always=always)
 
 
 _DOCTOR_SECONDS = 40.0

@@ -73,6 +73,7 @@ def keeper() -> None:
     from sluicegate.flows.wiring.keeper_names import is_gone, own_name
     from sluicegate.flows.wiring.machine import registering
     from sluicegate.flows.wiring.record_clock import since_boot
+    from sluicegate.flows.wiring.registering import keep_registered
     from sluicegate.registry.ledger.restoration import MadeFrom
     from sluicegate.services.beside import SLOW, Beside
     from sluicegate.services.keeper.catalog_watch import look_at_catalog
@@ -133,7 +134,9 @@ def keeper() -> None:
     loops.beside("hooks", partial(_again_and_again, leading(_call_hooks), runtime, HOOK_SECONDS), UNHURRIED)
     loops.beside("samples", partial(_again_and_again, leading(lambda _: sampling.look()), runtime, SAMPLING_SECONDS))
     loops.beside("clock", partial(_again_and_again, leading(_set_clock), runtime, CLOCK_SECONDS))
-    loops.beside("watch", partial(watch, runtime, "keeper"))
+    loops.beside("watch", _minding(runtime, loops, "keeper"))
+    if runtime.settings.cluster is not None:
+        loops.beside("deployments", partial(keep_registered, leadership.leads), UNHURRIED)
     generator = Generator(runtime)
     loops.beside(
         "generator", partial(_again_and_again, leading(lambda _: generator.look()), runtime, GENERATOR_SECONDS)
@@ -207,7 +210,7 @@ def collector() -> None:
             loops.beside(f"{name} alive", partial(_listen, runtime.envoys[name], levels, log, wall))
     loops.beside("joined", partial(until_joined, runtime))
     loops.beside("drops", partial(watch_drops, runtime), PASS_SECONDS)
-    loops.beside("watch", partial(watch, runtime, "collector"))
+    loops.beside("watch", _minding(runtime, loops, "collector"))
     marks = runtime.marks()
     for name, own in runtime.envoys_of(runtime.site).items():  # connections of their own: no reader waits for them
         switch = Switch(name=name, plane=own, mark=marks[name], limit=runtime.settings.unwatched_seconds)
@@ -267,15 +270,17 @@ def console() -> None:
     import uvicorn
 
     from sluicegate.flows.wiring.answering import Answering, answering_others
+    from sluicegate.flows.wiring.in_cluster import hosts
     from sluicegate.services.console.app import create
 
     runtime = current_runtime()
     site, behind = runtime.site, desk()
     port = site.ports["console"]
-    app = create(behind, hosts=["127.0.0.1", "localhost"])
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", server_header=False)
+    app = create(behind, hosts=["127.0.0.1", "localhost", *hosts(runtime.settings)])
+    place = "127.0.0.1" if runtime.settings.cluster is None else "0.0.0.0"
+    config = uvicorn.Config(app, host=place, port=port, log_level="warning", server_header=False)
     loops = Loops("console", runtime.heartbeats)
-    loops.beside("watch", partial(watch, runtime, "console"))
+    loops.beside("watch", _minding(runtime, loops, "console"))
     _listen_to_ledger(runtime, loops, behind.changes.tell)
     door, others = runtime.door(site), None
     if door is not None:
@@ -292,6 +297,12 @@ def _listen_to_ledger(runtime: Runtime, loops: Loops, heard: Callable[[], object
     location = runtime.settings.ledger_url()
     if can_listen(location):
         loops.beside("notices", Listening(location, heard).run, PASS_SECONDS)
+
+
+def _minding(runtime: Runtime, loops: Loops, own: str) -> Callable[[threading.Event], None]:
+    """What sees to it that nothing hangs for ever: the other programs here, or in a pod this one's own loops alone,
+    because the kubelet looks at the heartbeat."""
+    return partial(watch, runtime, own) if runtime.settings.cluster is None else loops.end_where_one_hangs
 
 
 def watch(runtime: Runtime, own: str, stop: threading.Event) -> None:

@@ -28,7 +28,7 @@ class SightWatch:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._envoys = runtime.envoys_of(runtime.site)  # connections of their own: no look waits for them
-        self._pool = ThreadPoolExecutor(len(self._envoys), thread_name_prefix="sight")
+        self._pool = ThreadPoolExecutor(max(1, len(self._envoys)), thread_name_prefix="sight")
         self._watches: dict[str, dict[Listener, Watch]] = {}
         """By gateway."""
         self._joined: dict[str, Joined] = {}

@@ -46,6 +46,8 @@ SETTINGS = (
             "the machine that packed them."),
     Setting(name="SLUICE_CLUSTER", default="", help="Kubernetes namespace in which builds and gateways run, asked as "
             "the pod's service account, or as KUBECONFIG says; by default they run on this machine."),
+    Setting(name="SLUICE_CONSOLE_HOSTS", default="", help="Names, separated by commas, by which callers reach a "
+            "console in a cluster, such as that of its Ingress. Those of its Service are known."),
     Setting(name="SLUICE_API", default="", help="URL of the console to use; by default the one of `sluice up`."),
     Setting(name="SLUICE_TOKEN", default="", help="The console's admin token; by default the one in the state folder."),
     Setting(name="SLUICE_GATEWAY", default="", help="URL of the gateway for `sluice predict`; by default the one that "
@@ -146,6 +148,8 @@ class Settings:
     """Where bentos are shared, as a folder's path or an address; None: they are not."""
     cluster = _Of(lambda found: _cluster(found))  # noqa: PLW0108
     """The Kubernetes namespace in which builds and gateways run; None: they run on this machine."""
+    console_hosts = _Of(lambda found: _hosts(found["SLUICE_CONSOLE_HOSTS"]))
+    """Names by which a console in a cluster is asked."""
     poll_seconds = _Of(lambda found: _checked(found, "SLUICE_POLL", _poll) or 5.0)
     unwatched_seconds = _Of(lambda found: _checked(found, "SLUICE_UNWATCHED", _unwatched) or 15.0)
     keep_seconds = _Of(lambda found: _checked(found, "SLUICE_KEEP", _keep) or 90 * DAY)
@@ -157,9 +161,7 @@ class Settings:
     prefect_auth = _Of(lambda found: found["PREFECT_API_AUTH_STRING"] or None)
     prefect_key = _Of(lambda found: found["PREFECT_API_KEY"] or None)
     on_cancel = _Of(lambda found: _checked(found, "SLUICE_ON_CANCEL", _on_cancel) or OnCancel.PAUSE)
-    check_hosts = _Of(
-        lambda found: frozenset(host.strip() for host in found["SLUICE_CHECK_HOSTS"].split(",") if host.strip())
-    )
+    check_hosts = _Of(lambda found: _hosts(found["SLUICE_CHECK_HOSTS"]))
     api_url = _Of(lambda found: _checked(found, "SLUICE_API", _server_url))
     token = _Of(lambda found: found["SLUICE_TOKEN"] or None)
     gateway_url = _Of(lambda found: _checked(found, "SLUICE_GATEWAY", _server_url))
@@ -270,6 +272,10 @@ def _store(text: str) -> str:
             return str(_folder(text))
         case _:
             raise ValueError("write a whole path such as /mnt/bentos, mlflow-artifacts:/bentos, or s3://BUCKET/bentos")
+
+
+def _hosts(text: str) -> frozenset[str]:
+    return frozenset(host.strip() for host in text.split(",") if host.strip())
 
 
 def _cluster(found: Mapping[str, str]) -> str | None:

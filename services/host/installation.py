@@ -90,13 +90,16 @@ class Site:
 
 
 def make_site(folder: StateFolder, ports: Mapping[str, int], environment: Mapping[str, str]) -> Site:
-    """The site for this environment. An address of our own, as `sluice env` prints it, is not a foreign server."""
+    """The site for this environment. An address of our own, as `sluice env` prints it, is not a foreign server.
+
+    Without a port for it, there is none of our own.
+    """
     own = Site(state=str(folder.root), ports=ports)
     site = Site(
         state=own.state,
         ports=ports,
-        mlflow=_foreign("MLFLOW_TRACKING_URI", environment, own.mlflow_url),
-        prefect=_foreign("PREFECT_API_URL", environment, own.prefect_api_url),
+        mlflow=_foreign("MLFLOW_TRACKING_URI", environment, own.mlflow_url if MLFLOW in ports else None),
+        prefect=_foreign("PREFECT_API_URL", environment, own.prefect_api_url if PREFECT in ports else None),
         listen=(listen := Settings.read(environment).listen),
         address=None if listen is None else address_of(listen),
     )
@@ -188,7 +191,7 @@ def _record(folder: StateFolder) -> Path:
     return folder.run / "site.json"
 
 
-def _foreign(name: str, environment: Mapping[str, str], own: str) -> str | None:
+def _foreign(name: str, environment: Mapping[str, str], own: str | None) -> str | None:
     url = environment.get(name, "").strip().rstrip("/")
     if not url or url == own:
         return None

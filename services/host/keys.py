@@ -26,6 +26,8 @@ class Keys:
     prefect_password: str = field(repr=False)
     mlflow_password: str = field(repr=False)
     mlflow_flask_key: str = field(repr=False)
+    session_secret: str = field(repr=False)
+    """With which the console signs the cookies of browsers."""
     webhook_secret: str = field(repr=False)
     """With which MLflow signs its webhooks."""
     check_key: str = field(repr=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sluicegate.registry.words.errors import NotFound, Unreachable
 from sluicegate.registry.words.program import Condition, ProgramState
@@ -69,12 +70,16 @@ class Recipe:
     """Programs that could start others."""
     packaged: Packaged | None = None
     """The deployments that Prefect is to have."""
+    template: Mapping[str, Any] | None = None
+    """How Prefect's work pool makes Jobs of a cluster; None: runs are processes of this machine."""
 
     def registering(self, packaged: Packaged, site: Site, keys: Keys, *, always: bool = False) -> Deploying:
         """What registers deployments at the Prefect server of `site`."""
         clients = client_environment(site, keys, self.environment)
         environment = deploy_environment(base_environment(self.environment), clients, self.folder, keys.state_token)
-        return Deploying(self.folder, environment, packaged, after=(PREFECT,), always=always)
+        return Deploying(
+            self.folder, environment, packaged, after=(PREFECT,), always=always, template=self.template
+        )  # fmt: skip
 
 
 WELL = (Condition.STARTING, Condition.RUNNING, Condition.STOPPING)

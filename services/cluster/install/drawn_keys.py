@@ -9,7 +9,7 @@ from sluicegate.services.cluster.install.installation import Installation
 from sluicegate.services.cluster.install.parts import named
 from sluicegate.services.cluster.kinds import Object
 
-SHARED = ("admin_token", "check_key", "webhook_secret")
+SHARED = ("admin_token", "check_key", "session_secret", "webhook_secret")
 """Of `services/host/keys.py`: what several pods must have in common. Every pod draws the others for itself."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from typing import Any
 
 from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.services.host.folder import StateFolder
@@ -29,17 +30,20 @@ class Deploying:
         *,
         after: tuple[str, ...] = (),
         always: bool = False,
+        template: Mapping[str, Any] | None = None,
     ) -> None:
+        """`template`: how the work pool makes Jobs of a cluster; None: runs are processes of this machine."""
         self.after = after
         self._folder = folder
         self._environment = environment
         self._packaged = packaged
         self._always = always
+        self._template = template
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
-        """Create the pool and start deploying; nothing more when all is there. Raises Unreachable."""
-        ensure_pool(self._environment)
+        """Create the pool and start deploying; nothing more when all is there. Raises Unreachable, ServiceFailed."""
+        ensure_pool(self._environment, self._template)
         if not self._always and self._is_current():
             return
         with self._folder.log(self.name).open("ab") as log:

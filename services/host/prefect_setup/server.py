@@ -6,13 +6,15 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sluicegate.registry.words.errors import Unreachable
+from sluicegate.registry.words.errors import ServiceFailed, Unreachable
 from sluicegate.registry.words.obstacle import FIXES, Hindrance, Obstacle, hindrance_of
 from sluicegate.services.host.parts import HttpProbe
 from sluicegate.services.host.prefect_setup.deployments import Registered, WorkPool
 from sluicegate.services.host.stack import POOL
 from sluicegate.services.host.wire import ask, prefect_authorization
 
+KUBERNETES = "kubernetes"
+"""Type of a work pool whose runs are Jobs."""
 _SECONDS = 15.0
 
 
@@ -39,17 +41,41 @@ def work_pool(environment: Mapping[str, str], name: str) -> WorkPool:
     return WorkPool(name=name, paused=pool["is_paused"], workers=len(workers))
 
 
-def ensure_pool(environment: Mapping[str, str]) -> None:
-    """Create our work pool unless it is there; its worker fills in how runs are started."""
-    _ask(environment, "/work_pools/", {"name": POOL, "type": "process"}, good=(201, 409))
+def ensure_pool(environment: Mapping[str, str], template: Mapping[str, Any] | None = None) -> None:
+    """Create our work pool unless it is there. Its worker fills in how runs are started.
+
+    With `template` it is one of Jobs on Kubernetes, and that is how they are made, from now on also where it is there.
+    Raises ServiceFailed where it is there and of another type.
+    """
+    if template is None:
+        _ask(environment, "/work_pools/", {"name": POOL, "type": "process"}, good=(201, 409))
+        return
+    jobs = {"name": POOL, "type": KUBERNETES, "base_job_template": template}
+    there = _ask(environment, "/work_pools/", jobs, good=(201, 409))
+    if "id" not in there:
+        _have_jobs(environment, template)
 
 
-def _ask(environment: Mapping[str, str], path: str, body: object, *, good: tuple[int, ...] = (200,)) -> Any:
+def _have_jobs(environment: Mapping[str, str], template: Mapping[str, Any]) -> None:
+    """Have the pool that is there make its Jobs by the template."""
+    [pool] = _ask(environment, "/work_pools/filter", {"work_pools": {"name": {"any_": [POOL]}}})
+    if pool["type"] != KUBERNETES:
+        raise ServiceFailed(
+            f"Prefect has a work pool {POOL} of the type {pool['type']}: its runs would not be Jobs of the cluster.",
+            fix=f"delete it in Prefect, if nobody else uses it: prefect work-pool delete {POOL}",
+        )
+    if pool["base_job_template"] != template:
+        _ask(environment, f"/work_pools/{POOL}", {"base_job_template": template}, method="PATCH", good=(204,))
+
+
+def _ask(
+    environment: Mapping[str, str], path: str, body: object, *, method: str = "POST", good: tuple[int, ...] = (200,)
+) -> Any:
     url = environment["PREFECT_API_URL"].rstrip("/") + path
     probe = HttpProbe(url=url, body=json.dumps(body), headers=prefect_authorization(environment))
-    answer = ask(probe, seconds=_SECONDS)
+    answer = ask(probe, seconds=_SECONDS, method=method)
     if answer is not None and answer.status in good:
-        return json.loads(answer.text)
+        return json.loads(answer.text or "null")
     if answer is None:
         hindrance = Hindrance(obstacle=Obstacle.UNREACHABLE, detail=f"Prefect does not answer at {url}")
     else:

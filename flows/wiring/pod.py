@@ -1,0 +1,94 @@
+"""Pod: a role of an installation on Kubernetes, as one container runs it.
+
+Its folder is empty at first: it takes its keys from a mounted Secret, draws those that nobody shares, and writes down
+where the servers are. What must last is in PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from sluicegate.registry.words.errors import InvalidSetting, UsageError
+
+if TYPE_CHECKING:
+    from sluicegate.services.host.folder import StateFolder
+
+_NEEDED = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")
+
+
+class PodRole(StrEnum):
+    """What a container is for."""
+
+    KEEPER = "keeper"
+    CONSOLE = "console"
+    COLLECTOR = "collector"
+    FLOW = "flow"
+    """A command, such as `prefect flow-run execute`, with what a flow needs."""
+
+
+def run(role: PodRole, command: Sequence[str], *, keys: Path, flows: Path, port: int) -> NoReturn:
+    """Run a role until it is stopped. Raises InvalidSetting and UsageError where something is missing."""
+    from sluicegate.flows.wiring.loops import log_plainly, run_process
+    from sluicegate.flows.wiring.processes import PROCESSES
+
+    prepare(os.environ, keys=keys, flows=flows, port=port)
+    if role is PodRole.FLOW:
+        if not command:
+            raise UsageError("a flow needs a command.", fix="write it behind: … run flow prefect flow-run execute")
+        os.execvp(command[0], list(command))  # noqa: S606
+    if command:
+        raise UsageError(f"{role} takes no command, but {' '.join(command)!r} was given.", fix="leave it out.")
+    log_plainly()
+    run_process(PROCESSES[role])
+
+
+def prepare(environment: Mapping[str, str], *, keys: Path, flows: Path, port: int) -> StateFolder:
+    """Make the folder as `sluice up` leaves it on one machine. Done twice, or twice at once, it is the same.
+
+    Raises InvalidSetting where a setting or a key is missing.
+    """
+    from sluicegate.registry.words.settings import Settings
+    from sluicegate.services import durable
+    from sluicegate.services.cluster.install.drawn_keys import SHARED
+    from sluicegate.services.cluster.install.flow_jobs import TEMPLATE
+    from sluicegate.services.host.folder import StateFolder
+    from sluicegate.services.host.installation import CONSOLE, make_site
+    from sluicegate.services.host.keys import make_keys
+
+    settings = Settings.read(environment)
+    settings.check()
+    missing = [name for name in _NEEDED if not environment.get(name, "").strip()]
+    if settings.cluster is None or missing:
+        named = ", ".join(missing) or "SLUICE_CLUSTER"
+        raise InvalidSetting(
+            f"{named} is not set: a pod starts no server of its own.",
+            fix="add it to the Secret sluicegate-connections.",
+        )
+    folder = StateFolder(root=settings.state)
+    folder.prepare()
+    for name in SHARED:
+        durable.replace(folder.secrets / name, _key(keys / name), mode=durable.PRIVATE)
+    make_keys(folder.secrets, secrets.token_bytes)
+    template = flows / TEMPLATE
+    if template.exists():
+        durable.replace(folder.root / TEMPLATE, template.read_text(encoding="utf-8"))
+    make_site(folder, {CONSOLE: port}, environment)
+    return folder
+
+
+def _key(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSetting(
+            f"the key {path.name} cannot be read at {path}: {error}.",
+            fix="create the Secret of keys and mount it there: sluice cluster keys | kubectl create -f -",
+        ) from error
+    if not text:
+        raise InvalidSetting(f"the key {path} is empty.", fix="draw it anew: sluice cluster keys")
+    return text + "\n"
