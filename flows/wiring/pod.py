@@ -90,5 +90,5 @@ def _key(path: Path) -> str:
             fix="create the Secret of keys and mount it there: sluice cluster keys | kubectl create -f -",
         ) from error
     if not text:
-        raise InvalidSetting(f"the key {path} is empty.", fix="draw it anew: sluice cluster keys")
+        raise InvalidSetting(f"the key {path} is empty.", fix="create the Secret again: sluice cluster keys")
     return text + "\n"
