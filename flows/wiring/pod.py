@@ -26,7 +26,6 @@ class PodRole(StrEnum):
 
     KEEPER = "keeper"
     CONSOLE = "console"
-    COLLECTOR = "collector"
     FLOW = "flow"
     """A command, such as `prefect flow-run execute`, with what a flow needs."""
 

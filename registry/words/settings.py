@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -48,6 +49,12 @@ SETTINGS = (
             "the pod's service account, or as KUBECONFIG says; by default they run on this machine."),
     Setting(name="SLUICE_CONSOLE_HOSTS", default="", help="Names, separated by commas, by which callers reach a "
             "console in a cluster, such as that of its Ingress. Those of its Service are known."),
+    Setting(name="SLUICE_IMAGE", default="", help="Image of the pods that serve builds in a cluster; the manifests of "
+            "`sluice cluster render` set it, and the next two."),
+    Setting(name="SLUICE_CONNECTIONS", default="sluicegate-connections", help="Secret from which these pods learn "
+            "where bentos are and how MLflow or the bucket is asked."),
+    Setting(name="SLUICE_PULL_SECRETS", default="[]", help='Secrets by which their image is pulled, such as '
+            '[{"name": "registry"}].'),
     Setting(name="SLUICE_API", default="", help="URL of the console to use; by default the one of `sluice up`."),
     Setting(name="SLUICE_TOKEN", default="", help="The console's admin token; by default the one in the state folder."),
     Setting(name="SLUICE_GATEWAY", default="", help="URL of the gateway for `sluice predict`; by default the one that "
@@ -150,6 +157,10 @@ class Settings:
     """The Kubernetes namespace in which builds and gateways run; None: they run on this machine."""
     console_hosts = _Of(lambda found: _hosts(found["SLUICE_CONSOLE_HOSTS"]))
     """Names by which a console in a cluster is asked."""
+    image = _Of(lambda found: found["SLUICE_IMAGE"] or None)
+    """Of pods that serve builds; None: nobody said so."""
+    connections = _Of(lambda found: found["SLUICE_CONNECTIONS"])
+    pull_secrets = _Of(lambda found: _checked(found, "SLUICE_PULL_SECRETS", _names) or ())
     poll_seconds = _Of(lambda found: _checked(found, "SLUICE_POLL", _poll) or 5.0)
     unwatched_seconds = _Of(lambda found: _checked(found, "SLUICE_UNWATCHED", _unwatched) or 15.0)
     keep_seconds = _Of(lambda found: _checked(found, "SLUICE_KEEP", _keep) or 90 * DAY)
@@ -272,6 +283,13 @@ def _store(text: str) -> str:
             return str(_folder(text))
         case _:
             raise ValueError("write a whole path such as /mnt/bentos, mlflow-artifacts:/bentos, or s3://BUCKET/bentos")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(each["name"]) for each in json.loads(text))
+    except (ValueError, TypeError, LookupError):
+        raise ValueError('write a list of names as JSON, such as [{"name": "registry"}]') from None
 
 
 def _hosts(text: str) -> frozenset[str]:

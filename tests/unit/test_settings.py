@@ -229,3 +229,18 @@ def test_on_a_cluster_what_pods_share_is_where_each_reaches_it() -> None:
         _ = Settings.read(shared | {"SLUICE_CLUSTER": "ml-prod", "SLUICE_STORE": "/mnt"}).cluster
     with pytest.raises(InvalidSetting, match="lower-case"):
         _ = Settings.read(shared | {"SLUICE_CLUSTER": "ML_prod"}).cluster
+
+
+def test_what_pods_of_builds_are_made_with() -> None:
+    told = Settings.read({"SLUICE_IMAGE": "a/b:1", "SLUICE_PULL_SECRETS": '[{"name":"one"},{"name":"two"}]'})
+    assert (told.image, told.connections, told.pull_secrets) == ("a/b:1", "sluicegate-connections", ("one", "two"))
+    assert (Settings.read({}).image, Settings.read({}).pull_secrets) == (None, ())
+    for wrong in ("one", '["one"]', "{}"[:1]):
+        with pytest.raises(InvalidSetting, match="SLUICE_PULL_SECRETS"):
+            _ = Settings.read({"SLUICE_PULL_SECRETS": wrong}).pull_secrets
+
+
+def test_names_of_a_console_in_a_cluster() -> None:
+    assert Settings.read({"SLUICE_CONSOLE_HOSTS": "a.example.com, b.example.com"}).console_hosts == {
+        "a.example.com", "b.example.com",
+    }  # fmt: skip

@@ -1,6 +1,8 @@
-"""The control pods: keeper, console and collector, from one image, with one folder of state. Pure."""
+"""The control pods: keeper and console, from one image, with one folder of state. Pure."""
 
 from __future__ import annotations
+
+import json
 
 from sluicegate.services.cluster.install.installation import Installation, Resources
 from sluicegate.services.cluster.install.parts import (
@@ -40,7 +42,6 @@ def control(installation: Installation) -> list[Object]:
             livenessProbe=_alive("console"),
             readinessProbe=_http("console", "/healthz"),
         ),
-        _container(installation, "collector", asks.collector, livenessProbe=_alive("collector")),
     ]
     spec = pod(
         installation,
@@ -71,7 +72,14 @@ def _console_service(installation: Installation) -> Object:
 def _container(installation: Installation, role: str, resources: Resources, **more: Object | list[Object]) -> Object:
     env = [
         *own_variables(),
-        *variables({"SLUICE_IMAGE": installation.image, "SLUICE_CONSOLE_HOSTS": installation.console_hosts}),
+        *variables(
+            {
+                "SLUICE_CONSOLE_HOSTS": installation.console_hosts,
+                "SLUICE_IMAGE": installation.image,
+                "SLUICE_CONNECTIONS": installation.connections,
+                "SLUICE_PULL_SECRETS": json.dumps([{"name": each.name} for each in installation.pull_secrets]),
+            }
+        ),
     ]
     return container(
         installation,

@@ -38,6 +38,7 @@ def gateways(installation: Installation) -> list[Object]:
     env = [
         *own_variables(),
         {"name": "SLUICE_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "SLUICE_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         *(secret_variable(connections, name) for name in _NEEDED),
         *(secret_variable(connections, name, optional=True) for name in _OPTIONAL),
     ]

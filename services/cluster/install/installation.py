@@ -84,8 +84,8 @@ class Demands(Document):
 
     keeper: Resources = Resources(cpu="250m", memory="768Mi")
     console: Resources = Resources(cpu="100m", memory="768Mi")
-    collector: Resources = Resources(cpu="250m", memory="768Mi")
-    gateway: Resources = Resources(cpu="500m", memory="1Gi")
+    gateway: Resources = Resources(cpu="500m", memory="1536Mi")
+    """Envoy, its agent, and the collector of its log."""
     worker: Resources = Resources(cpu="100m", memory="512Mi")
     flow: Resources = Resources(cpu="250m", memory="2Gi")
 
