@@ -179,7 +179,7 @@ class Settings:
     gateway_token = _Of(lambda found: found["SLUICE_GATEWAY_TOKEN"] or None)
     listen = _Of(lambda found: _checked(found, "SLUICE_LISTEN", _listen))
     """Name or address by which other hosts reach this one; None: loopback alone."""
-    tls_files = _Of(lambda found: _tls_files(found))  # noqa: PLW0108  (below)
+    tls_files = _Of(lambda found: _tls_files(found))  # noqa: PLW0108
     """Certificate and key for it; None: they are made here."""
     ca = _Of(lambda found: _checked(found, "SLUICE_CA", _file))
     """Which authority clients trust; None: those of the system."""

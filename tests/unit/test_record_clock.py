@@ -83,7 +83,7 @@ def test_a_broken_file_is_begun_anew(tmp_path: Path, text: str) -> None:
 def test_what_facts_go_by_is_this_clock_and_what_requests_carry_is_the_wall(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     (tmp_path / "run").mkdir()
-    runtime = Runtime(Settings(state=tmp_path), wall=lambda: machine.wall)
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), wall=lambda: machine.wall)
     before = runtime.clock()
     machine.wall += DAY
     assert timedelta(0) <= runtime.clock() - before < HOUR
@@ -97,7 +97,7 @@ def test_what_facts_go_by_is_this_clock_and_what_requests_carry_is_the_wall(tmp_
 def test_it_is_not_set_while_a_rollout_is_under_way(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     (tmp_path / "run").mkdir()
-    runtime = Runtime(Settings(state=tmp_path), wall=lambda: machine.wall)
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), wall=lambda: machine.wall)
     plan = Plan.model_validate({"model": "m", "steps": [{"weight": 10}]})
     giver = Giver(actor="ada", cause="cli")
     orders.deploy(runtime.ledger, plan=plan, version="1", request=giver, now=runtime.clock())
