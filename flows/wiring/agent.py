@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
@@ -33,8 +34,8 @@ NAME = "gateway"
 
 _PAUSE = 0.5
 """Seconds between two looks whether Envoy runs."""
-_DRAIN_SECONDS = 20.0
-"""Time for requests under way."""
+_DRAIN_SECONDS, _END_SECONDS = 20.0, 10.0
+"""Time for requests under way, and then for Envoy to end."""
 
 
 @dataclass(kw_only=True)
@@ -134,8 +135,18 @@ class Agent(ABC):
             self.envoy.end()
         except Unreachable:
             log.warning("Envoy does not answer; it is left as it is")
-        if self._process is not None:
-            self._process.wait(10)
+        self._await_end()
+
+    def _await_end(self) -> None:
+        """Wait until Envoy has ended, whoever started it, and with it written its log. One that does not end, hangs."""
+        until = time.monotonic() + _END_SECONDS
+        while not (self.envoy.is_away() if self._process is None else self._process.poll() is not None):
+            if time.monotonic() > until:
+                log.error("Envoy does not end; what it has not written of its log is missing")
+                if self._process is not None:
+                    self._process.kill()
+                return
+            time.sleep(0.05)
 
     def _mark(self) -> Mark:
         """By which it is seen that it serves stable builds alone."""

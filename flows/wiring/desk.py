@@ -233,13 +233,14 @@ class LocalDesk:
     def for_gateway(self, name: str, has: object) -> dict[str, Any]:
         from sluicegate.registry.words.said import sheet_name
         from sluicegate.services.host.certificates import joining_pair
+        from sluicegate.services.host.keys import gateway_token
         from sluicegate.services.traffic.envoy.relay import NAME
 
         box, site = self._mailbox(name), self.runtime.site
         told: dict[str, Any] = {
             "name": None,
             "renewed_ago": box.renewed_ago(),
-            "callers": self.runtime.keys.gateway_token,
+            "callers": gateway_token(self.runtime.folder.secrets),
             "unwatched": self.runtime.settings.unwatched_seconds,
         }
         sheet = box.sheet()

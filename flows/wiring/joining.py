@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import structlog
 
-from sluicegate.flows.wiring import gateway_guard
+from sluicegate.flows.wiring import gateway_guard, successor
 from sluicegate.flows.wiring.agent import Agent
 from sluicegate.flows.wiring.certificate_watch import watch_certificate
 from sluicegate.flows.wiring.housekeeping import ROTATE_BYTES
@@ -50,6 +50,7 @@ _FIX = (
 )
 _PAUSE = 0.5
 """Seconds until the console is asked again after it did not answer."""
+_SUCCEED_EVERY, _SUCCEED_AGAIN, _SUCCEED_PATIENCE = 1.0, 60.0, 180.0
 _SHIP_EVERY = 0.2
 _SHIP_PATIENCE = 600.0
 """Time for a part of each file that waits: there are many after a long cut."""
@@ -104,6 +105,10 @@ class JoinedAgent(Agent):
     console: Console
     relay: Mapping[str, Any]
     """Where the services are reached."""
+    callers: str = ""
+    """The token that callers of other hosts show."""
+    with_token: Callable[[str], Envoy] | None = None
+    """Its Envoy with another such token; None: callers of other hosts are not answered."""
     shipped_at: float | None = None
     """When, by the clock of intervals, all that was logged had been sent."""
 
@@ -119,10 +124,30 @@ class JoinedAgent(Agent):
         if "relay" in answer:
             self.relay = answer["relay"]
             self._keep(answer)
+            self._follow_callers(str(answer["callers"]))
         if answer.get("sheet") is not None:
             self.take(str(answer["name"]), answer["sheet"])
         elif is_watched and not self.refused:
             self.hold()
+
+    def _follow_callers(self, token: str) -> None:
+        """Have callers show the token of now: Envoy reads it when it starts."""
+        if token == self.callers or self.with_token is None:
+            return
+        self.callers, self.envoy = token, self.with_token(token)
+        self.envoy.prepare()
+
+    def succeed(self, stop: threading.Event) -> None:
+        """Have an Envoy followed by another one where what it read at its start has changed, until stopped."""
+        while not stop.wait(_SUCCEED_EVERY):
+            if self.envoy.is_away() or not successor.is_changed(self.envoy):
+                continue
+            try:
+                self._process = successor.follow(self.envoy)
+                log.warning("another Envoy has taken over: the callers' token or the package has changed")
+            except (SluiceError, OSError) as error:
+                log.error("Envoy goes on by what it read at its start", why=str(error))
+                stop.wait(_SUCCEED_AGAIN)
 
     def said(self, **more: object) -> dict[str, object]:
         """What is so here."""
@@ -244,29 +269,31 @@ def serve(runtime: Runtime, port: int) -> None:
     own_folder(folder)
     known = _known(console, folder)
     door = _door(runtime, folder)
-    outside = None
     if door is not None:
-        from sluicegate.services.host.installation import address_of
-
         door.take_up()
-        outside = Outside(host=address_of(door.host), certificate=door.in_use, token=str(known["callers"]))
-    relay = known["relay"]
+    relay, callers = known["relay"], str(known["callers"])
     authority = settings.ca or Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
     relayed = Relayed(name=relay["name"], pair=folder / "pair" / "pair.pem", authority=authority)
     binary = Path(settings.envoy_bin) if settings.envoy_bin else None
-    envoy = Envoy(
-        gateway_guard.envoy_folder(folder),
-        port=port,
-        outside=outside,
-        relayed=relayed,
-        binary=binary,
-        spans=settings.spans,
-    )
+
+    def with_token(token: str) -> Envoy:
+        return Envoy(
+            gateway_guard.envoy_folder(folder), port=port, outside=_outside(door, token), relayed=relayed,
+            binary=binary, spans=settings.spans,
+        )  # fmt: skip
+
+    envoy = with_token(callers)
     envoy.prepare()
-    agent = JoinedAgent(folder=folder, console=console, envoy=envoy, relay=relay, unwatched=known["unwatched"])
+    if envoy.is_away():
+        successor.note_started(envoy)
+    agent = JoinedAgent(
+        folder=folder, console=console, envoy=envoy, relay=relay, unwatched=known["unwatched"], callers=callers,
+        with_token=None if door is None else with_token,
+    )  # fmt: skip
     agent.begin()
     loops = Loops("gateway", runtime.heartbeats)
     loops.beside("envoy", agent.mind)
+    loops.beside("successor", agent.succeed, _SUCCEED_PATIENCE)
     loops.beside("logs", agent.ship, _SHIP_PATIENCE)
     loops.beside("guard", partial(agent.guard, runtime.heartbeats))
     if door is not None:
@@ -275,6 +302,13 @@ def serve(runtime: Runtime, port: int) -> None:
     loops.run("routes", agent.run, 60.0)
     gateway_guard.end_former(folder)
     agent.end()
+
+
+def _outside(door: Door | None, token: str) -> Outside | None:
+    """How callers of other hosts are answered, where they are."""
+    from sluicegate.services.host.installation import address_of
+
+    return None if door is None else Outside(host=address_of(door.host), certificate=door.in_use, token=token)
 
 
 def _door(runtime: Runtime, folder: Path) -> Door | None:

@@ -46,6 +46,11 @@ def load_keys(folder: Path) -> Keys:
     return Keys(**{key.name: _read(folder / key.name) for key in fields(Keys)})
 
 
+def gateway_token(folder: Path) -> str:
+    """The token of callers as it is now: it may be replaced while programs run."""
+    return _read(folder / "gateway_token")
+
+
 def make_keys(folder: Path, draw: Callable[[int], bytes]) -> Keys:
     """Draw the secrets that are missing and read all; `draw(n)` gives n random bytes."""
     for key in fields(Keys):

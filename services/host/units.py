@@ -1,4 +1,4 @@
-"""The systemd unit by which an installation comes up at boot. Pure."""
+"""The systemd units by which an installation, or a gateway of another one, comes up at boot. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 from sluicegate.registry.words.errors import InvalidSetting
 
-NAME = "sluicegate.service"
+NAME, GATEWAY_NAME = "sluicegate.service", "sluicegate-gateway.service"
+
+_END_SECONDS = 90
+"""Time for a gateway to let requests finish, to end Envoy and to send the rest of its log: a minute at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,27 +27,49 @@ class Unit:
 
     def text(self) -> str:
         """The unit file. Raises InvalidSetting for paths that systemd would read as something else."""
-        settings = () if self.settings is None else (f"Environment=SLUICE_SETTINGS={_plain(self.settings)}",)
-        user = () if self.user is None else (f"User={self.user}",)
-        return "\n".join((
-            "[Unit]",
-            "Description=Sluicegate: progressive delivery for ML models",
-            "After=network-online.target",
-            "Wants=network-online.target",
-            "",
-            "[Service]",
+        return self._unit(
+            "progressive delivery for ML models",
             "# up starts a supervisor of its own, which stays; what is left when the unit stops, systemd ends.",
             "Type=oneshot",
             "RemainAfterExit=yes",
-            *user,
-            f"Environment=SLUICE_STATE={_plain(self.state)}",
-            *settings,
             f"ExecStart={_plain(self.sluice)} up --quiet --timeout 300",
             f"ExecStop={_plain(self.sluice)} down --quiet",
             "TimeoutStartSec=330",
             "TimeoutStopSec=120",
             "Restart=on-failure",
             "RestartSec=10",
+        )
+
+    def gateway_text(self, port: int) -> str:
+        """The unit file of a gateway that joins the installation of another host."""
+        return self._unit(
+            "a gateway for an installation on another host",
+            "# Only its own process is stopped by systemd, and ends the others in order. Where it dies or is killed,",
+            "# Envoy answers on, and the next process takes it over.",
+            "Type=exec",
+            f"ExecStart={_plain(self.sluice)} gateway --port {port}",
+            "KillMode=process",
+            f"TimeoutStopSec={_END_SECONDS}",
+            "Restart=always",
+            "RestartSec=3",  # more than five starts in 10 s, and systemd gives up
+            "# A usage error stays one, however often it is tried.",
+            "RestartPreventExitStatus=2",
+        )
+
+    def _unit(self, what: str, *service: str) -> str:
+        settings = () if self.settings is None else (f"Environment=SLUICE_SETTINGS={_plain(self.settings)}",)
+        user = () if self.user is None else (f"User={self.user}",)
+        return "\n".join((
+            "[Unit]",
+            f"Description=Sluicegate: {what}",
+            "After=network-online.target",
+            "Wants=network-online.target",
+            "",
+            "[Service]",
+            *user,
+            f"Environment=SLUICE_STATE={_plain(self.state)}",
+            *settings,
+            *service,
             "UMask=0077",
             "NoNewPrivileges=yes",
             "",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,20 +15,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import psutil
 import pytest
 
 from sluicegate.flows.wiring.gateway_guard import Guard, end_former, limit_in, mark
 from sluicegate.flows.wiring.joining import Console, JoinedAgent
+from sluicegate.flows.wiring.successor import is_changed, note_started
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.said import sheet_name
 from sluicegate.services.heartbeat import Heartbeats
+from sluicegate.services.traffic.envoy.bootstrap import Outside
 from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.sheet import write_sheet
-from tests.integration.traffic_rig import eventually, standing
+from tests.integration.test_outside import HOST, Files
+from tests.integration.traffic_rig import eventually, free_port, standing
 
 BUILDS = [BuildRef(model="delays", version=version) for version in "12"]
 
@@ -39,6 +45,7 @@ class Over:
         self.table = replace(made, made_from=FencingToken(term=1, position=7))
         self.sheet = write_sheet(self.table, BUILDS)
         self.pair, self.unwatched, self.is_there, self.ago = "first", 15.0, True, 0.0
+        self.callers = "x"
 
     def talk(self, said: Mapping[str, object]) -> dict[str, Any]:
         if not self.is_there:
@@ -46,7 +53,7 @@ class Over:
         name = sheet_name(self.sheet)
         relay = {"name": "10.0.0.5", "address": "10.0.0.5", "port": 7, "pair": self.pair}
         more = {} if said["has"] == name else {"sheet": self.sheet}
-        told = {"waited": 0.0, "renewed_ago": self.ago, "callers": "x", "unwatched": self.unwatched}
+        told = {"waited": 0.0, "renewed_ago": self.ago, "callers": self.callers, "unwatched": self.unwatched}
         return {**told, "name": name, "relay": relay, **more}
 
 
@@ -139,6 +146,56 @@ def test_its_console_hears_since_when_it_serves_stable_builds_alone(agent: Joine
     told = cast("dict[str, str]", agent.said()["stable_only"])
     assert told["why"] == "nobody watches"
     assert datetime.fromisoformat(told["since"]).tzinfo is not None
+
+
+@pytest.mark.timeout(180)
+def test_callers_show_another_token_and_none_is_turned_away_while_one_envoy_follows_another(
+    tmp_path: Path, over: Over
+) -> None:
+    files, port, stop = Files(tmp_path), free_port(), threading.Event()
+
+    def with_token(token: str) -> Envoy:
+        return Envoy(
+            tmp_path / "envoy", port=port, outside=Outside(host=HOST, certificate=files.door.in_use, token=token)
+        )
+
+    agent = JoinedAgent(
+        folder=tmp_path, console=cast("Console", over), envoy=with_token("x"), relay={"address": "10.0.0.5", "port": 7},
+        unwatched=15.0, callers="x", with_token=with_token,
+    )  # fmt: skip
+    agent.envoy.prepare()
+    note_started(agent.envoy)
+    loops = [threading.Thread(target=each, args=(stop,)) for each in (agent.mind, agent.succeed)]
+    for each in loops:
+        each.start()
+    trusting, seen = ssl.create_default_context(cafile=files.ca), list[set[int]]()
+
+    def told() -> set[int]:
+        """By token; the routes lead nowhere here, and a caller who is let in hears 404."""
+        found = set()
+        for token in ("x", "y"):
+            bearer = {"authorization": f"Bearer {token}"}
+            answer = httpx.get(f"https://{HOST}:{port}/nowhere", headers=bearer, verify=trusting, timeout=20)
+            found.add(answer.status_code)
+        seen.append(found)
+        return found
+
+    try:
+        eventually(lambda: told() == {401, 404})
+        first = agent._process
+        over.callers = "y"
+        agent.turn()
+        while agent._process is first or is_changed(agent.envoy):
+            told()  # no connection is refused
+        assert told() == {401, 404}
+        with httpx.Client(verify=trusting, headers={"authorization": "Bearer y"}) as now:
+            assert now.get(f"https://{HOST}:{port}/nowhere").status_code == 404, "the new token is the one"
+    finally:
+        stop.set()
+        for each in loops:
+            each.join(120)
+        agent.end_envoy()
+    assert set().union(*seen[1:]) == {401, 404}, "whichever of the two answers meanwhile"
 
 
 @pytest.mark.timeout(120)

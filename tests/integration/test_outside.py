@@ -288,6 +288,54 @@ def test_the_relay_lets_in_who_has_our_certificate_and_leads_to_the_build_that_i
         process.wait()
 
 
+def test_strangers_hold_the_relays_connections_for_as_long_as_a_handshake_may_take_and_no_more_than_it_has(
+    tmp_path: Path, files: Files
+) -> None:
+    authority, port = tmp_path / "authority", free_port()
+    relay = Relay(
+        folder=tmp_path / "relay", host=HOST, port=port, pair=files.door.in_use, authority=authority / "ca.pem",
+        binary=find_binary(), limits=Limits(connections=4),
+    )  # fmt: skip
+    ours = ssl.create_default_context(cafile=files.ca)
+    ours.load_cert_chain(joining_pair(authority, datetime.now(UTC)))
+    ours.check_hostname = False
+    relay.prepare()
+    process = subprocess.Popen(relay.command())
+    try:
+        with upstreams(build("1")) as services, contextlib.ExitStack() as open_:
+            eventually(lambda: is_listening(socket_path(relay.folder, "admin")))
+            relay.publish({build("1"): (services["1"].endpoint,)})
+            assert asked(port, ours, cluster_name(build("1"))) == "1"
+            held = [open_.enter_context(socket.create_connection((HOST, port), timeout=60)) for _ in range(12)]
+            assert sum(closed_at_once(each) for each in held) >= 12 - 4
+            with pytest.raises((OSError, http.client.HTTPException)):
+                asked(port, ours, cluster_name(build("1")))
+            for each in held:  # they say nothing, so the relay ends them
+                each.settimeout(60)
+                with contextlib.suppress(ConnectionResetError):
+                    assert each.recv(1) == b""
+            eventually(lambda: is_answered(port, ours))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_answered(port: int, context: ssl.SSLContext) -> bool:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return asked(port, context, cluster_name(build("1"))) == "1"
+    return False
+
+
+def closed_at_once(connection: socket.socket) -> bool:
+    connection.settimeout(2)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
 def asked(port: int, context: ssl.SSLContext, name: str) -> str:
     """The build that answers where this name is asked for."""
     with socket.create_connection((HOST, port), timeout=20) as plain:

@@ -72,16 +72,27 @@ def sluice(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.parametrize("gateway", [(), ("--gateway", "8443")], ids=["installation", "gateway"])
 @pytest.mark.parametrize("scope", [(), ("--system", "--run-as", "root")], ids=["user", "system"])
-def test_a_unit_is_written_that_systemd_accepts(tmp_path: Path, scope: tuple[str, ...]) -> None:
+def test_a_unit_is_written_that_systemd_accepts(
+    tmp_path: Path, scope: tuple[str, ...], gateway: tuple[str, ...]
+) -> None:
     settings = file(tmp_path, "settings", "SLUICE_TOKEN=s3cret\n")
     done = sluice(
-        "service", "install", "--to", str(tmp_path), *scope, SLUICE_STATE=str(tmp_path / "s"), SLUICE_SETTINGS=settings
+        "service",
+        "install",
+        "--to",
+        str(tmp_path),
+        *scope,
+        *gateway,
+        SLUICE_STATE=str(tmp_path / "s"),
+        SLUICE_SETTINGS=settings,
     )
     assert done.returncode == 0, done.stderr
     assert ("enable --now" in done.stderr, "--user" in done.stderr) == (True, not scope)
-    unit = tmp_path / "sluicegate.service"
+    unit = tmp_path / ("sluicegate-gateway.service" if gateway else "sluicegate.service")
     text = unit.read_text()
+    assert ("gateway --port 8443\nKillMode=process\n" in text) is bool(gateway), "Envoy outlives its agent"
     assert done.stdout.strip() == str(unit)
     assert f"SLUICE_STATE={tmp_path / 's'}" in text
     assert f"SLUICE_SETTINGS={settings}" in text

@@ -29,6 +29,8 @@ from sluicegate.services.console.acts.table import find
 from sluicegate.services.console.operations import Request
 from sluicegate.services.console.tokens import Tokens
 from sluicegate.services.heartbeat import Heartbeats
+from sluicegate.services.host.installation import make_site
+from sluicegate.services.host.keys import make_keys
 from sluicegate.services.telemetry.reading.accounts import Accountant, gaps
 from sluicegate.services.telemetry.reading.watch import Counters
 from sluicegate.services.telemetry.tailing.mirror import may_go, take
@@ -186,6 +188,19 @@ def test_one_on_stable_alone_is_shown_while_it_is_heard_and_what_makes_no_sense_
     )
     box.retire()
     assert box.unwatched() is None
+
+
+def test_gateways_hear_of_another_token_of_callers_while_the_console_runs(tmp_path: Path) -> None:
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
+    runtime.folder.prepare()
+    make_site(runtime.folder, dict.fromkeys(("mlflow", "prefect", "gateway", "console"), 1), {})
+    make_keys(runtime.folder.secrets, os.urandom)
+    desk = LocalDesk(runtime=runtime, ledger=MemoryLedger())
+    before = desk.for_gateway("edge-1", None)["callers"]
+    (runtime.folder.secrets / "gateway_token").unlink()
+    make_keys(runtime.folder.secrets, os.urandom)
+    after = desk.for_gateway("edge-1", None)["callers"]
+    assert len({before, after, ""}) == 3
 
 
 def lost(tmp_path: Path, *, ago: float) -> tuple[LocalDesk, Mailbox]:

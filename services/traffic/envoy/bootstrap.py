@@ -31,6 +31,7 @@ from sluicegate.services.traffic.envoy.names import (
     ROUTES_FILE,
     SHADOW,
 )
+from sluicegate.services.traffic.envoy.overload import overload
 from sluicegate.services.traffic.envoy.resources import (
     Resource,
     address,
@@ -120,7 +121,7 @@ def bootstrap(places: Places, limits: Limits, spans: SpanReceiver | None = None)
             ],
             "clusters": [*detours(limits, str(places.detour_socket)), export_cluster(spans)],
         },
-        "overload_manager": _overload(limits),
+        "overload_manager": overload(limits),
         "layered_runtime": {"layers": [{"name": "ours", "static_layer": _runtime(limits)}]},
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"suffix": "_bucket"}]}}},
     }
@@ -413,28 +414,3 @@ def _busy(body: Resource) -> Resource:
         "headers_to_add": [set_header("retry-after", "1")],
         "body_format_override": {"json_format": body | {"error": "too many such requests are under way; try again"}},
     }
-
-
-def _overload(limits: Limits) -> Resource:
-    connections = "envoy.resource_monitors.global_downstream_max_connections"
-    heap = "envoy.resource_monitors.fixed_heap"
-    monitors = "envoy.extensions.resource_monitors"
-    return {
-        "refresh_interval": "0.25s",
-        "resource_monitors": [
-            extension(
-                connections,
-                f"{monitors}.downstream_connections.v3.DownstreamConnectionsConfig",
-                max_active_downstream_connections=limits.connections,
-            ),
-            extension(heap, f"{monitors}.fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=limits.heap_bytes),
-        ],
-        "actions": [
-            _above("envoy.overload_actions.shrink_heap", heap, 0.9),
-            _above("envoy.overload_actions.stop_accepting_requests", heap, 0.97),
-        ],
-    }
-
-
-def _above(action: str, monitor: str, share: float) -> Resource:
-    return {"name": action, "triggers": [{"name": monitor, "threshold": {"value": share}}]}

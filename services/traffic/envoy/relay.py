@@ -8,7 +8,7 @@ before any gateway sends it somebody, and for as long as one may.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from sluicegate.registry.words.build import Endpoint, Endpoints
 from sluicegate.services import durable
 from sluicegate.services.loopback import own_folder, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
+from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.names import cluster_name
+from sluicegate.services.traffic.envoy.overload import overload
 from sluicegate.services.traffic.envoy.resource_files import canonical, digest
 from sluicegate.services.traffic.envoy.resources import (
     Resource,
@@ -83,6 +85,8 @@ class Relay:
     authority: Path
     """Who signs the certificates of gateways."""
     binary: Path
+    limits: Limits = field(default_factory=Limits)
+    """What all connections together may cost: anybody may open one, with a certificate or without."""
 
     @property
     def _admin_socket(self) -> Path:
@@ -117,7 +121,7 @@ class Relay:
         watched_file = partial(
             WatchedFile, admin=admin, log=self.folder / "envoy.log", patience=5.0, passing=contextlib.nullcontext
         )  # fmt: skip
-        clusters = [_cluster(name, there) for name, there in named.items()]
+        clusters = [_cluster(name, there, self.limits.connections) for name, there in named.items()]
         listeners = [self._listener(tuple(named))] if named else []
         for name, kind, resources, subscription in (
             ("cds.json", _CLUSTER, clusters, "cluster_manager.cds"),
@@ -129,10 +133,13 @@ class Relay:
     def _bootstrap(self) -> Resource:
         return {
             "node": {"id": NAME, "cluster": "sluice"},
-            "admin": {"address": {"pipe": {"path": str(self._admin_socket), "mode": 0o600}}},
+            "admin": {
+                "address": {"pipe": {"path": str(self._admin_socket), "mode": 0o600}}, "ignore_global_conn_limit": True,
+            },
             "dynamic_resources": {
                 "cds_config": watched(self.folder / "cds.json"), "lds_config": watched(self.folder / "lds.json"),
             },
+            "overload_manager": overload(self.limits, refuse="reject_incoming_connections"),
         }  # fmt: skip
 
     def _listener(self, clusters: tuple[str, ...]) -> Resource:
@@ -141,6 +148,8 @@ class Relay:
             "name": NAME,
             "address": address(self.host, self.port),
             "freebind": True,
+            "per_connection_buffer_limit_bytes": self.limits.buffer_bytes,
+            "listener_filters_timeout": seconds(_HANDSHAKE_SECONDS),
             "listener_filters": [extension("envoy.filters.listener.tls_inspector", kind)],
             "filter_chains": [self._chain(name) for name in clusters],
         }
@@ -168,13 +177,15 @@ class Relay:
         }
 
 
-def _cluster(name: str, replicas: tuple[Endpoint, ...]) -> Resource:
+def _cluster(name: str, replicas: tuple[Endpoint, ...], most: int) -> Resource:
+    """A build's service, with so many connections at most: Envoy's own limit is 1,024."""
     places = [pipe(each.socket) if each.socket else address(each.host, each.port) for each in replicas]
     hosts = [{"endpoint": {"address": each}} for each in places]
     return {
         "name": name,
         "type": "STATIC",
         "connect_timeout": seconds(_CONNECT_SECONDS),
+        "circuit_breakers": {"thresholds": [{"max_connections": most}]},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]},
     }
 

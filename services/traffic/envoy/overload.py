@@ -1,0 +1,32 @@
+"""Overload: how much all callers together may cost an Envoy before it turns some away."""
+
+from __future__ import annotations
+
+from sluicegate.services.traffic.envoy.limits import Limits
+from sluicegate.services.traffic.envoy.resources import Resource, extension
+
+
+def overload(limits: Limits, refuse: str = "stop_accepting_requests") -> Resource:
+    """At most so many connections; and near its limit of memory it gives back what it can, then refuses what is new."""
+    connections = "envoy.resource_monitors.global_downstream_max_connections"
+    heap = "envoy.resource_monitors.fixed_heap"
+    monitors = "envoy.extensions.resource_monitors"
+    return {
+        "refresh_interval": "0.25s",
+        "resource_monitors": [
+            extension(
+                connections,
+                f"{monitors}.downstream_connections.v3.DownstreamConnectionsConfig",
+                max_active_downstream_connections=limits.connections,
+            ),
+            extension(heap, f"{monitors}.fixed_heap.v3.FixedHeapConfig", max_heap_size_bytes=limits.heap_bytes),
+        ],
+        "actions": [
+            _above("envoy.overload_actions.shrink_heap", heap, 0.9),
+            _above(f"envoy.overload_actions.{refuse}", heap, 0.97),
+        ],
+    }
+
+
+def _above(action: str, monitor: str, share: float) -> Resource:
+    return {"name": action, "triggers": [{"name": monitor, "threshold": {"value": share}}]}
