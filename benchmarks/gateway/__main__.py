@@ -1,6 +1,6 @@
 """What the gateway costs, how fast a change of weight is, and what callers notice of a shadow.
 
-    python -m benchmarks.gateway [cost|latency|changes|shadow …] [--rounds N] [--requests N] [--changes N]
+    python -m benchmarks.gateway [cost|latency|changes|gateways|shadow …] [--rounds N] [--requests N] [--changes N]
 
 Writes benchmarks/results/gateway-*.json and .md. Compare ratios, which are of one run.
 """
@@ -11,6 +11,7 @@ import argparse
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import structlog
@@ -25,6 +26,7 @@ TITLES = {
     "cost": "What a request costs in the gateway",
     "latency": "What the gateway adds to a call of a BentoML service",
     "changes": "From a recorded change of weight to Envoy serving it",
+    "gateways": "From a recorded change of weight to ten gateways serving it",
     "shadow": "What callers notice of a shadow",
 }
 
@@ -46,14 +48,16 @@ def main() -> None:
 
 
 def _runs(folder: Path, endpoints: Endpoints, chosen: argparse.Namespace) -> dict[str, Callable[[], Sequence[Figure]]]:
-    def changing() -> list[Figure]:
-        with gateway(folder / "changes") as running:
-            return changes.measure(running, endpoints, folder, chosen.changes)
+    def changing(many: int, at_most: float) -> list[Figure]:
+        with ExitStack() as stack:
+            running = [stack.enter_context(gateway(folder / f"changes-{many}" / str(i))) for i in range(many)]
+            return changes.measure(running, endpoints, folder / f"of-{many}", chosen.changes, at_most)
 
     return {
         "cost": lambda: cost.measure(folder, endpoints, chosen.rounds, chosen.requests),
         "latency": lambda: latency.measure(folder / "bento", chosen.rounds),
-        "changes": changing,
+        "changes": lambda: changing(1, 100),
+        "gateways": lambda: changing(10, 250),
         "shadow": lambda: shadow.measure(folder, 4 * chosen.rounds, chosen.requests // 32),
     }
 
