@@ -20,10 +20,8 @@ from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.registry.words.program import Condition, Program, ProgramState
 from sluicegate.services.bento.body_capture import capture_environment
 from sluicegate.services.bento.locking import locked
-from sluicegate.services.bento.model_files import described_in, own_needs
 from sluicegate.services.bento.process_environment import bare_environment, memory_of_worker, serving_environment
 from sluicegate.services.bento.readiness import example_in, hangs, is_alive, last_traceback, probe
-from sluicegate.services.bento.requirements import Requirements
 from sluicegate.services.bento.service_record import ServiceRecord, is_open, read_record
 from sluicegate.services.bento.stage_times import StageTimes, read_stage_times
 from sluicegate.services.bento.store import BentoStore
@@ -94,9 +92,8 @@ class Fleet:
             return
         self._shared.get(packed, self._store)
         if not self._environments.has(packed.env):
-            model = self._store.model(packed.bento)
             with locked(self._locks, "environments"):
-                self._environments.ensure(Requirements.read(model), own_needs(described_in(model)), named=packed.env)
+                self._environments.ensure_for(self._store.model(packed.bento), packed.env)
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
         """Have as many replicas run as the plan asks for; those that run stay as they are.

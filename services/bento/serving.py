@@ -1,4 +1,6 @@
-"""Answers for one bento on a Unix socket of its owner. Run as a file: `serving.py SOCKET WORKERS GRACE BENTO [MEMORY]`.
+"""Answers for one bento. Run as a file: `serving.py SOCKET WORKERS GRACE BENTO [MEMORY]`.
+
+SOCKET is the path of a Unix socket of its owner, or the number of a port, in a pod, which nobody else is in.
 
 `bentoml serve` listens on TCP alone, where every user of the machine may knock, and beside it opens the control ports
 of its process arbiter, where every user of the machine may have a command run. The workers here are BentoML's own; who
@@ -16,8 +18,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 _WORKER = "_bentoml_impl.worker.service"
 _BACKLOG = 2048
@@ -29,7 +33,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 class Worker:
     """One process that answers."""
 
-    def __init__(self, number: int, door: Door, grace: str, bento: str, memory: str) -> None:
+    def __init__(self, number: int, door: Door | Port, grace: str, bento: str, memory: str) -> None:
         self.number = number
         self._began = time.monotonic()
         listener = door.listener.fileno()
@@ -130,6 +134,34 @@ class Door:
         return b" 200 " in answer
 
 
+class Port:
+    """A port of every address. Who comes is refused until a worker listens there: once it has read its model."""
+
+    known_by: Mapping[str, str] = MappingProxyType({})
+    is_shut = False
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.listener = self._bound()
+
+    def shut(self) -> None:
+        """Nobody answers: who waits is turned away, and who comes is refused until another worker listens."""
+        self.listener.close()
+        self.listener = self._bound()
+
+    def reopen(self) -> None:
+        """The next worker does."""
+
+    def _bound(self) -> socket.socket:
+        is_dual = socket.has_dualstack_ipv6()
+        listener = socket.socket(socket.AF_INET6 if is_dual else socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_dual:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::" if is_dual else "0.0.0.0", self._number))
+        return listener
+
+
 def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> int:
     """Serve until told to end. A worker that ends alone is followed by another; returns the exit status.
 
@@ -138,7 +170,7 @@ def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> i
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     os.umask(0o077)
     os.environ["BENTO_PARENT_PID"] = str(os.getpid())
-    door = Door(Path(path))
+    door = Port(int(path)) if path.isdigit() else Door(Path(path))
     crew = [Worker(number, door, grace, bento, memory) for number in range(1, int(workers) + 1)]
     while (heard := _next_signal(door)) in (None, signal.SIGCHLD):
         if heard is None:
@@ -150,6 +182,7 @@ def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> i
                 return 1  # nobody has begun to answer: whoever started us knows when to give up
             door.shut()
         crew = [worker if worker.lives else Worker(worker.number, door, grace, bento, memory) for worker in crew]
+    door.listener.close()
     for worker in crew:
         worker.process.terminate()
     for worker in crew:
@@ -157,7 +190,7 @@ def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> i
     return 0
 
 
-def _next_signal(door: Door) -> int | None:
+def _next_signal(door: Door | Port) -> int | None:
     """The next one; None after a moment while the door is to be opened again."""
     if not door.is_shut:
         return signal.sigwait(_SIGNALS)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sluicegate.registry.words.errors import PackFailed
 from sluicegate.services import durable
+from sluicegate.services.bento.model_files import described_in, own_needs
 from sluicegate.services.bento.process_environment import install_environment
 from sluicegate.services.bento.requirements import Requirements
 
@@ -54,6 +55,11 @@ class VirtualEnvironments:
                 raise
             durable.replace(folder / "ready.json", json.dumps({"requirements": lines, "python": python}))
         return ISOLATED + digest
+
+    def ensure_for(self, model: Path, named: str) -> None:
+        """Have the environment that another machine packed this model for, under its name. Raises PackFailed."""
+        if not self.has(named):
+            self.ensure(Requirements.read(model), own_needs(described_in(model)), named=named)
 
     def has(self, env: str) -> bool:
         """Whether the environment is here and whole."""

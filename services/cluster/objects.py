@@ -177,7 +177,7 @@ def _fetching(packed: Packed, serve: Serve, kit: Kit) -> Object:
     return _container(
         FETCH,
         kit.image,
-        ("python3", "-m", "sluicegate.flows.wiring.pod", str(_HOME), *wanted),
+        ("python3", "-m", "sluicegate.flows.wiring.build_pod", str(_HOME), *wanted),
         {"HOME": str(_SCRATCH)},
         env=from_secret,
     )
