@@ -28,7 +28,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.staging import REPLAY, staged
 from sluicegate.registry.rollout.facts import Assessed
 from sluicegate.registry.rollout.rollout import Rollout, replay_name
-from sluicegate.registry.words.build import BuildRef, Endpoints
+from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import IllegalMove, SluiceError, Unreachable
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.outputs import OutputKind
@@ -165,15 +165,14 @@ def replaying(runtime: Runtime) -> Replaying:
     from sluicegate.services.bento.asking import predict
     from sluicegate.services.telemetry.reading.captures import newest
 
-    def answering(version: str, endpoints: Endpoints, rollout: Rollout) -> Answering:
-        replicas = endpoints.get(BuildRef(model=rollout.requested.model, version=version))
-        if not replicas:
+    def answering(version: str, rollout: Rollout) -> Answering:
+        replica = runtime.answers_at(BuildRef(model=rollout.requested.model, version=version))
+        if replica is None:
             raise Unreachable(f"the service of v{version} is not on this machine")
-        return lambda body: predict(replicas[0], body, rollout.plan.serve.timeout)
+        return lambda body: predict(replica, body, rollout.plan.serve.timeout)
 
     def services(rollout: Rollout) -> tuple[Answering, Answering]:
-        here = runtime.fleet.endpoints()
-        return answering(rollout.stable or "", here, rollout), answering(rollout.requested.version, here, rollout)
+        return answering(rollout.stable or "", rollout), answering(rollout.requested.version, rollout)
 
     return Replaying(
         ledger=runtime.ledger, newest=partial(newest, runtime.store), services=services,

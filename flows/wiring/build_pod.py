@@ -1,8 +1,8 @@
 """What the first container of a build's pod does: it has the bento there, as it was packed, and all that serves it.
 
-`python -m sluicegate.flows.wiring.build_pod HOME BENTO BENTO_DIGEST MODEL_DIGEST [ENVIRONMENT]`: HOME is the folder that both
-containers of the pod see, ENVIRONMENT the one to make there, where the plan wants one of its own and names no image. It
-ends with 0, or prints why it cannot be done: Kubernetes shows that as the reason why the pod does not run.
+`python -m sluicegate.flows.wiring.build_pod HOME BENTO BENTO_DIGEST MODEL_DIGEST [ENVIRONMENT]`: HOME is the folder
+that both containers of the pod see, ENVIRONMENT the one to make there, where the plan wants one of its own and names no
+image. It ends with 0, or prints why it cannot be done: Kubernetes shows that as the reason why the pod does not run.
 """
 
 from __future__ import annotations

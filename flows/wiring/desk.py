@@ -6,7 +6,7 @@ import contextlib
 import math
 import secrets
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sluicegate.registry.report.report import Evidence
     from sluicegate.registry.rollout.rollout import Rollout
     from sluicegate.registry.words.build import BuildRef
+    from sluicegate.services.bento.stage_times import StageTimes
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.doctor.rounds import Rounds
     from sluicegate.services.telemetry.outcomes.outcome import Receipt
@@ -145,7 +146,6 @@ class LocalDesk:
         from sluicegate.services.telemetry.reading.accounts import gaps
         from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
 
-        fleet = self.runtime.fleet
         disk = shutil.disk_usage(self.runtime.folder.root)
         beats = {name: self.runtime.heartbeats.silence(name) for name in BEATING}
         scrape = Scrape(
@@ -154,7 +154,7 @@ class LocalDesk:
             now=self.runtime.wall().timestamp(),
             free=disk.free / disk.total,
             silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
-            families=[stage_family(each for build in fleet.endpoints() for each in fleet.stage_times(build))],
+            families=[stage_family(self._stage_times())],
         )
         try:
             scrape = replace(scrape, backlog=self.runtime.backlog(), gaps=gaps(self.runtime.store))
@@ -265,6 +265,12 @@ class LocalDesk:
 
     def checks(self, within: float) -> Sequence[Finding]:
         return self._rounds.findings(within)
+
+    def _stage_times(self) -> Iterator[StageTimes]:
+        """Of the services of this machine, which keep them in files."""
+        if self.runtime.settings.cluster is None:
+            for build in self.runtime.fleet.endpoints():
+                yield from self.runtime.fleet.stage_times(build)
 
     def _spent(self, build: BuildRef) -> Mapping[str, float]:
         """Mean milliseconds of a request in each stage of its service; nothing where only the ledger is."""

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
+    from sluicegate.registry.words.build import BuildRef, Endpoint
     from sluicegate.registry.words.gateways import Unwatched
     from sluicegate.services.bento.fleet import Fleet
     from sluicegate.services.bento.packer import Packer
     from sluicegate.services.bento.stores.objects import Limits
     from sluicegate.services.bento.stores.shared import SharedStore
+    from sluicegate.services.cluster.deployments import ClusterServices
     from sluicegate.services.heartbeat import Heartbeats
     from sluicegate.services.host.certificates import Door
     from sluicegate.services.host.folder import StateFolder
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     from sluicegate.services.traffic.mark import Mark
 
 
+_EXAMPLE_SECONDS = 5.0
+"""Time that the store may take to say a model's input example: a probe waits for it."""
 PREFECT_SECONDS = 6.0
 """Time that one call of Prefect may take as a whole."""
 
@@ -219,11 +223,25 @@ class Runtime:
         return Supervisor(self.folder, self.keys.state_token)
 
     @cached_property
-    def fleet(self) -> Fleet:
+    def fleet(self) -> Fleet | ClusterServices:
+        """What runs the services of builds: this machine, or the cluster that the settings name."""
+        from sluicegate.flows.wiring.cluster_builds import services_of
         from sluicegate.services.bento.fleet import Fleet
+        from sluicegate.services.bento.stores.objects import Limits
 
+        if self.settings.cluster is not None:
+            store = self.shared_store_within(Limits(whole=_EXAMPLE_SECONDS))
+            return services_of(self.settings, self.settings.cluster, store)
         home = self.folder.root / "services"
         return Fleet(home, bentos=self._bentos, programs=self.supervisor, shared=self.shared_store)
+
+    def answers_at(self, build: BuildRef) -> Endpoint | None:
+        """Where a build's service answers this process; None: it does not run here."""
+        from sluicegate.flows.wiring.cluster_builds import service_address
+
+        if self.settings.cluster is not None:
+            return service_address(build, self.settings.cluster)
+        return next(iter(self.fleet.endpoints().get(build, ())), None)
 
     @cached_property
     def envoys(self) -> Mapping[str, Envoy]:

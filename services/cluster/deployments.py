@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.errors import NotFound, ServiceFailed
 from sluicegate.services.bento.readiness import hangs, is_alive, probe
+from sluicegate.services.bento.stage_times import StageTimes
 from sluicegate.services.cluster import objects
 from sluicegate.services.cluster.api import Api
 from sluicegate.services.cluster.kinds import (
@@ -187,6 +189,14 @@ class ClusterServices:
     def ready(self, build: BuildRef) -> frozenset[Endpoint]:
         """Where pods are ready, as Kubernetes says. No pod is asked."""
         return frozenset(ready_of(build, self._lately().slices))
+
+    def stage_times(self, build: BuildRef) -> tuple[StageTimes, ...]:  # noqa: ARG002
+        """Nothing: a pod keeps to itself where its time goes."""
+        return ()
+
+    def clean(self, now: datetime) -> tuple[str, ...]:  # noqa: ARG002
+        """Nothing: Kubernetes keeps the logs of pods, and deletes them."""
+        return ()
 
     def gave_up(self, build: BuildRef) -> str | None:
         """Why a pod cannot run, when that does not pass by itself."""

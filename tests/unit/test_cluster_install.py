@@ -142,7 +142,7 @@ def test_who_may_reach_whom() -> None:
             for peer in rule["from"]
         }
 
-    assert callers("sluicegate-service") == {"gateway", "control"}
+    assert callers("sluicegate-service") == {"gateway", "control", "flow"}
     assert callers("sluicegate-gateway") == {"other pods"}
     assert callers("sluicegate-control") == {"gateway"}
     assert callers("sluicegate-console") == {"other pods"}

@@ -16,15 +16,19 @@ ANYBODY: Sequence[Object] = ({"namespaceSelector": {}},)
 """Every pod of the cluster. Who comes from outside comes through the user's Ingress, which is one."""
 
 
+_FLOWS: Object = {"podSelector": {"matchLabels": {COMPONENT_LABEL: "flow"}}}
+
+
 def policies(installation: Installation) -> list[Object]:
-    """Builds answer gateways and control, gateways answer the cluster, the console gateways; flows answer nobody."""
-    ours = [_pods("gateway"), _pods("control")]
+    """Builds answer gateways, control, and flows that replay requests; gateways answer the cluster, the console answers
+    gateways; flows answer nobody."""
+    ours = [_pods("gateway"), _pods("control"), _FLOWS]
     return [
         _policy(installation, "sluicegate-service", labels("service"), ours, SERVICE_PORT),
         _policy(installation, "sluicegate-gateway", labels("gateway"), ANYBODY, GATEWAY_PORT),
         _policy(installation, "sluicegate-control", labels("control"), [_pods("gateway")], CONSOLE_PORT),
         _nobody(installation, "sluicegate-worker", labels("worker")),
-        _nobody(installation, "sluicegate-flow", {COMPONENT_LABEL: "flow"}),
+        _nobody(installation, "sluicegate-flow", _FLOWS["podSelector"]["matchLabels"]),
     ]
 
 
