@@ -113,6 +113,7 @@ _COMMANDS = (
     (service, "install", "service:install", "Write a systemd unit that runs sluice up at boot."),
     (cluster, "render", "cluster:render", "Print the manifests of an installation on Kubernetes."),
     (cluster, "keys", "cluster:keys", "Draw the secrets of a new installation, as a Secret."),
+    (cluster, "image", "cluster:image", "Write the image of every role as an OCI layout, without a builder."),
     (cluster, "run", "cluster:run", "Run one role of an installation in its pod."),
     (webhook, "register", "webhooks:register", "Register the webhook, so that changes in MLflow take effect at once."),
     (webhook, "test", "webhooks:deliver", "Let MLflow send a test delivery."),

@@ -64,6 +64,32 @@ def keys(*, namespace: Namespace = None, values: Values = None) -> None:
     print(document(keys_secret(_installation("unused", namespace, values))), end="")
 
 
+def image(
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="A folder for the image, as an OCI layout.")],
+    name: Annotated[str, Parameter(help="Its name and tag, as the manifests will say.")] = "sluicegate:latest",
+    base: Annotated[
+        Path | None,
+        Parameter(help="A tar of the root file system below it; by default the libraries of this machine."),
+    ] = None,
+) -> None:
+    """Write the image of every role: this Python, and the packages installed here, without a builder or a network.
+
+    It is for this machine's kind of processor. A base must have the C library of this Python, or a later one. Push it
+    with a tool such as skopeo: skopeo copy oci:FOLDER docker://registry.example.com/sluicegate:1.0
+    """
+    from sluicegate.services.cluster.install.image import write_image
+
+    if base is not None and not base.is_file():
+        raise NotFound(f"{base} is not there.", fix="name a root file system's tar: --base.")
+    try:
+        digest = write_image(output, name=name, base=base)
+    except OSError as error:
+        raise Refused(f"the image cannot be written: {error}.", fix="name another folder: --output.") from error
+    print(digest)
+    remark(f"{name} is in {output}")
+
+
 def run(
     role: Annotated[PodRole, Parameter(help="What this container is for.")],
     *command: Annotated[str, Parameter(allow_leading_hyphen=True, help="Of a flow: what to run.")],
