@@ -47,7 +47,6 @@ FORBIDDEN = (
     "router",
     "mesh",
     "dashboard",
-    "image",
 )
 """What our own concepts are not called: glossary."""
 
