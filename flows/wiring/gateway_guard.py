@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import structlog
 
 from sluicegate.flows.wiring.agent import NAME
@@ -82,8 +83,9 @@ def limit_in(folder: Path) -> float:
 
 
 def start(folder: Path, beats: Heartbeats) -> subprocess.Popen[bytes]:
-    """Start the guard of this process, in place of one that another process left."""
+    """Start the guard of this process, in place of one that another process left. Who calls it is alive."""
     end_former(folder)
+    beats.beat(NAME)
     command = (sys.executable, "-m", __name__, str(folder), str(beats.folder))
     return subprocess.Popen(command, start_new_session=True)  # what stops this process does not stop it
 
@@ -96,8 +98,10 @@ def end_former(folder: Path) -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 lock.seek(0)
-                with suppress(ValueError, ProcessLookupError):  # not written yet; or gone by now
-                    os.kill(int(lock.read()), signal.SIGKILL)
+                with suppress(ValueError, psutil.Error):  # not written yet; or gone by now
+                    holder = psutil.Process(int(lock.read()))
+                    if str(folder) in holder.cmdline():
+                        holder.kill()
                 time.sleep(0.05)
             else:
                 return

@@ -206,17 +206,23 @@ def test_a_guard_ends_a_process_that_hangs_goes_on_without_it_and_leaves_its_pla
     over_here = (
         "import sys, time, pathlib; from sluicegate.flows.wiring import gateway_guard as g; "
         "from sluicegate.services.heartbeat import Heartbeats; beats = Heartbeats(folder=pathlib.Path(sys.argv[2])); "
-        "beats.beat(g.NAME, 25); print(g.start(pathlib.Path(sys.argv[1]), beats).pid, flush=True); time.sleep(600)"
+        "beats.beat(g.NAME, 999); guard = g.start(pathlib.Path(sys.argv[1]), beats); "
+        "print(guard.pid, file=sys.stderr, flush=True); "
+        "time.sleep(5); print(guard.poll(), file=sys.stderr, flush=True); beats.beat(g.NAME, 28); time.sleep(600)"
     )
     agent.turn()
     words = (sys.executable, "-c", over_here, str(agent.folder), str(tmp_path / "beats"))
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as hanging:
-        assert hanging.stdout is not None
-        guard = psutil.Process(int(hanging.stdout.readline()))
-        assert hanging.wait(60) == -signal.SIGKILL
-        eventually(lambda: mark(agent.folder).read() is not None, seconds=60)  # its switch goes on
-        assert serves(agent) == over.table.stable_only.version
-        assert guard.is_running()
-    end_former(agent.folder)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as hanging:
+        try:
+            assert hanging.stderr is not None
+            guard = psutil.Process(int(hanging.stderr.readline()))
+            assert hanging.stderr.readline() == "None\n", "a beat of the process before says nothing of this one"
+            assert hanging.wait(60) == -signal.SIGKILL
+            eventually(lambda: mark(agent.folder).read() is not None, seconds=60)  # its switch goes on
+            assert serves(agent) == over.table.stable_only.version
+            assert guard.is_running()
+        finally:
+            hanging.kill()
+            end_former(agent.folder)
     psutil.wait_procs([guard], timeout=10)
     assert not guard.is_running() or guard.status() == psutil.STATUS_ZOMBIE

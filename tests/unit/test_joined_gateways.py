@@ -11,11 +11,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from sluicegate.flows.wiring import removing
+from sluicegate.flows.wiring import processes, removing
 from sluicegate.flows.wiring.desk import LocalDesk
 from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.audience.audience import AllOf, AnyOf, Match, Not, Operator, Present, Range
@@ -33,6 +34,7 @@ from sluicegate.services.host.installation import make_site
 from sluicegate.services.host.keys import make_keys
 from sluicegate.services.telemetry.reading.accounts import Accountant, gaps
 from sluicegate.services.telemetry.reading.watch import Counters
+from sluicegate.services.telemetry.tailing.levels import Levels
 from sluicegate.services.telemetry.tailing.mirror import may_go, take
 from sluicegate.services.telemetry.tailing.shipping import Shipper
 from sluicegate.services.traffic.joined import ON_THE_WAY, QUIET, Joined, Mailbox, mailboxes
@@ -40,7 +42,7 @@ from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.sheet import read_sheet, write_sheet
 from sluicegate.services.traffic.table import RouteTable
 from tests.doubles.ledger import MemoryLedger
-from tests.integration.traffic_rig import standing
+from tests.integration.traffic_rig import eventually, standing
 
 BUILDS = [BuildRef(model="delays", version=version) for version in "12"]
 ENDPOINTS = {build: (Endpoint(build=build, socket=f"/s/{build.version}"),) for build in BUILDS}
@@ -188,6 +190,48 @@ def test_one_on_stable_alone_is_shown_while_it_is_heard_and_what_makes_no_sense_
     )
     box.retire()
     assert box.unwatched() is None
+
+
+def test_the_collector_starts_again_for_a_gateway_that_is_new_and_for_none_that_ends_or_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LISTEN_SECONDS", 0.01)
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
+    box, stop = Mailbox(folder=tmp_path / "gateways" / "edge-1"), threading.Event()
+    box.hear({}, 5.0)
+    watching = threading.Thread(target=processes.until_joined, args=(runtime, stop), daemon=True)
+    watching.start()
+    for _ in range(20):
+        box.retire()
+        watching.join(0.02)
+        box.hear({}, 5.0)
+        watching.join(0.02)
+    assert watching.is_alive()
+    Mailbox(folder=tmp_path / "gateways" / "edge-2").hear({}, 5.0)
+    watching.join(30)
+    assert not watching.is_alive()
+
+
+def test_nothing_waits_for_the_log_of_a_gateway_that_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LISTEN_SECONDS", 0.01)
+    box, levels, stop, clock = Mailbox(folder=tmp_path / "edge-1"), Levels(["l"], ["l"]), threading.Event(), count(10)
+    box.hear({}, 5.0)
+    words = (box, levels, "l", lambda: datetime.fromtimestamp(next(clock), UTC), stop)
+    hearing = threading.Thread(target=processes._hear, args=words, daemon=True)
+    hearing.start()
+
+    def is_over_5() -> bool:
+        levels.read("l", next(clock) * 1_000_000)
+        return levels.lowest() > 5_000_000
+
+    try:
+        eventually(lambda: is_over_5() or levels.lowest() == 5_000_000)
+        assert not any(is_over_5() or stop.wait(0.01) for _ in range(30)), "it may have logged more by then"
+        box.retire()
+        eventually(is_over_5)
+    finally:
+        stop.set()
+        hearing.join(30)
 
 
 def test_gateways_hear_of_another_token_of_callers_while_the_console_runs(tmp_path: Path) -> None:
