@@ -52,6 +52,24 @@ def render(
     remark(f"{len(things)} manifests are in {output}. To install them: kubectl apply -k {output}")
 
 
+def chart(folder: Annotated[Path, Parameter(help="A folder for the chart.")]) -> None:
+    """Write the Helm chart of this Sluicegate: the same manifests, and each option of --values as a value.
+
+    helm install sluicegate FOLDER --namespace sluicegate --set image=registry.example.com/sluicegate:1.0
+    """
+    from importlib.metadata import version
+
+    from sluicegate.services import durable
+    from sluicegate.services.cluster.install.chart import chart_files
+
+    try:
+        for name, text in chart_files(version("sluicegate")).items():
+            durable.replace(folder / name, text)
+    except OSError as error:
+        raise Refused(f"{folder} cannot be written: {error}.", fix="name another folder.") from error
+    remark(f"the chart is in {folder}. To install it: helm install sluicegate {folder} --set image=…")
+
+
 def keys(*, namespace: Namespace = None, values: Values = None) -> None:
     """Draw the secrets of a new installation, and print them as a Secret, for kubectl create -f -.
 

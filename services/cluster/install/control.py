@@ -77,7 +77,9 @@ def _container(installation: Installation, role: str, resources: Resources, **mo
                 "SLUICE_CONSOLE_HOSTS": installation.console_hosts,
                 "SLUICE_IMAGE": installation.image,
                 "SLUICE_CONNECTIONS": installation.connections,
-                "SLUICE_PULL_SECRETS": json.dumps([{"name": each.name} for each in installation.pull_secrets]),
+                "SLUICE_PULL_SECRETS": json.dumps(
+                    [{"name": each.name} for each in installation.pull_secrets], separators=(",", ":")
+                ),
             }
         ),
     ]
