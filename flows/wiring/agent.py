@@ -11,7 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -48,6 +48,8 @@ class Agent(ABC):
     has: str = ""
     why: str = ""
     refused: bool = False
+    held: tuple[str, ...] = ()
+    """The models that keep their former routes, where all others have theirs."""
     unsent: dict[str, int] = field(default_factory=dict)
     """Bytes of each log that were not sent."""
     _table: RouteTable | None = None
@@ -68,22 +70,23 @@ class Agent(ABC):
                 self._table, self._builds = read_sheet(sheet)
             except SluiceError as error:
                 self.why = str(error)
-            self.refused = False
+            self.refused, self.held = False, ()
             self.hold()
             self.has = name
 
-    def hold(self) -> None:
+    def hold(self, *, is_watched: bool = True) -> None:
         """Have the routes that were sent last in force: Envoy may have been late, or on stable alone, and what routes
-        before them named is cleared away when nothing is on its way there."""
+        before them named is cleared away when nothing is on its way there. Where no keeper watches, their stable-only
+        form."""
         with self._turn:
             if self._table is None:
                 return
-            before = self.why
+            before, alone = self.why, replace(self._table.stable_only, made_from=self._table.made_from)
             try:
-                self.envoy.apply(self._table, self.endpoints(self._builds))
-                self.why = ""
+                self.envoy.apply(self._table if is_watched else alone, self.endpoints(self._builds))
+                self.why, self.refused, self.held = "", False, ()
             except RoutesRejected as error:
-                self.why, self.refused = str(error), True
+                self.why, self.refused, self.held = error.message, True, tuple(sorted(error.held))
             except (SluiceError, OSError) as error:
                 self.why = str(error)
                 if self.why != before:
@@ -98,6 +101,7 @@ class Agent(ABC):
         under_way = {str(build): self.envoy.in_flight(build) for build in self._builds}
         return {
             "has": self.has, "serves": self.envoy.observe(), "why": self.why, "refused": self.refused,
+            "held": list(self.held),
             "in_flight": {name: count for name, count in under_way.items() if count is not None},
             "served": self._served(), "stable_only": self._stable_only(), **more,
         }  # fmt: skip

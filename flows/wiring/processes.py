@@ -70,6 +70,7 @@ def keeper() -> None:
     from sluicegate.flows.stages.tick import Authority, tick
     from sluicegate.flows.wiring import sight_watch
     from sluicegate.flows.wiring.generator import Generator
+    from sluicegate.flows.wiring.housekeeping import forget_lost
     from sluicegate.flows.wiring.keeper_names import is_gone, own_name
     from sluicegate.flows.wiring.machine import registering
     from sluicegate.flows.wiring.record_clock import since_boot
@@ -142,6 +143,10 @@ def keeper() -> None:
         "generator", partial(_again_and_again, leading(lambda _: generator.look()), runtime, GENERATOR_SECONDS)
     )
     loops.beside("gateways", partial(_again_and_again, leading(lambda _: plane.note()), runtime, GATEWAYS_SECONDS))
+    if runtime.cluster_gateways is not None:
+        loops.beside("gateways heard", runtime.cluster_gateways.hear)
+        loops.beside("gateways watched", runtime.cluster_gateways.renew)
+        loops.beside("gateways lost", partial(_again_and_again, leading(forget_lost), runtime, GATEWAYS_SECONDS))
     sight = sight_watch.SightWatch(runtime)
     loops.beside("sight", partial(_again_and_again, leading(lambda _: sight.look()), runtime, sight_watch.PERIOD))
     _listen_to_ledger(runtime, loops, bell.ring)
@@ -212,8 +217,9 @@ def collector() -> None:
     loops.beside("drops", partial(watch_drops, runtime), PASS_SECONDS)
     loops.beside("watch", _minding(runtime, loops, "collector"))
     marks = runtime.marks()
+    limit, counts_all = runtime.settings.unwatched_seconds, runtime.settings.cluster is not None
     for name, own in runtime.envoys_of(runtime.site).items():  # connections of their own: no reader waits for them
-        switch = Switch(name=name, plane=own, mark=marks[name], limit=runtime.settings.unwatched_seconds)
+        switch = Switch(name=name, plane=own, mark=marks[name], limit=limit, counts_all=counts_all)
         loops.beside(f"{name} switch", partial(_switch, switch))
     door = runtime.door(runtime.site)
     if door is not None:
@@ -345,21 +351,23 @@ class GatewayPlane:
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Put a table in force, where this process may."""
+        from sluicegate.services.traffic.sheet import write_sheet
+
         self._check()
         self._follow()
         if self._relay is not None and endpoints != self._relayed:
             self._relay.publish(endpoints)
             self._relayed = dict(endpoints)
+        if self._runtime.cluster_gateways is not None:  # also where no gateway is there yet
+            self._runtime.cluster_gateways.leave(write_sheet(table, endpoints.keys()))
         self.gateways.apply(table, endpoints)
 
     def _follow(self) -> None:
-        """Go by the gateways of other hosts that there are now."""
-        from sluicegate.services.traffic.joined import Joined
-
-        there, limit = {each.name: each for each in self._runtime.joined()}, self._runtime.settings.unwatched_seconds
+        """Go by the gateways of other hosts, and of the cluster, that there are now."""
+        there = self._runtime.planes(self._joined)
         if there.keys() != self._joined.keys():
-            self._joined = {name: self._joined.get(name) or Joined(box, unwatched=limit) for name, box in there.items()}
-            self.gateways.follow({**self._runtime.envoys, **self._joined})
+            self._joined = there
+            self.gateways.follow({**self._runtime.envoys, **there})
 
     def renew(self) -> None:
         """Note that this process watches, where it may."""

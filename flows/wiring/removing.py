@@ -44,6 +44,7 @@ def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
     """Put on its account what it said that it served and never sent."""
     from sluicegate.services.telemetry.reading.accounts import Accountant
     from sluicegate.services.telemetry.reading.watch import Counters
+    from sluicegate.services.telemetry.tailing.offsets import name_of
 
     served = box.said().served
     for listener in Listener:
@@ -51,7 +52,7 @@ def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
         read = _all_read(runtime, box, listener)
         if served is not None and listener.value in served["ended"]:
             counters = Counters(ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable)
-            Accountant(runtime.store, box.name, log).look(counters, runtime.wall())
+            Accountant(runtime.store, box.name, name_of(runtime.store, log)).look(counters, runtime.wall())
 
 
 def _all_read(runtime: Runtime, box: Mailbox, listener: Listener) -> Read:

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from sluicegate.services.bento.packer import Packer
     from sluicegate.services.bento.stores.objects import Limits
     from sluicegate.services.bento.stores.shared import SharedStore
+    from sluicegate.services.cluster.api import Api
     from sluicegate.services.cluster.deployments import ClusterServices
+    from sluicegate.services.cluster.gateways import ClusterGateways
     from sluicegate.services.heartbeat import Heartbeats
     from sluicegate.services.host.certificates import Door
     from sluicegate.services.host.folder import StateFolder
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from sluicegate.services.traffic.envoy.bootstrap import Outside
     from sluicegate.services.traffic.envoy.plane import Envoy
     from sluicegate.services.traffic.envoy.relay import Relay
-    from sluicegate.services.traffic.joined import Mailbox
+    from sluicegate.services.traffic.joined import Joined, Mailbox
     from sluicegate.services.traffic.mark import Mark
 
 
@@ -305,6 +307,31 @@ class Runtime:
     def joined(self) -> tuple[Mailbox, ...]:
         """Of those that serve callers, or may."""
         return tuple(each for each in self.mailboxes if not each.is_retired)
+
+    def planes(self, known: Mapping[str, Joined]) -> dict[str, Joined]:
+        """The gateways that share no machine with the keeper, by name; those that are known stay the same."""
+        from sluicegate.flows.wiring.in_namespace import PATIENCE, QUIET
+        from sluicegate.services.traffic.joined import Joined
+
+        limit, elsewhere = self.settings.unwatched_seconds, self.cluster_gateways
+        found = {box.name: known.get(box.name) or Joined(box, unwatched=limit) for box in self.joined()}
+        for each in () if elsewhere is None else elsewhere.boxes():
+            found[each.name] = known.get(each.name) or Joined(each, unwatched=limit, patience=PATIENCE, quiet=QUIET)
+        return found
+
+    @cached_property
+    def cluster_api(self) -> Api:
+        """The API of the namespace that SLUICE_CLUSTER names. Raises UsageError, InvalidSetting."""
+        from sluicegate.flows.wiring.in_namespace import api_of
+
+        return api_of(self.settings)
+
+    @cached_property
+    def cluster_gateways(self) -> ClusterGateways | None:
+        """The gateways of the cluster; None: there is none. The keeper runs its loops."""
+        from sluicegate.flows.wiring.in_namespace import gateways_of
+
+        return None if self.settings.cluster is None else gateways_of(self.settings, self.wall)
 
     def relay(self, site: Site) -> Relay | None:
         """What stands before the services, for gateways of other hosts; None where these are not answered."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.sight import Listener, Sight, combined_sight
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
     from sluicegate.services.telemetry.reading.accounts import Accountant
     from sluicegate.services.telemetry.reading.watch import Counters, Watch
+    from sluicegate.services.telemetry.tailing.backlog import Read
     from sluicegate.services.traffic.joined import Joined
 
 PERIOD = 1.0
@@ -35,7 +37,9 @@ class SightWatch:
         """Gateways of other hosts that serve callers, or may."""
         self._known: dict[str, Joined] = {}
 
-        self._accountants: dict[tuple[str, Listener], Accountant] = {}
+        self._names: dict[tuple[str, Listener], str] = {}
+        """By which name the telemetry has each log."""
+        self._accountants: dict[tuple[str, str], Accountant] = {}
         self._noted_at = -NOTE_SECONDS
 
     def look(self) -> None:
@@ -74,29 +78,26 @@ class SightWatch:
     def _follow(self, at: float) -> None:
         """Watch the gateways of other hosts that serve callers. One that is cut off is compared once it is back."""
         from sluicegate.services.telemetry.reading.watch import Watch
-        from sluicegate.services.traffic.joined import Joined
 
-        limit, boxes = self._runtime.settings.unwatched_seconds, self._runtime.joined()
-        all_ = {box.name: self._known.setdefault(box.name, Joined(box, unwatched=limit)) for box in boxes}
-        self._joined = {name: each for name, each in all_.items() if not each.is_away()}
+        self._known = self._runtime.planes(self._known)
+        self._joined = {name: each for name, each in self._known.items() if not each.is_away()}
         for name in self._watches.keys() - self._envoys.keys() - self._joined.keys():
             del self._watches[name]
         for name in self._joined.keys() - self._watches.keys():
             self._watches[name] = {listener: Watch.begin(at) for listener in Listener}
 
     def _counters_there(self, name: str, gateway: Joined) -> dict[Listener, Counters] | None:
-        """Of a gateway of another host: what it said that it served, and what was counted of the log that it sent."""
+        """Of a gateway elsewhere: what it said that it served, and what was counted of its log."""
         import sqlalchemy as sa
 
         from sluicegate.services.telemetry.reading.watch import Counters
-        from sluicegate.services.telemetry.tailing.backlog import read_of
 
-        served, counters, logs = gateway.served(), {}, self._runtime.access_log_folders().get(name)
-        if served is None or logs is None:
+        served, counters = gateway.served(), {}
+        if served is None:
             return None
         try:
             for listener in Listener:
-                read = read_of(self._runtime.store, logs / f"{listener.value}.jsonl")
+                read = self._read_there(name, served, listener)
                 counters[listener] = Counters(
                     ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable, size=read.size,
                     unread=read.unread + served["unsent"].get(listener.value, 0), buffered=served["buffered"],
@@ -106,19 +107,30 @@ class SightWatch:
             return None
         return counters
 
+    def _read_there(self, name: str, served: Mapping[str, Any], listener: Listener) -> Read:
+        """What was read of a log that came here, or of one that is read where it is written, which says its name."""
+        from sluicegate.services.telemetry.tailing.backlog import read_of, read_of_name
+        from sluicegate.services.telemetry.tailing.offsets import name_of
+
+        store = self._runtime.store
+        if "logs" in served:
+            log = str(served["logs"][listener.value])
+            self._names[name, listener] = log
+            return read_of_name(store, log)
+        path = self._runtime.access_log_folders()[name] / f"{listener.value}.jsonl"
+        self._names[name, listener] = name_of(store, path)
+        return read_of(store, path)
+
     def _account(self, name: str, counters: dict[Listener, Counters]) -> None:
         """Keep account of requests without a line. What cannot be written down now is with the next look."""
         from sluicegate.services.telemetry.reading.accounts import Accountant
 
-        logs = self._runtime.access_log_folders().get(name)
-        if logs is None:
-            return
         for listener, each in counters.items():
-            if (name, listener) not in self._accountants:
-                log = logs / f"{listener.value}.jsonl"
-                self._accountants[name, listener] = Accountant(self._runtime.store, name, log)
+            log = self._names[name, listener]
+            if (name, log) not in self._accountants:
+                self._accountants[name, log] = Accountant(self._runtime.store, name, log)
             with contextlib.suppress(SluiceError):
-                self._accountants[name, listener].look(each, self._runtime.wall())
+                self._accountants[name, log].look(each, self._runtime.wall())
 
     def _sights(self) -> dict[Listener, Sight]:
         """What is seen of all gateways together."""
@@ -136,6 +148,7 @@ class SightWatch:
 
         from sluicegate.services.telemetry.reading.watch import Counters
         from sluicegate.services.telemetry.tailing.backlog import read_of
+        from sluicegate.services.telemetry.tailing.offsets import name_of
 
         envoy = self._envoys[name]
         if len(self._envoys) > 1 and envoy.is_away():
@@ -143,7 +156,10 @@ class SightWatch:
         try:
             served, counters = envoy.served(), {}
             for listener in Listener:
-                read = read_of(self._runtime.store, envoy.logs / f"{listener.value}.jsonl")
+                path = envoy.logs / f"{listener.value}.jsonl"
+                read, self._names[name, listener] = (
+                    read_of(self._runtime.store, path), name_of(self._runtime.store, path)
+                )  # fmt: skip
                 counters[listener] = Counters(
                     ended=served.ended[listener.value], lines=read.lines, unreadable=read.unreadable, size=read.size,
                     unread=read.unread, buffered=served.buffered, failed_writes=served.failed_writes,

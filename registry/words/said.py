@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,8 @@ class Said:
     """Why it does not serve the sheet that it has."""
     refused: bool = False
     """Whether Envoy refused it."""
+    held: Sequence[str] = ()
+    """The models whose former routes stay for that reason, where all others have theirs."""
     instance: str | None = None
     """Which gateway it is: its host and folder."""
     served: Mapping[str, Any] | None = None
@@ -80,6 +82,7 @@ _SAYS: Mapping[str, Callable[[object], bool]] = {
     "in_flight": _are_requests,
     "why": lambda value: isinstance(value, str),
     "refused": lambda value: isinstance(value, bool),
+    "held": lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
     "served": _is_served,
     "stable_only": _is_mark,
 }

@@ -7,9 +7,11 @@ from enum import StrEnum
 
 from sluicegate.services.cluster.kinds import (
     AUTOSCALER,
+    CONFIG_MAP,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
     ENDPOINT_SLICE,
+    LEASE,
     POD,
     SERVICE,
     Kind,
@@ -46,9 +48,13 @@ RIGHTS: Mapping[Role, Mapping[Kind, frozenset[Verb]]] = {
         AUTOSCALER: _APPLY | {Verb.GET},
         ENDPOINT_SLICE: frozenset({Verb.LIST}),
         POD: frozenset({Verb.LIST, Verb.PATCH, Verb.DELETE}),
+        CONFIG_MAP: frozenset({Verb.GET, Verb.CREATE, Verb.PATCH}),
+        LEASE: _APPLY | {Verb.LIST, Verb.WATCH},
     },
     Role.GATEWAY: {
         ENDPOINT_SLICE: frozenset({Verb.LIST, Verb.WATCH}),
+        CONFIG_MAP: frozenset({Verb.GET, Verb.LIST, Verb.WATCH}),
+        LEASE: frozenset({Verb.CREATE, Verb.PATCH, Verb.LIST, Verb.WATCH}),
     },
 }
 

@@ -220,7 +220,8 @@ class Joined:
             said = self._said()
             if said is not None and said.has == name:
                 if said.refused:
-                    raise RoutesRejected(said.why, fix=f"read its log, {self._box.place}.")
+                    held, fix = frozenset(said.held), f"read its log, {self._box.place}."
+                    raise RoutesRejected(said.why, fix=fix, held=held, serving=said.serves if held else None)
                 if said.serves == table.version:
                     return
             if self._elapsed() > until:

@@ -25,7 +25,9 @@ from sluicegate.services.traffic.gateways import Gateways
 from sluicegate.services.traffic.port import DataPlane
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable, assign
+from tests.doubles.api_server import ApiServer
 from tests.doubles.plane import MemoryDataPlane
+from tests.integration.gateway_pods import Keeper, Pod, cluster
 from tests.integration.traffic_rig import Upstream, build, eventually, gateway, standing, upstreams
 
 AnswerT = TypeVar("AnswerT")
@@ -137,6 +139,50 @@ class EnvoySubject:
             assert under_way.result().status_code == 200
 
 
+class ClusterSubject(EnvoySubject):
+    """Gateways of a cluster, as the keeper has them through the API server."""
+
+    def __init__(self, server: ApiServer, pods: Sequence[Pod], services, more) -> None:
+        self.server, self.pods = server, pods
+        self.services, self.replicas = services, more
+        self.more = tuple(each.endpoint for each in more)
+        self.endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
+        self.writers: list[Keeper] = []
+        self.plane = self.another_writer()
+        self.clients = [httpx.Client(base_url=pod.url, timeout=60) for pod in pods]
+        self.client = self.clients[0]
+
+    def another_writer(self) -> Keeper:
+        keeper = Keeper(self.server, self.pods, f"keeper-{len(self.writers) + 1}")
+        self.writers.append(keeper)
+        eventually(lambda: all(each.silence() is not None for each in keeper.gateways.boxes()))
+        eventually(lambda: len(keeper.gateways.boxes()) == len(self.pods))
+        keeper.follow()
+        return keeper
+
+    def served(self, unit: str, model: str = "delays") -> str:
+        answers = {EnvoySubject.served(self, unit, model) for self.client in self.clients}
+        assert len(answers) == 1, answers
+        return answers.pop()
+
+    def stop(self) -> None:
+        for pod in self.pods:
+            pod.kill()
+        eventually(lambda: self.plane.observe() is None)
+
+    def start(self) -> None:
+        for pod in self.pods:
+            pod.start()
+        for pod in self.pods:
+            pod.wait()
+        eventually(lambda: all(each.silence() < 1.0 for each in self.plane.gateways.boxes()))
+        eventually(lambda: all(each.said().serves is not None for each in self.plane.gateways.boxes()))
+
+    def end(self) -> None:
+        for each in (*self.writers, *self.clients):
+            each.end() if isinstance(each, Keeper) else each.close()
+
+
 class SeveralSubject:
     """Several gateways as one data plane: whoever asks any of them is to find the same."""
 
@@ -212,6 +258,7 @@ def services() -> Iterator[dict]:
         "memories",
         pytest.param("envoy", marks=pytest.mark.slow),
         pytest.param("envoys", marks=pytest.mark.slow),
+        pytest.param("cluster", marks=pytest.mark.slow),
     ]
 )
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
@@ -222,6 +269,12 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
         yield SeveralSubject([memory_subject() for _ in range(3)])
         return
     with contextlib.ExitStack() as stack:
+        if request.param == "cluster":
+            server, pods = stack.enter_context(cluster(tmp_path, 2))
+            made = ClusterSubject(server, pods, request.getfixturevalue("services"), request.getfixturevalue("more"))
+            stack.callback(made.end)
+            yield made
+            return
         subjects = []
         for number in range(2 if request.param == "envoys" else 1):
             running = stack.enter_context(gateway(tmp_path / str(number)))

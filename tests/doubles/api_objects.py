@@ -129,6 +129,7 @@ class Objects:
             if old is None:
                 self._owners[key] = {manager: wanted}
                 return self._put(place, name, None, _new(place, name, body)), True
+            self._expect(place, name, old, body["metadata"].get("resourceVersion"))
             others = {who: paths for who, paths in self._owners.get(key, {}).items() if who != manager}
             against = sorted(
                 (who, path)

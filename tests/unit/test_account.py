@@ -74,7 +74,7 @@ def test_whatever_is_under_way_when_a_gap_is_what_never_came(steps: list[tuple[i
 
 def test_the_account_outlives_its_keeper(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/telemetry.db")
-    log = tmp_path / "live.jsonl"
+    log = "live.jsonl"
     Accountant(store, "gateway-2", log).look(counted(10, 10), NOW)
     second = Accountant(store, "gateway-2", log)
     second.look(counted(510, 310), NOW + timedelta(minutes=1))

@@ -251,7 +251,7 @@ def lost(tmp_path: Path, *, ago: float) -> tuple[LocalDesk, Mailbox]:
     """A desk, and a gateway heard so many seconds ago, which had served 150 requests by then that it did not send."""
     runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
     desk, box = LocalDesk(runtime=runtime, ledger=runtime.ledger), Mailbox(folder=tmp_path / "gateways" / "edge-1")
-    log = box.logs / "live.jsonl"
+    log = str(box.logs / "live.jsonl")
     Accountant(runtime.store, "edge-1", log).look(Counters(ended=100, lines=0), runtime.wall())
     ended = {"live": 250, "shadow": 0, "generated": 0}
     box.hear({"served": {"ended": ended, "unsent": {"live": 9}, "buffered": 0, "failed_writes": 0}}, 5.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -13,7 +12,6 @@ from sluicegate.services.telemetry.reading.account import Account, begun, is_set
 from sluicegate.services.telemetry.reading.watch import Counters
 from sluicegate.services.telemetry.store.schema import accounts
 from sluicegate.services.telemetry.store.store import Store
-from sluicegate.services.telemetry.tailing.offsets import name_of
 
 _MICRO = 1_000_000
 
@@ -50,8 +48,9 @@ def gaps(store: Store) -> Sequence[Gap]:
 class Accountant:
     """Keeps the account of one log."""
 
-    def __init__(self, store: Store, gateway: str, log: Path) -> None:
-        self._store, self._gateway, self._log = store, gateway, name_of(store, log)
+    def __init__(self, store: Store, gateway: str, log: str) -> None:
+        """`log`: its name in the database."""
+        self._store, self._gateway, self._log = store, gateway, log
         self._account: Account | None = None
 
     def look(self, counters: Counters, now: datetime) -> None:

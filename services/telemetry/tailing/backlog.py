@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -43,14 +43,15 @@ class Read:
 def read_of(store: Store, log: Path) -> Read:
     """What was read of the log at this path, and is left. What is left is looked at first: it may be read meanwhile."""
     unread = Tail(log).unread(Offsets(store, log).load())
+    return replace(read_of_name(store, name_of(store, log)), unread=unread)
+
+
+def read_of_name(store: Store, name: str) -> Read:
+    """What was read of the log of this name, which may lie on another machine."""
     table = schema.logs
     with store.read() as connection:
-        row = connection.execute(sa.select(table).where(table.c.log == name_of(store, log))).mappings().first()
-    return (
-        Read(unread=unread, **{name: row[name] for name in ("lines", "unreadable", "size")})
-        if row
-        else Read(unread=unread)
-    )
+        row = connection.execute(sa.select(table).where(table.c.log == name)).mappings().first()
+    return Read(**{column: row[column] for column in ("lines", "unreadable", "size")}) if row else Read()
 
 
 def access_logs(folder: Path) -> tuple[Path, Path, Path]:

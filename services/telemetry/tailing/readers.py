@@ -44,6 +44,12 @@ def all_readers(store: Store) -> Sequence[Reader]:
         return _known(connection)
 
 
+def retire(store: Store, host: str) -> None:
+    """Have nobody wait for the readers of a host that has ended: all that it logged was read, or never will be."""
+    with store.write(in_turn=False) as connection:
+        connection.execute(sa.update(readers).where(readers.c.host == host).values(retired=True))
+
+
 class SharedLevels(Levels):
     """The levels of this process's logs and of all others'."""
 

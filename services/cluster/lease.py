@@ -1,0 +1,108 @@
+"""Leases by which gateways and keeper hear of each other. Pure.
+
+A gateway writes one of its own: what it says, and a beat, which is new each time. The keeper writes one for all: whose
+beat it heard last when it last looked at the ledger. A gateway that finds its beat there knows that a keeper watches,
+and, as it knows when it sent that beat, since when at most: no two clocks are compared, and whatever was on its way for
+long says so itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sluicegate.registry.words.said import Said, read_said
+from sluicegate.services.cluster.kinds import Object
+from sluicegate.services.cluster.names import Component, labels
+
+KEEPER = "sluicegate-keeper"
+_BEAT, _SAID, _RETIRED = "sluicegate.dev/beat", "sluicegate.dev/said", "sluicegate.dev/retired"
+_HEARD, _SHEET, _UNWATCHED = "sluicegate.dev/heard", "sluicegate.dev/sheet", "sluicegate.dev/unwatched"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """The pod of a gateway: with it, its Lease goes."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoken:
+    """What the Lease of a gateway says."""
+
+    beat: str = ""
+    said: Said = field(default_factory=Said)
+    retired: bool = False
+    """Whether it ended in order: its log was read to the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """What the keeper's Lease says."""
+
+    heard: Mapping[str, str] = field(default_factory=dict)
+    """By gateway, its last beat that had come when the keeper last looked at the ledger."""
+    sheet: str = ""
+    """The name of the sheet that the ConfigMap holds."""
+    unwatched: float | None = None
+    """Seconds without a keeper after which the switch of a gateway acts."""
+
+
+def gateway_lease(
+    name: str, beat: str, said: Mapping[str, object], at: datetime, *, owner: Owner | None = None, retired: bool = False
+) -> Object:
+    """The Lease of a gateway."""
+    annotations = {_BEAT: beat, _SAID: json.dumps(said)} | ({_RETIRED: "true"} if retired else {})
+    return _lease(name, Component.GATEWAY, annotations, name, at, owner)
+
+
+def keeper_lease(keeper: str, watching: Watching, at: datetime) -> Object:
+    """The keeper's Lease."""
+    annotations = {
+        _HEARD: json.dumps(watching.heard, sort_keys=True),
+        _SHEET: watching.sheet,
+        _UNWATCHED: f"{watching.unwatched or 0:g}",
+    }
+    return _lease(KEEPER, Component.CONTROL, annotations, keeper, at)
+
+
+def read_gateway(thing: Object) -> Spoken:
+    """What a gateway's Lease says."""
+    found = _annotations(thing)
+    try:
+        said = read_said(json.loads(found.get(_SAID, "{}")))
+    except ValueError:
+        said = Said()
+    return Spoken(beat=found.get(_BEAT, ""), said=said, retired=_RETIRED in found)
+
+
+def read_keeper(thing: Object) -> Watching:
+    """What the keeper's Lease says. What has another form counts as not said."""
+    found = _annotations(thing)
+    try:
+        heard, unwatched = json.loads(found.get(_HEARD, "{}")), float(found.get(_UNWATCHED, "0"))
+    except ValueError:
+        return Watching()
+    if not isinstance(heard, dict):
+        return Watching()
+    return Watching(heard=heard, sheet=found.get(_SHEET, ""), unwatched=unwatched or None)
+
+
+def _lease(
+    name: str, component: Component, annotations: Mapping[str, str], holder: str, at: datetime,
+    owner: Owner | None = None,
+) -> Object:  # fmt: skip
+    metadata: Object = {"name": name, "labels": labels(component), "annotations": dict(annotations)}
+    if owner is not None:
+        metadata["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": owner.uid}]
+    renewed = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {"metadata": metadata, "spec": {"holderIdentity": holder, "renewTime": renewed}}
+
+
+def _annotations(thing: Object) -> Mapping[str, str]:
+    found: Mapping[str, str] = thing["metadata"].get("annotations") or {}
+    return found
