@@ -71,7 +71,7 @@ class ClusterAgent(Agent):
     _slices: tuple[Object, ...] | None = field(default=None, init=False)
     """None: the API was not heard yet."""
     _looked_for: str = field(default="", init=False)
-    """The sheet for whose builds the slices were listed anew."""
+    """The sheet for whose builds the slices were listed again."""
     _coming: str = field(default="", init=False)
     _process_id: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
     _beats: dict[str, float] = field(default_factory=dict, init=False)
@@ -105,7 +105,7 @@ class ClusterAgent(Agent):
     def endpoints(self, builds: Collection[BuildRef]) -> Endpoints:
         """Where these builds are, by the slices; by their names while the API was not heard yet.
 
-        The keeper has seen each: where one has no address here, the slices are listed anew, once for each sheet.
+        The keeper has seen each: where one has no address here, the slices are listed again, once for each sheet.
         """
         if self._slices is None:
             return {build: there for build in builds if (there := _resolved(build, self.api.namespace))}
