@@ -138,7 +138,7 @@ class Agent(ABC):
             self.envoy.drain(_DRAIN_SECONDS)
             self.envoy.end()
         except Unreachable:
-            log.warning("Envoy does not answer; it is left as it is")
+            log.warning("Envoy does not answer, so open requests are not waited for")
         self._await_end()
 
     def _await_end(self) -> None:

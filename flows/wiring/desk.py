@@ -233,14 +233,13 @@ class LocalDesk:
     def for_gateway(self, name: str, has: object) -> dict[str, Any]:
         from sluicegate.registry.words.said import sheet_name
         from sluicegate.services.host.certificates import joining_pair
-        from sluicegate.services.host.keys import gateway_token
         from sluicegate.services.traffic.envoy.relay import NAME
 
         box, site = self._mailbox(name), self.runtime.site
         told: dict[str, Any] = {
             "name": None,
             "renewed_ago": box.renewed_ago(),
-            "callers": gateway_token(self.runtime.folder.secrets),
+            "callers": self._callers_token(),
             "unwatched": self.runtime.settings.unwatched_seconds,
         }
         sheet = box.sheet()
@@ -252,6 +251,16 @@ class LocalDesk:
         if told["name"] != has:
             told["sheet"] = sheet
         return told
+
+    def _callers_token(self) -> str:
+        """As it is now: it may be replaced while this process runs. Between two of them it is the former one."""
+        from sluicegate.registry.words.errors import NotFound
+        from sluicegate.services.host.keys import gateway_token
+
+        try:
+            return gateway_token(self.runtime.folder.secrets)
+        except NotFound:
+            return self.runtime.keys.gateway_token
 
     def take_log(self, gateway: str, log: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int:
         from sluicegate.services.telemetry.tailing.mirror import take

@@ -108,7 +108,7 @@ def end_former(folder: Path) -> None:
 
 
 def main(folder: Path, beats: Path) -> None:
-    """Guard the gateway that started this process, until it is ended."""
+    """Guard the gateway that started this process, until this one is ended."""
     log_plainly()
     with (folder / _LOCK).open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -116,7 +116,7 @@ def main(folder: Path, beats: Path) -> None:
         lock.write(str(os.getpid()))
         lock.flush()
         guard = Guard(folder=folder, beats=Heartbeats(folder=beats), agent=os.getppid(), limit=limit_in(folder))
-        while True:
+        while folder.exists():  # nobody is there any more to end a guard whose gateway was deleted
             guard.look()
             time.sleep(PERIOD)
 

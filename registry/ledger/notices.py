@@ -71,6 +71,8 @@ class Listening:
                 log.warning("notices of the ledger come again")
             self._told = False
             self.heard()
+            coming = select.poll()  # its descriptor may be any: the console has many
+            coming.register(driver, select.POLLIN)
             while not stop.is_set():
-                select.select([driver], [], [], QUIET_SECONDS)
+                coming.poll(QUIET_SECONDS * 1000)
                 connection.exec_driver_sql("SELECT 1")  # notices come with the answer; raises where there is none

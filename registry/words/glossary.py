@@ -45,6 +45,8 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "What a route table says about its age, so that gateways refuse an older one: the keeper's term, the "
             "ledger's position, and when the ledger was last said to be restored.",
         "gateway": "An Envoy that splits and logs requests. There is one, unless you run several.",
+        "guard": "The process beside `sluice gateway` that puts the stable-only form in force while no keeper is heard "
+        "of, and ends that process if it hangs.",
         "undeploy": "To empty a variation: first its routes are removed, then its service drains and stops.",
     },
     "How a rollout goes": {

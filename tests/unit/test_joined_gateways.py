@@ -241,7 +241,9 @@ def test_gateways_hear_of_another_token_of_callers_while_the_console_runs(tmp_pa
     make_keys(runtime.folder.secrets, os.urandom)
     desk = LocalDesk(runtime=runtime, ledger=MemoryLedger())
     before = desk.for_gateway("edge-1", None)["callers"]
+    assert before == runtime.keys.gateway_token
     (runtime.folder.secrets / "gateway_token").unlink()
+    assert desk.for_gateway("edge-1", None)["callers"] == before, "none is drawn yet"
     make_keys(runtime.folder.secrets, os.urandom)
     after = desk.for_gateway("edge-1", None)["callers"]
     assert len({before, after, ""}) == 3
