@@ -8,13 +8,14 @@ from sluicegate.registry.plan.fields import MOST_REPLICAS
 from sluicegate.registry.rollout.facts import Scaled
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import trusted
-from sluicegate.registry.words.errors import NotFound, UsageError
+from sluicegate.registry.words.errors import NotFound, Refused, UsageError
 
 
 def scale(draft: Draft, order: Order, act: Scale) -> Rollout:
     """Run the build that a variation trusts with so many replicas; a candidate under way keeps those of its plan.
 
-    The same number again records nothing. Raises NotFound for a variation that holds no build.
+    The same number again records nothing. Raises NotFound for a variation that holds no build, Refused where an
+    autoscaler decides.
     """
     if not 1 <= act.replicas <= MOST_REPLICAS:
         raise UsageError(f"{act.replicas} replicas: a build runs with 1 to {MOST_REPLICAS}.")
@@ -22,6 +23,11 @@ def scale(draft: Draft, order: Order, act: Scale) -> Rollout:
     if found is None:
         raise NotFound(f"{act.model}/{act.variation} holds no build.", fix=f"sluice variation list {act.model}")
     serving = _served_from(draft, found)
+    if (autoscaler := serving.serve.placement.autoscaler) is not None:
+        raise Refused(
+            f"the HorizontalPodAutoscaler {autoscaler} decides how many replicas {serving.candidate} has, by its plan.",
+            fix="change the autoscaler's minimum, or remove serve: {placement: {autoscaler: …}} from the plan.",
+        )
     if serving.serve.replicas == act.replicas:
         return serving
     fact = Scaled(replicas=act.replicas, actor=order.actor, party=order.party, reason=order.reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,6 +50,8 @@ class _Seen:
     """What there was when it was read."""
 
     workloads: Mapping[BuildRef, Workload]
+    services: frozenset[str]
+    """By name."""
     slices: tuple[Object, ...]
 
 
@@ -90,7 +93,7 @@ class ClusterServices:
         self._api.apply(DISRUPTION_BUDGET, objects.disruption_budget(build))
         self._api.apply(DEPLOYMENT, objects.deployment(build, packed, serve, self._kit))
         for pod in had.leaving if had is not None else ():
-            self._api.merge(POD, _name(pod), objects.staying())
+            self._mark(pod, objects.staying())
         if pattern is None:
             self._scale(build, serve.replicas)
         else:
@@ -103,7 +106,7 @@ class ClusterServices:
         if workload is None:
             return
         for pod in workload.serving[keep:]:
-            self._api.merge(POD, _name(pod), objects.leaving())
+            self._mark(pod, objects.leaving())
         if workload.replicas > len(workload.pods):
             self._scale(build, len(workload.pods))
         self._forget()
@@ -153,8 +156,15 @@ class ClusterServices:
         return {build: endpoints_of(build, seen.slices) for build in seen.workloads}
 
     def running(self) -> Mapping[BuildRef, int]:
-        """How many replicas of every service there are to be, but for those that leave, healthy or not."""
-        return {build: workload.staying for build, workload in self._lately().workloads.items()}
+        """How many replicas of every service there are to be, but for those that leave, healthy or not.
+
+        None where nobody can be sent to them: a stop that was broken off, or somebody, took the Service away.
+        """
+        seen = self._lately()
+        return {
+            build: workload.staying if build_name(build) in seen.services else 0
+            for build, workload in seen.workloads.items()
+        }
 
     def replicas(self) -> Mapping[BuildRef, tuple[int, int]]:
         """Of every service with several replicas: how many of them answer now, and how many there are to be."""
@@ -215,6 +225,10 @@ class ClusterServices:
                 fix="apply one, or remove serve: {placement: {autoscaler: …}} from the plan.",
             ) from None
 
+    def _mark(self, pod: Object, change: Object) -> None:
+        with suppress(NotFound):  # it has ended meanwhile
+            self._api.merge(POD, _name(pod), change)
+
     def _scale(self, build: BuildRef, replicas: int) -> None:
         change = {"spec": {"replicas": max(0, replicas)}}
         self._api.merge(DEPLOYMENT, build_name(build), change, manager=_REPLICAS)
@@ -244,13 +258,14 @@ class ClusterServices:
         began, ours = self._elapsed(), labels(Component.SERVICE)
         deployments = self._api.select(DEPLOYMENT, ours).items
         pods = self._api.select(POD, ours).items
+        services = frozenset(map(_name, self._api.select(SERVICE, ours).items))
         slices = self._api.select(ENDPOINT_SLICE, ours).items
         workloads = {
             build: Workload.of(deployment, (pod for pod in pods if build_of(pod) == build))
             for deployment in deployments
             if not is_ending(deployment) and (build := build_of(deployment)) is not None
         }
-        self._last = (began, _Seen(workloads=workloads, slices=slices))
+        self._last = (began, _Seen(workloads=workloads, services=services, slices=slices))
         return self._last[1]
 
 

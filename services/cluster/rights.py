@@ -43,7 +43,7 @@ _APPLY = frozenset({Verb.CREATE, Verb.PATCH, Verb.DELETE})
 RIGHTS: Mapping[Role, Mapping[Kind, frozenset[Verb]]] = {
     Role.CONTROL: {
         DEPLOYMENT: _APPLY | {Verb.LIST},
-        SERVICE: _APPLY,
+        SERVICE: _APPLY | {Verb.LIST},
         DISRUPTION_BUDGET: _APPLY,
         AUTOSCALER: _APPLY | {Verb.GET},
         ENDPOINT_SLICE: frozenset({Verb.LIST}),

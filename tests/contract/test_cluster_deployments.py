@@ -8,7 +8,7 @@ import pytest
 
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.words.build import BuildRef
-from sluicegate.registry.words.errors import NotFound, ServiceFailed, Unreachable
+from sluicegate.registry.words.errors import Forbidden, NotFound, ServiceFailed, Unreachable
 from sluicegate.services.cluster.api import Api
 from sluicegate.services.cluster.deployments import ClusterServices
 from sluicegate.services.cluster.kinds import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, ENDPOINT_SLICE, POD, SERVICE
@@ -59,7 +59,7 @@ def test_the_objects_of_a_build_are_accepted_applied_once_and_removed_without_a_
     cluster: Cluster, world: InCluster
 ) -> None:
     api, packed = cluster.api(), world.pack()
-    services = ClusterServices(api, KIT, example=lambda _: None)
+    services = ClusterServices(cluster.allow(Role.CONTROL).api(), KIT, example=lambda _: None)
     services.start(REF, packed, FULL)
     first = api.get(DEPLOYMENT, build_name(REF))
     services.start(REF, packed, FULL)
@@ -77,7 +77,7 @@ def test_an_autoscaler_like_the_named_one_decides_how_many_replicas_there_are(
     cluster: Cluster, world: InCluster
 ) -> None:
     api, packed = cluster.api(), world.pack()
-    services = ClusterServices(api, KIT, example=lambda _: None)
+    services = ClusterServices(cluster.allow(Role.CONTROL).api(), KIT, example=lambda _: None)
     api.create(AUTOSCALER, PATTERN)
     services.start(REF, packed, SCALED)
     own = api.get(AUTOSCALER, build_name(REF))["spec"]
@@ -87,6 +87,14 @@ def test_an_autoscaler_like_the_named_one_decides_how_many_replicas_there_are(
     assert dict(services.running()) == {REF: 5}
     services.stop(REF)
     assert [each["metadata"]["name"] for each in api.select(AUTOSCALER, {}).items] == ["delays"]
+
+
+def test_a_role_may_not_do_what_it_does_not_need(cluster: Cluster, world: InCluster) -> None:
+    services = ClusterServices(cluster.allow(Role.GATEWAY).api(), KIT, example=lambda _: None)
+    with pytest.raises(Forbidden, match="cannot list resource"):
+        services.start(REF, world.pack(), Serve())
+    with pytest.raises(Forbidden, match="cannot get resource"):
+        cluster.allow(Role.CONTROL).api().get(POD, "any")
 
 
 def test_an_autoscaler_that_is_not_there_is_said_before_anything_is_applied(world: InCluster) -> None:
@@ -127,6 +135,15 @@ def test_a_pod_that_moves_changes_the_addresses_and_not_which_builds_run(world: 
     admin(world).delete(POD, pod["metadata"]["name"])
     eventually(lambda: len(world.services().ready(REF)) == 2 and world.services().endpoints()[REF] != before)
     assert world.services().endpoints().keys() == {REF}
+
+
+def test_a_service_object_that_somebody_took_away_is_made_again(world: InCluster) -> None:
+    """Also by a stop that was broken off half-way, before the build was wanted again."""
+    before = started(world)
+    admin(world).delete(SERVICE, build_name(REF))
+    eventually(lambda: not world.services().ready(REF))
+    assert dict(world.services().running()) == {REF: 0}
+    assert started(world) == before
 
 
 def test_an_api_that_was_away_is_asked_again(world: InCluster) -> None:

@@ -26,6 +26,7 @@ from sluicegate.registry.orders.order import (
     Share,
     Undeploy,
 )
+from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Baked, Packed, Promoted, Ready
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -115,6 +116,18 @@ def test_what_cannot_be_scaled_is_refused(variation: str, replicas: int, error: 
     deployed(ledger, "1")
     with pytest.raises(error):
         scaled(ledger, replicas, variation)
+    assert replicas_needed(ledger) == {"1": 1}
+
+
+def test_what_an_autoscaler_decides_is_no_order_of_people() -> None:
+    ledger = MemoryLedger()
+    serve = Serve.model_validate({"placement": {"autoscaler": "delays"}})
+    by_load = plan().model_copy(update={"serve": serve})
+    first = orders.deploy(ledger, plan=by_load, version="1", request=WHO, now=NOW).rollout
+    launched(ledger, first.id)
+    orders.complete(ledger, first.id, NOW)
+    with pytest.raises(Refused, match="HorizontalPodAutoscaler delays decides how many replicas"):
+        scaled(ledger, 3)
     assert replicas_needed(ledger) == {"1": 1}
 
 
