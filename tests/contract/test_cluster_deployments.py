@@ -137,6 +137,27 @@ def test_a_pod_that_moves_changes_the_addresses_and_not_which_builds_run(world: 
     assert world.services().endpoints().keys() == {REF}
 
 
+def test_a_stop_waits_for_the_last_pod_but_not_for_ever(world: InCluster) -> None:
+    started(world)
+    world.controllers.are_slow_to_end = True
+    slept = list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        world.controllers.are_slow_to_end = len(slept) < 3
+        admin(world).apply(SERVICE, {"metadata": {"name": "another"}, "spec": {"selector": {"a": str(len(slept))}}})
+
+    ClusterServices(admin(world), KIT, example=lambda _: None, sleep=sleep).stop(REF)
+    assert len(slept) >= 3
+    assert admin(world).select(POD, labels(Component.SERVICE, REF)).items == ()
+    started(world)
+    world.controllers.are_slow_to_end = True
+    passed = iter(range(0, 10_000, 20))
+    late = ClusterServices(admin(world), KIT, example=lambda _: None, sleep=slept.append, elapsed=lambda: next(passed))
+    late.stop(REF)
+    assert len(admin(world).select(POD, labels(Component.SERVICE, REF)).items) == 1
+
+
 def test_a_service_object_that_somebody_took_away_is_made_again(world: InCluster) -> None:
     """Also by a stop that was broken off half-way, before the build was wanted again."""
     before = started(world)

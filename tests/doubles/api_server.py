@@ -46,6 +46,8 @@ class Trouble:
     """None: a Status of this code."""
     cut: int | None = None
     """Of the right answer, so many bytes."""
+    drops: bool = False
+    """No answer: the connection is closed."""
     times: int = 1
 
 
@@ -176,6 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.api.asked.append(f"{self.command} {self.path}")
         self.api.wait_while_hanging()
         trouble = self._trouble()
+        if trouble is not None and trouble.drops:
+            self.close_connection = True
+            return
         if trouble is not None and trouble.cut is None:
             body = Failure(trouble.status, "Trouble", "the test wants it so").status
             self._say(trouble.status, trouble.body or json.dumps(body).encode(), trouble.headers)

@@ -25,6 +25,8 @@ class Controllers:
 
     def __init__(self, server: ApiServer, namespace: str) -> None:
         self.mode = Mode.READY
+        self.are_slow_to_end = False
+        """Whether pods that are to end do not, for now."""
         self._objects, self._namespace = server.objects, namespace
         self._pods: dict[str, tuple[Answering, Mode]] = {}
         self._is_over = False
@@ -104,6 +106,8 @@ class Controllers:
         self._objects.set_status(self._place(POD), name, _status(mode, address))
 
     def _end(self, pod: Object) -> None:
+        if self.are_slow_to_end:
+            return
         name = pod["metadata"]["name"]
         self._pods.pop(name)[0].close()
         self._objects.end(self._place(POD), name)

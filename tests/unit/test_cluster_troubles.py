@@ -61,6 +61,14 @@ def test_a_connection_that_the_server_closed_meanwhile_costs_nothing(server: Api
     assert api.get(CONFIG_MAP, "table")["data"] == {"a": "1"}
 
 
+def test_what_is_harmless_again_is_asked_again_where_the_answer_never_came(server: ApiServer, api: Api) -> None:
+    server.trouble(drops=True)
+    assert api.apply(CONFIG_MAP, TABLE)["data"] == {"a": "1"}
+    server.trouble(drops=True)
+    with pytest.raises(Unreachable):
+        api.create(CONFIG_MAP, {"metadata": {"name": "another"}})
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_one_that_is_busy_is_asked_again_when_it_says(
     server: ApiServer, api: Api, slept: list[float], status: int
