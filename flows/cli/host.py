@@ -126,10 +126,24 @@ def env(
     emit(dict(sorted(values.items())), output, table=lines)
 
 
-def doctor(*, output: Output = Format.TABLE) -> int:
-    """Check this machine and everything that sluice needs. Each line says PASS, WARN or FAIL, and how to fix it."""
+def doctor(
+    *,
+    cluster: Annotated[
+        bool, Parameter(negative="", help="Check the installation of the cluster that SLUICE_CLUSTER names.")
+    ] = False,
+    output: Output = Format.TABLE,
+) -> int:
+    """Check this machine and everything that sluice needs. Each line says PASS, WARN or FAIL, and how to fix it.
+
+    Where SLUICE_CLUSTER is set it is the cluster that is checked: rights, versions, databases, store, work pool and
+    gateways.
+    """
     from sluicegate.flows.wiring.machine import examine
+    from sluicegate.registry.words.settings import Settings
     from sluicegate.services.host.doctor.finding import CheckStatus
+
+    if cluster and Settings.read().cluster is None:
+        raise NotFound("no cluster is named here.", fix="run it in a control pod, or set SLUICE_CLUSTER.")
 
     findings = examine()
     emit(plain(findings), output, table=_findings_table(findings))

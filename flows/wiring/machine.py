@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sluicegate.flows.wiring.cluster_checks import checks_of_cluster
 from sluicegate.flows.wiring.in_cluster import work_pool
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.plan.plan import Plan
@@ -90,6 +91,8 @@ def checks() -> Mapping[str, Check]:
     from sluicegate.services.keeper.refusals import refusal
 
     runtime = current_runtime()
+    if runtime.settings.cluster is not None:
+        return checks_of_cluster(runtime, _PACKAGED) | _of_record(runtime)
     envoy = runtime.envoy_at(read_ports(runtime.folder.run / "ports.json").get(GATEWAY, 0))
     of_machine = examination.checks(
         recipe(os.environ),
@@ -100,6 +103,11 @@ def checks() -> Mapping[str, Check]:
         overdue=lambda: overdue(runtime.ledger, runtime.clock()),
         files=lambda: _databases(runtime),
     )
+    return of_machine | _of_record(runtime)
+
+
+def _of_record(runtime: Runtime) -> dict[str, Check]:
+    """Checks of what is recorded and counted, wherever it runs."""
     of_record: dict[str, Check] = {
         "settings": lambda: _settings(runtime),
         "prefect role": lambda: _prefect(runtime),
@@ -127,7 +135,7 @@ def checks() -> Mapping[str, Check]:
             "kept": lambda: _kept(runtime),
             "generator": lambda: _generator(runtime),
         }
-    return of_machine | of_record
+    return of_record
 
 
 def _settings(runtime: Runtime) -> Sequence[Finding]:

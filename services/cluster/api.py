@@ -167,6 +167,20 @@ class Api:
             finally:
                 answer.close()
 
+    def version(self) -> str:
+        """What the server calls itself, such as v1.36.2."""
+        return str(self._ask("GET", "/version")["gitVersion"])
+
+    def may(self, verb: str, kind: Kind) -> bool:
+        """Whether whoever we are may do this in the namespace. Everybody may ask that."""
+        wanted = {"namespace": self.namespace, "verb": verb, "group": kind.group, "resource": kind.plural}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": wanted},
+        }  # fmt: skip
+        answer = self._ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", None, review)
+        return bool(answer["status"]["allowed"])
+
     def _path(self, kind: Kind, manifest: Mapping[str, Any]) -> str:
         return kind.path(self.namespace, manifest["metadata"]["name"])
 

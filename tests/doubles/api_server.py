@@ -65,6 +65,7 @@ class ApiServer:
         self.asked: list[str] = []
         """Every request, as method and path with query."""
         self.troubles: list[Trouble] = []
+        self.version = "v1.36.0"
         self.watch_second = 0.1
         """How long a second of a watch lasts."""
         self.watches_are_silent = False
@@ -216,7 +217,9 @@ class _Handler(BaseHTTPRequestHandler):
         found = _PATH.match(parts.path)
         if found is None:
             if parts.path == "/version":
-                return 200, {"major": "1", "minor": "36", "gitVersion": "v1.36.0"}
+                return 200, {"major": "1", "minor": "36", "gitVersion": self.api.version}
+            if parts.path.endswith("/selfsubjectaccessreviews"):
+                return 201, body | {"status": {"allowed": self._is_allowed(role, body["spec"]["resourceAttributes"])}}
             raise Failure(404, "NotFound", "the server could not find the requested resource")
         place = Place(found["group"] or "", found["version"], found["plural"], found["namespace"])
         name = found["name"] or ""
@@ -274,6 +277,17 @@ class _Handler(BaseHTTPRequestHandler):
         if token not in self.api.tokens:
             raise Failure(401, "Unauthorized", "Unauthorized")
         return self.api.tokens[token]
+
+    def _is_allowed(self, role: Role | None, wanted: Mapping[str, str]) -> bool:
+        place = Place(wanted["group"], "v1", wanted["resource"], wanted["namespace"])
+        used = set(self.api.used)
+        try:
+            self._may(role, place, Verb(wanted["verb"]))
+        except Failure:
+            return False
+        finally:
+            self.api.used = used
+        return True
 
     def _may(self, role: Role | None, place: Place, verb: Verb) -> None:
         if role is None:

@@ -43,7 +43,9 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
+        told = container("sluicegate-control", "keeper")["env"]
         return clean_environment() | {
+            **{each["name"]: each["value"] for each in told if each["name"].startswith("SLUICE_") and "value" in each},
             **self.settings,
             "SLUICE_CLUSTER": NAMESPACE,
             "SLUICE_STATE": str(self.state),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -74,6 +76,19 @@ def test_a_control_pod_from_start_to_stop(pod: Cluster, prefect: PrefectServer) 
         job = pool["base_job_template"]["job_configuration"]["job_manifest"]
         assert (pool["type"], job["metadata"]["namespace"]) == ("kubernetes", NAMESPACE)
 
+        done = subprocess.run(
+            [Path(sys.executable).with_name("sluice"), "doctor", "--cluster", "-o", "json"], env=pod.environment,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        found = {each["check"]: each["status"] for each in json.loads(done.stdout)}
+        assert {found[check] for check in ("cluster", "rights", "telemetry", "keepers", "prefect deployments")} == {
+            "pass"
+        }
+        assert (found["mlflow answers"], found["prefect work pool"]) == (
+            "fail",
+            "fail",
+        )  # none answers, no worker polls
+
         for process in running.values():
             process.send_signal(signal.SIGTERM)
         assert running["keeper"].wait(45) == 0
@@ -126,7 +141,6 @@ def test_a_flow_runs_with_what_it_needs(pod: Cluster) -> None:
 
 def _path() -> str:
     import os
-    import sys
 
     return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 

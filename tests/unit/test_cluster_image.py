@@ -78,9 +78,12 @@ def test_a_layout_is_what_the_format_says(tmp_path: Path, source: Path) -> None:
     }  # fmt: skip
 
 
-def test_the_same_files_give_the_same_digest_whenever_they_were_written(tmp_path: Path, source: Path) -> None:
+def test_the_same_files_give_the_same_digest_whenever_they_are_written(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = layout(tmp_path / "one", source)
     os.utime(source, (1, 1))
+    monkeypatch.setattr("time.time", lambda: 1e9)
     assert layout(tmp_path / "two", source) == first
     assert layout(tmp_path / "two", source) == first  # written over
     source.write_text("#!/bin/sh\ntrue\n")

@@ -76,9 +76,9 @@ def test_the_packaged_file_takes_its_version_from_the_variable() -> None:
 @pytest.mark.parametrize(
     ("pool", "status", "words"),
     [
-        (WorkPool(name="p", paused=False, workers=2), CheckStatus.PASS, "p, polled by 2 workers"),
-        (WorkPool(name="p", paused=True, workers=2), CheckStatus.FAIL, "paused"),
-        (WorkPool(name="p", paused=False, workers=0), CheckStatus.FAIL, "no worker polls p"),
+        (WorkPool(name="p", type="process", paused=False, workers=2), CheckStatus.PASS, "p, polled by 2 workers"),
+        (WorkPool(name="p", type="process", paused=True, workers=2), CheckStatus.FAIL, "paused"),
+        (WorkPool(name="p", type="process", paused=False, workers=0), CheckStatus.FAIL, "no worker polls p"),
     ],
 )
 def test_a_work_pool_that_starts_no_run_fails(pool: WorkPool, status: CheckStatus, words: str) -> None:
@@ -99,7 +99,7 @@ def test_a_work_pool_that_starts_no_run_fails(pool: WorkPool, status: CheckStatu
 def test_a_server_that_does_not_say_is_told_apart(
     answer: Answer | None, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "ask", lambda probe, *, seconds: answer)
+    monkeypatch.setattr(server, "ask", lambda probe, *, seconds, method: answer)
     with pytest.raises(Unreachable, match=words) as caught:
         server.registered({"PREFECT_API_URL": "http://prefect/api"}, ["canary"])
     assert caught.value.fix

@@ -35,7 +35,8 @@ def flow_jobs(installation: Installation) -> list[Object]:
 
 def base_job_template(installation: Installation) -> Object:
     """What `prefect work-pool create --base-job-template` takes: each run is a Job of our image without any right."""
-    return {"job_configuration": {**_SETTLED, "job_manifest": _job(installation)}, "variables": _VARIABLES}
+    configuration = {**_SETTLED, "namespace": installation.namespace, "job_manifest": _job(installation)}
+    return {"job_configuration": configuration, "variables": _VARIABLES}
 
 
 def worker(installation: Installation) -> list[Object]:

@@ -53,8 +53,13 @@ def checks(
         "clock": lambda: running.clock(now()),
         "webhook": running.webhook,
         "prefect": running.prefect,
-        "ledger": lambda: [_routes(refusal()), _orders(overdue()), _rollouts(untended())],
+        "ledger": lambda: of_ledger(refusal(), overdue(), untended()),
     }
+
+
+def of_ledger(refusal: str | None, overdue: Mapping[str, str], untended: Mapping[str, Blindness]) -> Sequence[Finding]:
+    """Whether what the ledger asks for is in force, and can be judged."""
+    return [_routes(refusal), _orders(overdue), _rollouts(untended)]
 
 
 def _routes(refusal: str | None) -> Finding:

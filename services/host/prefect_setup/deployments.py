@@ -33,6 +33,8 @@ class WorkPool:
     """A work pool as a server has it."""
 
     name: str
+    type: str
+    """How its workers start runs, such as `process` or `kubernetes`."""
     paused: bool
     workers: int
     """Those that poll it now."""

@@ -38,7 +38,7 @@ def work_pool(environment: Mapping[str, str], name: str) -> WorkPool:
     online = {"workers": {"status": {"any_": ["ONLINE"]}}}
     workers = _ask(environment, f"/work_pools/{name}/workers/filter", online)
     [pool] = _ask(environment, "/work_pools/filter", {"work_pools": {"name": {"any_": [name]}}})
-    return WorkPool(name=name, paused=pool["is_paused"], workers=len(workers))
+    return WorkPool(name=name, type=pool["type"], paused=pool["is_paused"], workers=len(workers))
 
 
 def ensure_pool(environment: Mapping[str, str], template: Mapping[str, Any] | None = None) -> None:

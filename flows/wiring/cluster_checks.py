@@ -1,0 +1,101 @@
+"""Checks of an installation in a cluster: what its pods may do, which versions meet, and whether flows are run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.cluster.api import Api
+from sluicegate.services.cluster.rights import RIGHTS, Role
+from sluicegate.services.host.doctor.finding import Finding, failed, passed
+
+if TYPE_CHECKING:
+    from sluicegate.flows.wiring.runtime import Runtime
+    from sluicegate.services.host.doctor.rounds import Check
+    from sluicegate.services.host.prefect_setup.deployments import Packaged
+
+OLDEST = 33
+"""The oldest minor version whose published schemas the manifests are held against."""
+_APPLY = "apply the manifests of this Sluicegate again: sluice cluster render"
+
+
+def checks_of_cluster(runtime: Runtime, packaged: Packaged) -> dict[str, Check]:
+    """Every check that is about the cluster and the servers that it uses, by its name."""
+    return {
+        "cluster": lambda: [version_finding(_api(runtime).version())],
+        "rights": lambda: [rights_finding(_api(runtime), Role.CONTROL)],
+        "mlflow": lambda: [_catalog(runtime)],
+        "prefect": lambda: _prefect(runtime, packaged),
+        "ledger": lambda: _ledger(runtime),
+    }
+
+
+def version_finding(version: str) -> Finding:
+    """Whether the cluster is of a version that we know."""
+    found = re.match(r"v1\.([0-9]+)", version)
+    if found is not None and int(found[1]) >= OLDEST:
+        return passed("cluster", f"Kubernetes {version}")
+    return failed("cluster", f"Kubernetes {version} is older than 1.{OLDEST}", "Upgrade the cluster.")
+
+
+def rights_finding(api: Api, role: Role) -> Finding:
+    """Whether whoever we are may do what this role does."""
+    missing = [
+        f"{verb} {kind.plural}"
+        for kind, verbs in RIGHTS[role].items()
+        for verb in sorted(verbs)
+        if not api.may(verb, kind)
+    ]
+    if missing:
+        return failed("rights", f"in the {api.where} this may not: {', '.join(missing)}", _APPLY)
+    return passed("rights", f"all that the role {role} does in the {api.where}")
+
+
+def _api(runtime: Runtime) -> Api:
+    import os
+
+    from sluicegate.services.cluster.access import find_access
+
+    return Api(find_access(os.environ), runtime.settings.cluster or "")
+
+
+def _catalog(runtime: Runtime) -> Finding:
+    try:
+        runtime.catalog.builds("sluicegate-doctor")  # whether there is one or not
+    except SluiceError as error:
+        fix = error.fix or "Check MLFLOW_TRACKING_URI in the Secret of connections."
+        return failed("mlflow answers", error.message, fix)
+    return passed("mlflow answers", runtime.mlflow.url)
+
+
+def _prefect(runtime: Runtime, packaged: Packaged) -> Sequence[Finding]:
+    """Prefect has our flows, and workers of a pool of Jobs take their runs."""
+    import os
+
+    from sluicegate.services.host.doctor.deployed import deployments_finding, pool_finding
+    from sluicegate.services.host.installation import client_environment
+    from sluicegate.services.host.prefect_setup.server import KUBERNETES, registered, work_pool
+
+    clients = client_environment(runtime.site, runtime.keys, os.environ)
+    there = registered(clients, packaged.names)
+    pools = [work_pool(clients, name) for name in sorted({each.pool for each in there if each.pool is not None})]
+    others = [
+        failed(
+            "work pool", f"{each.name} is of the type {each.type}: its runs are no Jobs of the cluster",
+            f"Delete it in Prefect, if nobody else uses it: prefect work-pool delete {each.name}",
+        )
+        for each in pools if each.type != KUBERNETES
+    ]  # fmt: skip
+    return [deployments_finding(packaged, there), *map(pool_finding, pools), *others]
+
+
+def _ledger(runtime: Runtime) -> Sequence[Finding]:
+    from sluicegate.registry.ledger.keeper_notes import untended
+    from sluicegate.services.host.doctor.examination import of_ledger
+    from sluicegate.services.keeper.overdue import overdue
+    from sluicegate.services.keeper.refusals import refusal
+
+    ledger = runtime.ledger
+    return of_ledger(refusal(ledger), overdue(ledger, runtime.clock()), untended(ledger))
