@@ -19,8 +19,8 @@ def gateway_rights(installation: Installation) -> list[Object]:
 
 
 def worker_rights(installation: Installation) -> list[Object]:
-    """Of Prefect's worker: it starts a Job for each flow run, and deletes that of one that is cancelled."""
-    jobs = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "delete"]}]
+    """Of Prefect's worker: it makes a Job for each flow run. One that is cancelled ends by itself."""
+    jobs = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]}]
     return _rights(installation, "sluicegate-worker", installation.accounts.worker, "worker", jobs)
 
 

@@ -49,7 +49,6 @@ def worker(installation: Installation) -> list[Object]:
         *variables(
             {
                 "PREFECT_WORKER_QUERY_SECONDS": "1",
-                "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
                 "PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_ENABLED": "false",
                 "PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_NAME": connections,
                 "PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_KEY": "PREFECT_API_AUTH_STRING",
