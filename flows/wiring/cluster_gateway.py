@@ -87,10 +87,12 @@ class ClusterAgent(Agent):
             self._mark().put("no keeper was heard since this gateway started")
         try:
             self._fetch_slices()
-            self._fetch_table()
+            sheet = self._fetched()
             if self._is_greeted():
                 return
             log.warning("no keeper watches; it starts with stable builds alone")
+            if sheet is not None:
+                self._take(sheet)
         except NotFound:
             log.warning("no keeper has left routes yet")
         except SluiceError as error:
@@ -158,19 +160,22 @@ class ClusterAgent(Agent):
         told = read_keeper(thing)
         self.unwatched = told.unwatched or self.unwatched
         sent = self._beats.get(told.heard.get(self.name, ""))
-        if sent is None:
+        if sent is None or self.elapsed() - sent >= _FRESH:
             return
+        sheet = None
         if told.sheet != self.has:  # the watch of the ConfigMap may hang
             try:
-                self._fetch_table()
+                sheet = self._fetched()
             except SluiceError:
                 return
-        age = self.elapsed() - sent
-        if told.sheet == self.has and age < _FRESH:
-            self.heed(age)
-            self._mark().clear()
-            if not self.refused:
-                self._hold_and_tell()
+            if sheet is None or sheet_name(sheet) != told.sheet:
+                return
+        self._mark().clear()
+        if sheet is not None:
+            self._take(sheet)
+        elif not self.refused:
+            self._hold_and_tell()
+        self.heed(self.elapsed() - sent)
 
     def run(self, stop: threading.Event) -> None:
         """Say what is so here, at once where it is new, until stopped."""
@@ -247,8 +252,8 @@ class ClusterAgent(Agent):
         if (self.why, self.refused, self.held) != before:
             self.news.set()
 
-    def _fetch_table(self) -> None:
-        self.see_table(self.api.get(CONFIG_MAP, TABLE))
+    def _fetched(self) -> str | None:
+        return sheet_of(self.api.get(CONFIG_MAP, TABLE))
 
     def _fetch_slices(self) -> None:
         self._slices = self.api.select(ENDPOINT_SLICE, labels(Component.SERVICE)).items

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("gateway")
 
 _PAUSE = 0.5
+_SHORTEST, _LONGEST = 0.5, 30.0
+"""Seconds between two starts of a collector that ends at once, as while the ledger is away."""
 _LAST_SECONDS = 20.0
 """Time for the rest of the log."""
 _LOOK_SECONDS = 3.0
@@ -51,16 +53,19 @@ class Collecting:
 
     def mind(self, stop: threading.Event) -> None:
         """Have it run until stopped."""
+        pause = _SHORTEST
         while not stop.is_set():
             if self._process is not None and self._process.poll() is None and self._hangs():
                 log.error("the collector hangs; it is ended, to be started again")
                 self._process.kill()
                 self._process.wait()
             if self._process is None or self._process.poll() is not None:
+                lived = time.monotonic() - self._since
+                pause = _SHORTEST if lived > _START_SECONDS else min(2 * pause, _LONGEST)
                 command = (sys.executable, "-m", "sluicegate.flows.wiring.processes", "collector")
                 self._process = subprocess.Popen(command, env=dict(self.environment), start_new_session=True)
                 self._since = time.monotonic()
-            stop.wait(2 * _PAUSE)
+            stop.wait(pause)
 
     def end(self) -> None:
         """End it."""

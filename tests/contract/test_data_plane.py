@@ -168,15 +168,14 @@ class ClusterSubject(EnvoySubject):
     def stop(self) -> None:
         for pod in self.pods:
             pod.kill()
-        eventually(lambda: self.plane.observe() is None)
+        eventually(lambda: self.plane.several.observe() is None)
 
     def start(self) -> None:
         for pod in self.pods:
             pod.start()
         for pod in self.pods:
             pod.wait()
-        eventually(lambda: all(each.silence() < 1.0 for each in self.plane.gateways.boxes()))
-        eventually(lambda: all(each.said().serves is not None for each in self.plane.gateways.boxes()))
+        self.plane.back()
 
     def end(self) -> None:
         for each in (*self.writers, *self.clients):

@@ -180,7 +180,6 @@ class Keeper:
         self.stop = threading.Event()
         for loop in (self.gateways.hear, self.gateways.renew, self._look):
             threading.Thread(target=loop, args=(self.stop,), daemon=True).start()
-        self.observe = self.several.observe
 
     def _look(self, stop: threading.Event) -> None:
         while not stop.wait(0.1):
@@ -263,6 +262,25 @@ class Keeper:
         wanted = [pod.envoy.observe() for pod in self._pods]
         eventually(lambda: self.observe() == wanted[0])
         return any(gone)
+
+    def observe(self) -> str | None:
+        """What all serve; words of one or the other may be on their way, on a machine under load for seconds."""
+        until = time.monotonic() + 20
+        while (found := self.several.observe()) is None and time.monotonic() < until:
+            if not any(pod.process for pod in self._pods):
+                return None
+            time.sleep(0.05)
+        return found
+
+    def back(self) -> None:
+        """Wait until every gateway that was started again has said what it serves, and was heard to be watched."""
+        if self.watches:
+            eventually(lambda: not any(Mark(pod.folder, "", lambda: datetime.now(UTC)).read() for pod in self._pods))
+        eventually(lambda: all(self._serves(pod) == pod.envoy.observe() for pod in self._pods))
+
+    def _serves(self, pod: Pod) -> str | None:
+        heard = self.gateways.of(pod.name)
+        return None if heard is None else heard.said.serves
 
     def in_flight(self, build: BuildRef) -> int | None:
         return self.several.in_flight(build)
