@@ -139,18 +139,20 @@ def test_the_api_is_away_in_mid_ramp_and_comes_back(stage: Stage, trouble: str) 
     assert eventually(lambda: keeper.observe() == stage.table(6000, 2).version)
 
 
-def test_pods_of_builds_come_and_go_while_no_keeper_is_there(stage: Stage) -> None:
-    keeper = stage.keeper()
-    keeper.apply(stage.table(0, 1), stage.endpoints)
-    keeper.end()
-    stable = stage.endpoints[build("1")][0]
-    other = stage.endpoints[build("2")][0]
-    moved = {build("1"): (dataclasses.replace(other, build=build("1")),)}
+def test_pods_of_builds_come_and_go_while_no_keeper_watches_and_stable_alone_answers(stage: Stage) -> None:
+    keeper, table = stage.keeper(), stage.table(5000, 1)
+    keeper.apply(table, stage.endpoints)
+    keeper.watches = False
+    eventually(lambda: {pod.envoy.observe() for pod in stage.pods} == {table.stable_only.version})
+    stable, other = stage.endpoints[build("1")][0], stage.endpoints[build("2")][0]
+    moved = dataclasses.replace(other, build=build("1"))
     with callers(*stage.pods):
-        for places, port in ((moved, other.port), ({build("1"): (stable,)}, stable.port)):
-            keeper.place(places)
+        for place in (moved, stable):
+            keeper.place({build("1"): (place,), build("2"): (other,)})
+            keeper.settle()
             for pod in stage.pods:
-                eventually(lambda pod=pod, port=port: f'"port_value":{port}' in _clusters(pod))
+                eventually(lambda pod=pod, place=place: f'"port_value":{place.port}' in _clusters(pod))
+                assert pod.envoy.observe() == table.stable_only.version, "nobody said that the candidate may answer"
 
 
 def _clusters(pod: Pod) -> str:
