@@ -115,6 +115,7 @@ _COMMANDS = (
     (cluster, "chart", "cluster:chart", "Write the Helm chart of an installation."),
     (cluster, "keys", "cluster:keys", "Draw the secrets of a new installation, as a Secret."),
     (cluster, "image", "cluster:image", "Write the image of every role as an OCI layout, without a builder."),
+    (cluster, "conform", "cluster:conform", "Try an installation with a tiny model: out, back, promoted, removed."),
     (cluster, "run", "cluster:run", "Run one role of an installation in its pod."),
     (webhook, "register", "webhooks:register", "Register the webhook, so that changes in MLflow take effect at once."),
     (webhook, "test", "webhooks:deliver", "Let MLflow send a test delivery."),

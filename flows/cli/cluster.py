@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from sluicegate.flows.cli.output import remark
+from sluicegate.flows.cli.output import Format, Output, emit_rows, plain, remark
 from sluicegate.flows.wiring.pod import PodRole
 from sluicegate.registry.words.errors import NotFound, Refused
 from sluicegate.services.cluster.install.control import CONSOLE_PORT, FLOWS, KEYS
@@ -122,6 +122,37 @@ def run(
     from sluicegate.flows.wiring.pod import run as run_role
 
     run_role(role, command, keys=keys, flows=flows, port=port)
+
+
+def conform(
+    *,
+    job: Annotated[
+        bool, Parameter(negative=(), help="Print a Job that does it in the cluster, for kubectl create -f -.")
+    ] = False,
+    image: Image = None,
+    namespace: Namespace = None,
+    values: Values = None,
+    timeout: Annotated[float, Parameter(help="Each step may take this many seconds.")] = 600.0,
+    output: Output = Format.TABLE,
+) -> int:
+    """Try an installation: a tiny model of its own is deployed, tried, taken back, promoted and removed again.
+
+    It asks SLUICE_API with SLUICE_TOKEN, SLUICE_GATEWAY and MLFLOW_TRACKING_URI. Exit code 1: something did not hold.
+    """
+    if job:
+        from sluicegate.services.cluster.install.conformance import conformance_job
+        from sluicegate.services.cluster.install.texts import document
+
+        print(document(conformance_job(_installation(image, namespace, values))), end="")
+        return 0
+    from sluicegate.flows.cli.conformance import conformance
+
+    checks = conformance(timeout)
+    emit_rows(
+        plain(checks), output, ("HELD", "CHECK", "FOUND"),
+        lambda each: ("yes" if each["held"] else "NO", each["check"], each["found"]), none="nothing was looked at",
+    )  # fmt: skip
+    return 0 if all(each.held for each in checks) else 1
 
 
 def _installation(image: str | None, namespace: str | None, values: Path | None) -> Installation:

@@ -21,12 +21,13 @@ _FLOWS: Object = {"podSelector": {"matchLabels": {COMPONENT_LABEL: "flow"}}}
 
 def policies(installation: Installation) -> list[Object]:
     """Builds answer gateways, control, and flows that replay requests; gateways answer the cluster, the console answers
-    gateways; flows answer nobody."""
+    gateways and whoever tries the installation; flows answer nobody."""
     ours = [_pods("gateway"), _pods("control"), _FLOWS]
+    askers = [_pods("gateway"), _pods("conformance")]
     return [
         _policy(installation, "sluicegate-service", labels("service"), ours, SERVICE_PORT),
         _policy(installation, "sluicegate-gateway", labels("gateway"), ANYBODY, GATEWAY_PORT),
-        _policy(installation, "sluicegate-control", labels("control"), [_pods("gateway")], CONSOLE_PORT),
+        _policy(installation, "sluicegate-control", labels("control"), askers, CONSOLE_PORT),
         _nobody(installation, "sluicegate-worker", labels("worker")),
         _nobody(installation, "sluicegate-flow", _FLOWS["podSelector"]["matchLabels"]),
     ]

@@ -1,0 +1,214 @@
+"""cluster conform: a tiny model goes out and comes back through an installation that runs; what was seen is told."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sluicegate.flows.cli.output import remark
+from sluicegate.flows.cli.reach import call, segment
+from sluicegate.flows.cli.waiting import LOOK_SECONDS, until_it_serves
+from sluicegate.registry.words.errors import SluiceError, TimedOut
+
+if TYPE_CHECKING:
+    from sluicegate.services.client.sync import Client
+
+_WEIGHT = 50
+_ENOUGH = 20
+"""Answers of a build after which it is known that it answers."""
+_PAUSE = 0.05
+_AFTER = 20.0
+"""Seconds after an abort for which callers go on, and in which the last gateway goes back to stable alone."""
+_PROMISED = 15.0
+"""Seconds after an abort within which the candidate's last answer comes, whatever is cut off."""
+_WHY = "sluice cluster conform"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at."""
+
+    check: str
+    held: bool
+    found: str
+
+
+@dataclass
+class Callers:
+    """Requests one after another, each of another unit."""
+
+    client: Client
+    model: str
+    answered: int = 0
+    builds: Counter[str] = field(default_factory=Counter)
+    """Answers of each build since somebody began to count."""
+    last: dict[str, float] = field(default_factory=dict)
+    """By build, when its last answer came, on the clock of intervals."""
+    failures: list[str] = field(default_factory=list)
+
+    def go_on(self, stop: threading.Event) -> None:
+        """Ask until stopped."""
+        from sluicegate.services.client.problems import ClientError
+
+        while not stop.wait(_PAUSE):
+            try:
+                answer = self.client.predict(self.model, [[1.0]], unit=secrets.token_hex(4))
+            except ClientError as error:
+                self.failures.append(str(error))
+            else:
+                self.answered += 1
+                self.builds[answer.build] += 1
+                self.last[answer.build] = time.monotonic()
+
+
+def conformance(timeout: float) -> tuple[Check, ...]:
+    """Register two builds of a model of its own, deploy, ramp, abort, promote, and remove it all again.
+
+    Each step may take `timeout` seconds. Whatever fails, what follows it is left out and what was made is removed.
+    """
+    _know_mlflow()
+    model = f"sluicegate-conformance-{secrets.token_hex(3)}"
+    checks: list[Check] = []
+    try:
+        for each in _story(model, timeout):
+            remark(f"{'held' if each.held else 'FAILED'}: {each.check}: {each.found}")
+            checks.append(each)
+    except SluiceError as error:
+        checks.append(Check(check="goes on", held=False, found=str(error)))
+    finally:
+        checks.append(_removed(model))
+    return tuple(checks)
+
+
+def _story(model: str, timeout: float) -> Iterator[Check]:
+    first, second = (_register(model, slope) for slope in (1.0, 2.0))
+    yield Check(check="MLflow takes builds", held=True, found=f"{model} v{first} and v{second}")
+    call("POST", "/api/v1/documents", {"values": _plan(model), "where": _WHY})
+    began = time.monotonic()
+    until_it_serves(call("POST", f"/api/v1/models/{model}/deploy", {"build": first}), timeout)
+    yield Check(check="a build is packed and served", held=True, found=f"after {time.monotonic() - began:.0f} s")
+    with _calling(model) as callers:
+        _until(lambda: callers.builds[first] >= _ENOUGH, "the first build answers nobody", timeout)
+        began = time.monotonic()
+        rollout = str(call("POST", "/api/v1/rollouts", {"model": model, "build": second})["id"])
+        _until(lambda: callers.builds[second] >= _ENOUGH, "the candidate answers nobody", timeout)
+        found = f"{_WEIGHT} % asked for, its first answers after {time.monotonic() - began:.0f} s"
+        yield Check(check="a candidate gets its share", held=True, found=found)
+        yield _aborted(rollout, callers, second, timeout)
+        again = str(_order(rollout, "retry")["id"])
+        callers.builds.clear()
+        _until(lambda: callers.builds[second] >= _ENOUGH, "the candidate is not tried again", timeout)
+        _order(again, "promote")
+        _until(lambda: _view(again)["ending"] == "promoted", "the promotion does not end", timeout)
+        callers.builds.clear()
+        _until(lambda: callers.builds[second] >= _ENOUGH, "the promoted build answers nobody", timeout)
+        only = set(callers.builds) == {second}
+        yield Check(check="a promoted build answers everybody", held=only, found=str(dict(callers.builds)))
+    why = f": {callers.failures[0]}" if callers.failures else ""
+    found = f"{callers.answered} answered, {len(callers.failures)} failed{why}"
+    yield Check(check="no request failed", held=not callers.failures, found=found)
+
+
+def _aborted(rollout: str, callers: Callers, candidate: str, timeout: float) -> Check:
+    began = time.monotonic()
+    _order(rollout, "abort")
+    _until(lambda: bool(_view(rollout)["observed"]), "the abort is not in force", timeout)
+    in_force = time.monotonic() - began
+    time.sleep(_AFTER)
+    late = max(0.0, callers.last[candidate] - began)
+    found = f"in force after {in_force:.1f} s; the candidate's last answer came {late:.1f} s after the order"
+    return Check(check="an abort takes every request back", held=late <= _PROMISED, found=found)
+
+
+def _know_mlflow() -> None:
+    """Have MLflow's client ask the server that Sluicegate asks."""
+    from sluicegate.registry.words.settings import Settings
+    from sluicegate.services.host.addresses import mlflow_server
+
+    server = mlflow_server(Settings.read())
+    known = {"URI": server.url, "USERNAME": server.username, "PASSWORD": server.password, "TOKEN": server.token}
+    os.environ.update({f"MLFLOW_TRACKING_{name}": value for name, value in known.items() if value})
+
+
+def _register(model: str, slope: float) -> str:
+    """A build that multiplies, registered by MLflow's own client."""
+    import mlflow
+    import numpy as np
+    from sklearn.linear_model import LinearRegression
+
+    x = np.array([[0.0], [1.0]])
+    fitted = LinearRegression().fit(x, slope * x[:, 0])
+    with redirect_stdout(sys.stderr), mlflow.start_run(run_name=model):
+        told = mlflow.sklearn.log_model(fitted, name="model", input_example=x, registered_model_name=model)
+    return str(told.registered_model_version)
+
+
+def _plan(model: str) -> dict[str, Any]:
+    """One step that lasts until somebody decides."""
+    return {"kind": "plan", "model": model, "steps": [{"weight": _WEIGHT, "soak": "1d"}]}
+
+
+@contextmanager
+def _calling(model: str) -> Iterator[Callers]:
+    from sluicegate.registry.words.settings import Settings
+    from sluicegate.services.client.sync import Client
+    from sluicegate.services.host.addresses import gateway_url
+
+    stop = threading.Event()
+    with Client(gateway_url(Settings.read())) as client:
+        callers = Callers(client=client, model=model)
+        thread = threading.Thread(target=callers.go_on, args=(stop,))
+        thread.start()
+        try:
+            yield callers
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _order(rollout: str, verb: str) -> dict[str, Any]:
+    ordered: dict[str, Any] = call("POST", f"/api/v1/rollouts/{segment(rollout)}/{verb}", {"reason": _WHY})
+    return ordered
+
+
+def _view(rollout: str) -> dict[str, Any]:
+    found: dict[str, Any] = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
+    return found
+
+
+def _until(is_so: Callable[[], bool], what: str, timeout: float) -> None:
+    until = time.monotonic() + timeout
+    while not is_so():
+        if time.monotonic() > until:
+            raise TimedOut(f"after {timeout:g} s {what}.", fix="look at it: sluice overview, sluice rollout list")
+        time.sleep(LOOK_SECONDS)
+
+
+def _removed(model: str) -> Check:
+    """What was made is removed again, as far as it was made."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    left = []
+    try:
+        for each in call("GET", "/api/v1/rollouts", query={"model": model, "limit": "10"})["rollouts"]:
+            if each["ending"] is None:
+                _order(each["id"], "abort")
+        with suppress(SluiceError):  # where nothing was deployed
+            call("POST", f"/api/v1/models/{model}/variations/default/undeploy", {"last": True, "reason": _WHY})
+        call("DELETE", "/api/v1/documents", query={"kind": "plan", "name": model})
+    except SluiceError as error:
+        left.append(str(error))
+    try:
+        MlflowClient().delete_registered_model(model)
+    except MlflowException as error:
+        left.append(f"MLflow: {error}")
+    return Check(check="what was made is removed", held=not left, found="; ".join(left) or "all of it")
