@@ -15,6 +15,7 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from sluicegate.services.cluster.install.conformance import conformance_job
 from sluicegate.services.cluster.install.flow_jobs import base_job_template
 from sluicegate.services.cluster.install.installation import Installation
 from sluicegate.services.cluster.install.manifests import manifests
@@ -52,7 +53,7 @@ def job(installation: Installation) -> dict[str, Any]:
 def test_every_manifest_fits_the_published_schemas(minor: str) -> None:
     known = [each for each in manifests(FULL) if each["kind"] != "ServiceMonitor"]
     assert len(known) > 20
-    assert [error for each in (*known, job(FULL)) for error in schema_errors(each, minor)] == []
+    assert [error for each in (*known, job(FULL), conformance_job(FULL)) for error in schema_errors(each, minor)] == []
 
 
 def test_an_unknown_field_is_found() -> None:
@@ -63,12 +64,13 @@ def test_an_unknown_field_is_found() -> None:
 
 def pods(installation: Installation) -> dict[str, Any]:
     found = {name: each["spec"]["template"]["spec"] for name, each in of_kind(installation, "Deployment").items()}
-    return found | {"flow": job(installation)["spec"]["template"]["spec"]}
+    jobs = {"flow": job(installation), "conformance": conformance_job(installation)}
+    return found | {name: each["spec"]["template"]["spec"] for name, each in jobs.items()}
 
 
 def test_every_pod_is_admitted_as_restricted() -> None:
     found = pods(FULL)
-    assert set(found) == {"sluicegate-control", "sluicegate-gateway", "sluicegate-worker", "flow"}
+    assert set(found) == {"sluicegate-control", "sluicegate-gateway", "sluicegate-worker", "flow", "conformance"}
     assert {name: errors for name, pod in found.items() if (errors := list(restricted_errors(pod)))} == {}
 
 
@@ -103,7 +105,7 @@ def test_every_container_writes_to_its_folders_alone_and_has_a_limit_of_memory()
 
 def test_long_lived_containers_say_that_they_live() -> None:
     for name, pod in pods(FULL).items():
-        for each in pod["containers"] if name != "flow" else ():
+        for each in pod["containers"] if name not in ("flow", "conformance") else ():
             assert each["livenessProbe"]
             assert each["startupProbe"]
 
@@ -121,6 +123,7 @@ def test_rights_are_those_of_one_namespace_and_nothing_is_for_everything() -> No
 def test_only_those_who_ask_the_api_have_a_token() -> None:
     assert {name: pod["automountServiceAccountToken"] for name, pod in pods(FULL).items()} == {
         "sluicegate-control": True, "sluicegate-gateway": True, "sluicegate-worker": True, "flow": False,
+        "conformance": False,
     }  # fmt: skip
     bound = {s["name"] for each in of_kind(FULL, "RoleBinding").values() for s in each["subjects"]}
     assert bound == {"sluicegate-control", "sluicegate-gateway", "sluicegate-worker"}
@@ -144,7 +147,7 @@ def test_who_may_reach_whom() -> None:
 
     assert callers("sluicegate-service") == {"gateway", "control", "flow"}
     assert callers("sluicegate-gateway") == {"other pods"}
-    assert callers("sluicegate-control") == {"gateway"}
+    assert callers("sluicegate-control") == {"gateway", "conformance"}
     assert callers("sluicegate-console") == {"other pods"}
     assert callers("sluicegate-worker") == callers("sluicegate-flow") == set()
     assert all(rule["from"] and rule["ports"] for each in policies.values() for rule in each["spec"].get("ingress", ()))
@@ -180,6 +183,19 @@ def test_a_flow_run_is_a_job_of_our_image_without_rights() -> None:
     assert {"SLUICE_CLUSTER", "SLUICE_STATE"} <= names
     assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("sluicegate-flow", False)
     assert found["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] == "flow"
+
+
+def test_the_job_that_tries_an_installation_asks_its_services_and_has_no_right() -> None:
+    made = sluice(None, "cluster", "conform", "--job", "--image", IMAGE, "--namespace", "ml").out
+    found = YAML(typ="safe").load(made)
+    pod = found["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    services = of_kind(Installation(image=IMAGE, namespace="ml"), "Service")
+    told = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    for setting in ("SLUICE_API", "SLUICE_GATEWAY"):
+        name, port = told[setting].removeprefix("http://").split(":")
+        assert int(port) in [each["port"] for each in services[name]["spec"]["ports"]]
+    assert (found["metadata"]["namespace"], pod["automountServiceAccountToken"]) == ("ml", False)
 
 
 def test_options_that_are_not_wanted_leave_nothing() -> None:
