@@ -22,6 +22,8 @@ from sluicegate.services.traffic.table import RouteTable
 
 PATIENCE = 1.0
 """Seconds that others are waited for once the first gateway has answered, and after which one counts as silent."""
+_HANGS = 5
+"""So many times as long may a gateway take routes before it counts as hung, and its switch is left to act."""
 _NOT_ASKED = "not checked yet"
 
 
@@ -152,8 +154,17 @@ class Gateways:
             raise TimedOut(f"not every gateway has confirmed the routes: {reasons}.", fix="check them: sluice status.")
 
     def renew(self) -> None:
-        """Note at every gateway that a keeper watches."""
-        self._ask(lambda line: line.gateway.renew())
+        """Note at every gateway that a keeper watches, also where routes are just being taken: one that went to stable
+        alone takes no candidate before it hears so. One that hangs is not told. Raises what any of them raises."""
+        now, errors = self._elapsed(), list[SluiceError | OSError]()
+        for line in self._lines:
+            if line.silent_for(now) < _HANGS * self._patience:
+                try:
+                    line.gateway.renew()
+                except (SluiceError, OSError) as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def renewed_at(self) -> float | None:
         """When that was noted last at the gateway that has waited longest."""

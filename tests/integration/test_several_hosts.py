@@ -205,11 +205,12 @@ class Keeping:
         return {each.name: each.confirmation for each in self.plane.gateways.states()}
 
     def _look(self) -> SluiceError | None:
-        self.plane.renew()
         try:
             self.plane.apply(self.table, self._endpoints)
         except SluiceError as error:
             return error
+        finally:
+            self.plane.renew()
         return None
 
     def _keep(self) -> None:

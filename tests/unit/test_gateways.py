@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,12 @@ class Plane(MemoryDataPlane):
         self.released = threading.Event()
         self.released.set()
         self.refusing = ""
+        self.hears = threading.Event()
+        """Set when it hears that a keeper watches."""
+
+    def renew(self) -> None:
+        self.hears.set()
+        super().renew()
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         self.released.wait()
@@ -106,6 +113,29 @@ def test_one_that_does_not_run_counts_as_nobody_and_starts_with_what_was_asked_l
     assert confirmations(gateways)[2] is Confirmation.AWAY
     planes[2].start()
     assert planes[2].observe() == table(5000).version
+
+
+def test_one_that_takes_a_candidate_only_when_watched_hears_it_while_its_routes_are_waited_for() -> None:
+    """As a gateway that went to stable alone, or has just started: what waits for it must not keep the word from it."""
+    well, wary = Plane(), Plane()
+    gateways = Gateways({"well": well, "wary": wary}, lambda: NOW, patience=0.2)
+    wary.released.clear()  # its routes are not in force, however long they are waited for
+    try:
+        with pytest.raises(TimedOut, match="wary"):
+            gateways.apply(table(3000), ENDPOINTS)
+        gateways.renew()
+        assert wary.hears.is_set()
+    finally:
+        wary.released.set()
+
+
+def test_one_that_hangs_is_left_to_its_switch(gateways: Gateways, planes: tuple[Plane, ...]) -> None:
+    planes[1].released.clear()
+    with pytest.raises(TimedOut):
+        gateways.apply(table(3000), ENDPOINTS)
+    time.sleep(1.0)  # five times its patience
+    gateways.renew()
+    assert [each.renewed_at() is not None for each in planes] == [True, False, True]
 
 
 def test_where_none_runs_nothing_is_observed(gateways: Gateways, planes: tuple[Plane, ...]) -> None:
