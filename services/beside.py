@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from sluicegate.registry.words.errors import SluiceError
+
 log = structlog.get_logger("beside")
 
 SLOW = 60.0
@@ -31,6 +33,8 @@ class Beside:
     elapsed: Callable[[], float] = time.monotonic
     _since: dict[str, float] = field(default_factory=dict, init=False)
     _slow: set[str] = field(default_factory=set, init=False)
+    _why: dict[str, str] = field(default_factory=dict, init=False)
+    """By kind, why it could not be done last: the same is said once."""
 
     def __call__(self, kind: str, work: Callable[[], None]) -> None:
         since = self._since.get(kind)
@@ -52,6 +56,11 @@ class Beside:
     def _do(self, kind: str, work: Callable[[], None]) -> None:
         try:
             work()
+            self._why.pop(kind, None)
+        except SluiceError as error:
+            if self._why.get(kind) != str(error):
+                self._why[kind] = str(error)
+                log.warning("could not be done; tried again", kind=kind, why=str(error))
         except Exception:
             log.exception("failed; the next look starts afresh", kind=kind)
         finally:

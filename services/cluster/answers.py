@@ -21,6 +21,7 @@ from sluicegate.services.cluster.kinds import Object
 
 _LONGEST_WAIT = 30.0
 """No server's wish for a pause counts for more."""
+_NAMED = "correct what the message names."
 
 
 class Expired(SluiceError):
@@ -86,10 +87,11 @@ def meaning(question: Question, code: int, status: Object) -> SluiceError:
                 fix="check that the token is not expired and the service account exists: kubectl auth whoami",
             )
         case 403:
-            return Forbidden(
-                f"the cluster does not allow it: {why}",
-                fix="apply the Role again: sluice cluster render | kubectl apply -f -",
-            )
+            is_role = (
+                " cannot " in why
+            )  # "User … cannot patch resource …", else a quota, a policy, or a namespace that ends
+            fix = "apply the Role again: sluice cluster render | kubectl apply -f -" if is_role else _NAMED
+            return Forbidden(f"the cluster does not allow it: {why}", fix=fix)
         case 404:
             return NotFound(f"it is not in the cluster: {why}")
         case 409:
@@ -100,10 +102,12 @@ def meaning(question: Question, code: int, status: Object) -> SluiceError:
             return Refused(
                 f"the cluster does not know such a field: {why}", fix="use a Kubernetes version that is supported."
             )
+        case 500 if "failed to create typed patch object" in why:
+            return Refused(f"the cluster refuses it: {why}", fix=_NAMED)
         case _ if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Unreachable(f"the cluster's API cannot answer now: {why}", fix="wait; it is asked again by itself.")
         case _:
-            return Refused(f"the cluster refuses it: {why}", fix="correct what the message names.")
+            return Refused(f"the cluster refuses it: {why}", fix=_NAMED)
 
 
 def _status(content: bytes) -> Object:

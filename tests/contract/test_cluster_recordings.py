@@ -46,6 +46,8 @@ QUESTION = Question(method="GET", url="https://10.0.0.1", path="/api")
     [
         ("bad-token-401", Forbidden),
         ("role-apply-403", Forbidden),
+        ("create-over-quota-403", Forbidden),
+        ("ssa-in-terminating-namespace-403", Forbidden),
         ("get-404", NotFound),
         ("unknown-group-404", NotFound),
         ("configmap-create-again-409", ObjectConflict),
@@ -56,6 +58,7 @@ QUESTION = Question(method="GET", url="https://10.0.0.1", path="/api")
         ("ssa-selector-immutable-422", Refused),
         ("ssa-no-field-manager-422", Refused),
         ("ssa-unknown-field-500", Refused),
+        ("ssa-wrong-type-500", Refused),
         ("list-future-resourceversion-504", Unreachable),
         ("pod-eviction-budget-429", Unreachable),
     ],
@@ -66,6 +69,16 @@ def test_an_error_of_the_api_is_one_of_ours(name: str, error: type[SluiceError])
     assert type(raised.value) is error
     message = recorded(name)["body"]
     assert (message["message"] if isinstance(message, dict) else "404").rstrip(".") in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "is_role"),
+    [("role-apply-403", True), ("create-over-quota-403", False), ("ssa-in-terminating-namespace-403", False)],
+)
+def test_the_role_is_blamed_where_it_is_the_role(name: str, is_role: bool) -> None:
+    with pytest.raises(Forbidden) as raised:
+        read_object(QUESTION, answer(name))
+    assert ("Role" in (raised.value.fix or "")) is is_role
 
 
 def test_who_is_busy_and_says_no_time_is_asked_again_after_a_second() -> None:

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from sluicegate.flows.wiring.loops import ENDED, LineLogger, Loops, Turns
 from sluicegate.registry.catalog import artifacts
 from sluicegate.registry.catalog.mlflow_http import MlflowCatalog
 from sluicegate.registry.catalog.rest import Rest
 from sluicegate.registry.deadline import SECONDS, bounded
-from sluicegate.registry.words.errors import CatalogUnavailable
+from sluicegate.registry.words.errors import CatalogUnavailable, Unreachable
 from sluicegate.registry.words.program import Condition, ProgramState
 from sluicegate.registry.words.settings import MlflowServer
 from sluicegate.services.beside import SLOW, Beside
@@ -128,6 +129,22 @@ def test_work_that_hangs_keeps_its_own_kind_waiting_and_no_other() -> None:
     eventually(lambda: "slow" not in beside._since)
     beside("slow", lambda: done.append("again"))
     eventually(lambda: done == ["quick", "again"])
+
+
+def test_what_cannot_be_done_now_is_said_once_in_a_line_and_again_after_it_could() -> None:
+    beside = Beside()
+
+    def away() -> None:
+        raise Unreachable("the cluster's API is away.")
+
+    def rounds(*works: Callable[[], None]) -> None:
+        for work in works:
+            beside("readiness", work)
+            eventually(lambda: beside.longest("readiness") == 0.0)
+
+    with capture_logs() as told:
+        rounds(away, away, lambda: None, away)
+    assert [(each["log_level"], each["why"]) for each in told] == [("warning", "the cluster's API is away.")] * 2
 
 
 @pytest.mark.parametrize("how", ["raises", "returns"])
