@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -21,3 +23,10 @@ def browser() -> Iterator[Browser]:
             yield opened
         finally:
             opened.close()
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for a state with Unix sockets in it: tmp_path grows with the worker's and the test's names."""
+    with tempfile.TemporaryDirectory(prefix="sluice-", dir="/tmp") as folder:
+        yield Path(folder)

@@ -29,13 +29,13 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]
 
 
 @pytest.fixture
-def pod(tmp_path: Path, prefect: PrefectServer) -> Iterator[Cluster]:
+def pod(short_path: Path, prefect: PrefectServer) -> Iterator[Cluster]:
     with own_postgres() as (url, _):
         settings = {
             "SLUICE_LEDGER": url, "SLUICE_TELEMETRY": url, "SLUICE_STORE": "s3://bucket/bentos",
             "MLFLOW_TRACKING_URI": NOBODY, **prefect.environment,
         }  # fmt: skip
-        with cluster(tmp_path, settings) as running:
+        with cluster(short_path, settings) as running:
             yield running
 
 
@@ -146,26 +146,26 @@ def _path() -> str:
 
 
 @pytest.mark.parametrize("missing", ["MLFLOW_TRACKING_URI", "PREFECT_API_URL", "SLUICE_STORE", "SLUICE_LEDGER"])
-def test_what_is_missing_is_named_at_once(tmp_path: Path, missing: str) -> None:
+def test_what_is_missing_is_named_at_once(short_path: Path, missing: str) -> None:
     settings = {
         "SLUICE_LEDGER": "postgresql://h/l", "SLUICE_TELEMETRY": "postgresql://h/t", "SLUICE_STORE": "s3://bucket/x",
         "MLFLOW_TRACKING_URI": NOBODY, "PREFECT_API_URL": NOBODY,
     }  # fmt: skip
     del settings[missing]
-    with cluster(tmp_path, settings) as pod:
+    with cluster(short_path, settings) as pod:
         began = time.monotonic()
         done = subprocess.run(pod.command("keeper"), env=pod.environment, capture_output=True, text=True, check=False)
         assert (done.returncode, missing in done.stderr, "fix:" in done.stderr) == (2, True, True), done.stderr
         assert time.monotonic() - began < 60
 
 
-def test_a_key_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_key_that_is_missing_is_named(short_path: Path) -> None:
     settings = {
         "SLUICE_LEDGER": "postgresql://h/l", "SLUICE_TELEMETRY": "postgresql://h/t", "SLUICE_STORE": "s3://bucket/x",
         "MLFLOW_TRACKING_URI": NOBODY, "PREFECT_API_URL": NOBODY,
     }  # fmt: skip
-    with cluster(tmp_path, settings) as pod:
-        (tmp_path / "keys" / "session_secret").unlink()
+    with cluster(short_path, settings) as pod:
+        (short_path / "keys" / "session_secret").unlink()
         done = subprocess.run(pod.command("keeper"), env=pod.environment, capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert "session_secret" in done.stderr

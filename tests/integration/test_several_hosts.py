@@ -317,10 +317,10 @@ class Installation:
 
 
 def test_a_gateway_that_is_cut_off_sends_nobody_to_a_candidate_and_every_request_counts_once(
-    hosts: Hosts, tmp_path: Path
+    hosts: Hosts, short_path: Path
 ) -> None:
     with ExitStack() as stack:
-        whole = Installation(hosts, tmp_path, stack)
+        whole = Installation(hosts, short_path, stack)
         control, edges, keeping = whole.control, whole.edges, whole.keeping
         keeping.order(control.table(2000))
         eventually(whole.is_observed)
@@ -365,9 +365,9 @@ def test_a_gateway_that_is_cut_off_sends_nobody_to_a_candidate_and_every_request
         assert second["last"]["2"] < aborting, "not after the cut, nor once it was back"
 
 
-def test_a_hung_gateway_a_host_without_power_and_a_promotion_during_a_cut(hosts: Hosts, tmp_path: Path) -> None:
+def test_a_hung_gateway_a_host_without_power_and_a_promotion_during_a_cut(hosts: Hosts, short_path: Path) -> None:
     with ExitStack() as stack:
-        whole = Installation(hosts, tmp_path, stack)
+        whole = Installation(hosts, short_path, stack)
         control, (a, b), keeping = whole.control, whole.edges, whole.keeping
         keeping.order(control.table(2000))
         eventually(whole.is_observed)
