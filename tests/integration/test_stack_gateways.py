@@ -39,6 +39,7 @@ def test_a_gateway_that_hangs_in_mid_ramp_holds_up_no_abort_at_the_other(stack: 
     assert {load.ask("u", 1.5)[1].get("x-sluice-build") for load in loads.values()} == {"1"}
     rollout = str(stack.ask("rollout", "start", MODEL, "--build", stack.register())["id"])
     stack.until(rollout, lambda view: view["weight"] == 20 and view["observed"])
+    stack.run("rollout", "pause", rollout, "--reason", "on a slow machine it must not be promoted before the abort")
     with contextlib.ExitStack() as under_load:
         for load in loads.values():
             under_load.enter_context(load.running(2))
@@ -56,6 +57,7 @@ def test_a_gateway_that_hangs_in_mid_ramp_holds_up_no_abort_at_the_other(stack: 
             assert "gateway-2 is silent" in stack.run("doctor", code=1).stdout
         finally:
             hung.resume()
+            stack.run("rollout", "abort", rollout, code=None)  # the test may be run again
         until(lambda: set(gateways(stack).values()) == {"confirmed"})
         until(lambda: {loads["gateway-2"].ask(unit, 1.5)[1].get("x-sluice-build") for unit in asked} == {"1"}, 30)
         killed = psutil.Process(stack.pid("envoy"))
