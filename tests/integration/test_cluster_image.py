@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 pytestmark = [
+    pytest.mark.soak,
     pytest.mark.slow,
     pytest.mark.timeout(2400),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the root"),

@@ -43,6 +43,7 @@ def test_an_installation_that_works_holds_and_nothing_is_left(stack: Stack) -> N
         time.sleep(0.5)
 
 
+@pytest.mark.soak
 def test_one_whose_gateway_hangs_when_the_candidate_gets_requests_does_not_hold(stack: Stack) -> None:
     envoy, over = psutil.Process(stack.pid("envoy")), threading.Event()
 
