@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sluicegate.registry.words.errors import SluiceError
-from sluicegate.services.cluster.api import Api
 from sluicegate.services.cluster.rights import RIGHTS, Role
 from sluicegate.services.host.doctor.finding import Finding, failed, passed
 
 if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
+    from sluicegate.services.cluster.api import Api
     from sluicegate.services.host.doctor.rounds import Check
     from sluicegate.services.host.prefect_setup.deployments import Packaged
 
@@ -54,11 +54,9 @@ def rights_finding(api: Api, role: Role) -> Finding:
 
 
 def _api(runtime: Runtime) -> Api:
-    import os
+    from sluicegate.flows.wiring.in_namespace import api_of
 
-    from sluicegate.services.cluster.access import find_access
-
-    return Api(find_access(os.environ), runtime.settings.cluster or "")
+    return api_of(runtime.settings)
 
 
 def _catalog(runtime: Runtime) -> Finding:

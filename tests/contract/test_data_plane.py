@@ -257,7 +257,7 @@ def services() -> Iterator[dict]:
         "memories",
         pytest.param("envoy", marks=pytest.mark.slow),
         pytest.param("envoys", marks=pytest.mark.slow),
-        pytest.param("cluster", marks=pytest.mark.slow),
+        pytest.param("cluster", marks=(pytest.mark.slow, pytest.mark.flaky(reruns=2))),  # decision 26: real servers
     ]
 )
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
