@@ -175,9 +175,10 @@ def test_each_request_and_outcome_counts_once_whatever_is_killed_or_hangs(
         eventually(is_more, lambda: now[-1])
 
     with ExitStack() as under_load:
+        # Ends last, when no prediction comes any more.
+        outcomes = under_load.enter_context(Outcomes(stack, loads).running())
         for load in loads:
             under_load.enter_context(load.running(2))
-        outcomes = under_load.enter_context(Outcomes(stack, loads).running())
         grew()
         for _ in range(2):
             program(stack, "collector").kill()
