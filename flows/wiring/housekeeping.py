@@ -69,13 +69,3 @@ def _once(runtime: Runtime, collectors: Sequence[Finishing]) -> None:
     for collector in collectors:
         collector.forget_gone(now - timedelta(seconds=longest))
     retain(runtime.reading_store, now - timedelta(seconds=longest), now, shorter)
-
-
-def forget_lost(runtime: Runtime) -> None:
-    """Have no collector wait for what gateways logged whose pods are gone: nobody will read it."""
-    from sluicegate.services.telemetry.tailing.readers import retire
-
-    for said in () if runtime.cluster_gateways is None else runtime.cluster_gateways.lost():
-        logs = (said.served or {}).get("logs")
-        for log in logs.values() if isinstance(logs, dict) else ():
-            retire(runtime.store, str(log).partition(":")[0])

@@ -70,11 +70,11 @@ def keeper() -> None:
     from sluicegate.flows.stages.tick import Authority, tick
     from sluicegate.flows.wiring import sight_watch
     from sluicegate.flows.wiring.generator import Generator
-    from sluicegate.flows.wiring.housekeeping import forget_lost
     from sluicegate.flows.wiring.keeper_names import is_gone, own_name
     from sluicegate.flows.wiring.machine import registering
     from sluicegate.flows.wiring.record_clock import since_boot
     from sluicegate.flows.wiring.registering import keep_registered
+    from sluicegate.flows.wiring.removing import forget_lost
     from sluicegate.registry.ledger.restoration import MadeFrom
     from sluicegate.services.beside import SLOW, Beside
     from sluicegate.services.keeper.catalog_watch import look_at_catalog

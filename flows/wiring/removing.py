@@ -1,9 +1,10 @@
-"""Removing a gateway of another host that is lost for good: nobody waits for it or its log any more."""
+"""Removing a gateway that is lost for good: nobody waits for it or its log any more, and what it never sent is told."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from sluicegate.registry.words.errors import NotFound, Refused
 from sluicegate.registry.words.sight import Listener
@@ -40,19 +41,48 @@ def remove_gateway(runtime: Runtime, name: str) -> int:
     return _missing(runtime, name)
 
 
+def forget_lost(runtime: Runtime) -> None:
+    """See to gateways of a cluster whose pods are gone, and their logs with them. Raises Unreachable: try again."""
+    from sluicegate.services.telemetry.tailing.backlog import read_of_name
+    from sluicegate.services.telemetry.tailing.readers import retire
+
+    gateways = runtime.cluster_gateways
+    if gateways is None:
+        return
+    for said in gateways.lost():
+        served = said.served or {}
+        logs = served.get("logs")
+        for name, log in logs.items() if isinstance(logs, dict) else ():
+            if name in list(Listener):
+                _close_account(
+                    runtime, str(said.instance), Listener(name), log, served, read_of_name(runtime.store, log)
+                )
+            retire(runtime.store, str(log).partition(":")[0])
+        gateways.forget(said)
+
+
 def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
     """Put on its account what it said that it served and never sent."""
-    from sluicegate.services.telemetry.reading.accounts import Accountant
-    from sluicegate.services.telemetry.reading.watch import Counters
     from sluicegate.services.telemetry.tailing.offsets import name_of
 
     served = box.said().served
     for listener in Listener:
-        log = box.logs / f"{listener.value}.jsonl"
         read = _all_read(runtime, box, listener)
-        if served is not None and listener.value in served["ended"]:
-            counters = Counters(ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable)
-            Accountant(runtime.store, box.name, name_of(runtime.store, log)).look(counters, runtime.wall())
+        if served is not None:
+            log = name_of(runtime.store, box.logs / f"{listener.value}.jsonl")
+            _close_account(runtime, box.name, listener, log, served, read)
+
+
+def _close_account(
+    runtime: Runtime, gateway: str, listener: Listener, log: str, served: Mapping[str, Any], read: Read
+) -> None:
+    """`log`: its name in the telemetry."""
+    from sluicegate.services.telemetry.reading.accounts import Accountant
+    from sluicegate.services.telemetry.reading.watch import Counters
+
+    if listener.value in served["ended"]:
+        counters = Counters(ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable)
+        Accountant(runtime.store, gateway, log).look(counters, runtime.wall())
 
 
 def _all_read(runtime: Runtime, box: Mailbox, listener: Listener) -> Read:

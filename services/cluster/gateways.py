@@ -94,10 +94,14 @@ class ClusterGateways:
             return tuple(LeaseBox(name, self) for name in sorted(self._heard))
 
     def lost(self) -> tuple[Said, ...]:
-        """What those said last whose pods are gone and that did not end in order. Each is told once."""
+        """What those said last whose pods are gone and that did not end in order, until they are forgotten."""
         with self._known:
-            found, self._lost = tuple(self._lost), []
-            return found
+            return tuple(self._lost)
+
+    def forget(self, said: Said) -> None:
+        """Take note that a lost one has been seen to."""
+        with self._known:
+            self._lost = [each for each in self._lost if each is not said]
 
     def leave(self, sheet: str) -> str:
         """Have every gateway find this sheet; its name. What is there already is not written.

@@ -267,7 +267,10 @@ def test_one_that_ended_in_order_is_forgotten_at_once_and_one_that_is_gone_when_
     rig.clock.now += 2
     rig.leases(c="4")
     assert rig.names() == ["c"]
-    assert [each.serves for each in rig.gateways.lost()] == ["v"]
+    (said,) = rig.gateways.lost()
+    assert said.serves == "v"
+    assert rig.gateways.lost() == (said,), "nobody has seen to it"
+    rig.gateways.forget(said)
     assert rig.gateways.lost() == ()
 
 

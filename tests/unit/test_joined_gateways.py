@@ -9,7 +9,7 @@ import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -299,6 +299,42 @@ def test_what_came_of_a_lost_gateways_log_is_counted_before_it_is_removed(
         desk.remove_gateway("edge-1")
     (box.logs / "live.jsonl").write_text("{half")  # whose other half never comes
     assert desk.remove_gateway("edge-1") == 150
+
+
+def test_what_a_gateway_of_a_cluster_served_and_its_pod_took_with_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
+    name = "pod-1:logs/live.jsonl"
+    Accountant(runtime.store, "gateway-1", name).look(Counters(ended=100, lines=0), runtime.wall())
+    served = {"ended": {"live": 250, "generated": 0}, "logs": {"live": name, "generated": "pod-1:logs/generated.jsonl"}}
+    lost = Lost([Said(instance="gateway-1", served=served), Said(instance="gateway-2")])
+    monkeypatch.setitem(vars(runtime), "cluster_gateways", lost)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setitem(vars(runtime), "store", Away())
+        with pytest.raises(Unreachable):
+            removing.forget_lost(runtime)
+    assert len(lost.there) == 2, "the telemetry was away: it is seen to later"
+    removing.forget_lost(runtime)
+    assert lost.there == []
+    (gap,) = gaps(runtime.store)
+    assert (gap.gateway, gap.log, gap.requests) == ("gateway-1", name, 150)
+
+
+@dataclass
+class Lost:
+    there: list[Said]
+
+    def lost(self) -> tuple[Said, ...]:
+        return tuple(self.there)
+
+    def forget(self, said: Said) -> None:
+        self.there.remove(said)
+
+
+class Away:
+    def __getattr__(self, name: str) -> object:
+        raise Unreachable("the telemetry is away.", fix="wait.")
 
 
 def test_a_gateways_token_does_nothing_else_and_no_other_does_what_it_does() -> None:
