@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,9 @@ if TYPE_CHECKING:
     from sluicegate.services.cluster.deployments import ClusterServices
 
 
-def services_of(settings: Settings, namespace: str, store: SharedStore | None) -> ClusterServices:
+def services_of(settings: Settings, store: SharedStore | None) -> ClusterServices:
     """What runs builds there. `store` is where the examples of models are. Raises InvalidSetting."""
-    from sluicegate.services.cluster.access import find_access
-    from sluicegate.services.cluster.api import Api
+    from sluicegate.flows.wiring.in_namespace import api_of
     from sluicegate.services.cluster.deployments import ClusterServices
 
     if settings.image is None:
@@ -31,7 +29,7 @@ def services_of(settings: Settings, namespace: str, store: SharedStore | None) -
     assert store is not None, "a cluster has a store: the settings are refused without one"
     kit = Kit(image=settings.image, connections=settings.connections, pull_secrets=settings.pull_secrets)
     example = lru_cache(maxsize=64)(store.example)
-    return ClusterServices(Api(find_access(os.environ), namespace), kit, example=example)
+    return ClusterServices(api_of(settings), kit, example=example)
 
 
 def service_address(build: BuildRef, namespace: str) -> Endpoint:

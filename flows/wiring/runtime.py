@@ -233,7 +233,7 @@ class Runtime:
 
         if self.settings.cluster is not None:
             store = self.shared_store_within(Limits(whole=_EXAMPLE_SECONDS))
-            return services_of(self.settings, self.settings.cluster, store)
+            return services_of(self.settings, store)
         home = self.folder.root / "services"
         return Fleet(home, bentos=self._bentos, programs=self.supervisor, shared=self.shared_store)
 
