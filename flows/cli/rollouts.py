@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import closing
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -81,7 +82,7 @@ def list_(
     """List rollouts, oldest first."""
     views = call("GET", "/api/v1/rollouts", query={"model": model, "limit": "1000"})["rollouts"][::-1]
     emit_rows(
-        views, output, ("ROLLOUT", "FROM", "TO", "STATE", "STEP", "WEIGHT", "SEEN", "WHY"),
+        views, output, ("ROLLOUT", "FROM", "TO", "STATE", "STEP", "WEIGHT", "OBSERVED", "WHY"),
         lambda v: (
             v["id"], v["stable"] and f"v{v['stable']}", f"v{v['candidate']}", v["ending"] or v["phase"],
             f"{v['step']}/{v['steps']}", per_cent(v["weight"]), per_cent(v["seen"]),
@@ -223,21 +224,22 @@ def _order(rollout: str, verb: str, reason: str, output: Format, **more: int) ->
 
 
 def _watch(rollout: str, timeout: float | None, output: Format) -> int:
-    """Show the tree until the rollout ends or waits for a person."""
-    started = time.monotonic()
-    screen = _Screen()
-    while True:
-        view = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
-        screen.show(view)
-        code = _exit_code(view)
-        if code is not None:
-            if output is not Format.TABLE:
-                emit(view, output)
-            return code
-        if timeout is not None and time.monotonic() - started > timeout:
-            remark(f"still {view['phase']} after {format_duration(timeout)}")
-            return TIMED_OUT
-        time.sleep(LOOK_SECONDS)
+    """Show the tree until the rollout has ended and its last weight is in force, or until it waits for a person."""
+    started, ended = time.monotonic(), None
+    with closing(_Screen()) as screen:
+        while True:
+            view = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
+            screen.show(view)
+            code, now = _exit_code(view), time.monotonic()
+            ended = ended or (now if view["ending"] else None)
+            if code is not None and (ended is None or view["observed"] or now - ended > IN_FORCE_SECONDS):
+                if output is not Format.TABLE:
+                    emit(view, output)
+                return code
+            if timeout is not None and now - started > timeout:
+                remark(f"still {view['phase']} after {format_duration(timeout)}")
+                return TIMED_OUT
+            time.sleep(LOOK_SECONDS)
 
 
 def _exit_code(view: dict[str, Any]) -> int | None:
@@ -268,13 +270,16 @@ class _Screen:
             self._live = Live(console=Console(stderr=True), auto_refresh=False)
             self._live.start()
 
+    def close(self) -> None:
+        """Give the cursor back, however the watching ends."""
+        if self._live is not None:
+            self._live.stop()
+
     def show(self, view: dict[str, Any]) -> None:
         if self._live is not None:
             from rich.text import Text
 
             self._live.update(Text(tree(view, self._live.console.width)), refresh=True)
-            if view["ending"]:
-                self._live.stop()
             return
         line = (
             f"{view['phase']} {view['launch']} {view['weight']:g} {view['reason']} {view['needs_person']} "

@@ -123,14 +123,20 @@ def _split(view: View) -> list[str]:
 
 
 def _arms(view: View) -> list[str]:
-    """Who there is; with requests while both are compared."""
+    """Which builds there are; with requests while both are compared. A promoted candidate is the stable build."""
     counts = (view["stable_requests"], view["candidate_requests"])
-    arms = (("stable", view["stable"], counts[0]), ("candidate", view["candidate"], counts[1]))
+    first, second = ("former", "stable") if _took_over(view) else ("stable", "candidate")
+    arms = ((first, view["stable"], counts[0]), (second, view["candidate"], counts[1]))
     return [
         f"+- {name:<10} v{version:<5} {f'{requests:,} requests at this weight' if any(counts) else ''}".rstrip()
         for name, version, requests in arms
         if version is not None
     ]
+
+
+def _took_over(view: View) -> bool:
+    """Whether the candidate has become the stable build."""
+    return view["ending"] in ("promoted", "established") or view["phase"] in ("confirming", "baking")
 
 
 def _offline(gate: View) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from sluicegate.registry.audience.layout import SLOTS
@@ -24,6 +25,10 @@ Key = tuple[str, str, str]
 """Variation, build, arm."""
 Spent = Callable[[BuildRef], Mapping[str, float]]
 """Mean milliseconds of a request in each stage of a build's service; nothing where none is known."""
+
+
+_MINUTE = timedelta(seconds=70)
+"""What telemetry calls the last minute, at most: it counts whole intervals of ten seconds."""
 
 
 class Telemetry(Protocol):
@@ -49,8 +54,8 @@ class Unobserved:
 
 
 def overview(
-    ledger: Ledger, telemetry: Telemetry, models: Collection[str], spent: Spent = lambda _: {}
-) -> tuple[Served, ...]:  # fmt: skip
+    ledger: Ledger, telemetry: Telemetry, models: Collection[str], now: datetime, spent: Spent = lambda _: {}
+) -> tuple[Served, ...]:
     """Every build of these models that answers somebody, by model, in the order in which audiences are asked.
 
     What the last minute saw is asked model by model: the work grows with the models that are shown.
@@ -61,7 +66,9 @@ def overview(
             by_model[rollout.requested.model].append(rollout)
     table = _table(ledger, [rollout for found in by_model.values() for rollout in found])
     return tuple(
-        row for route in table.models for row in _Model(route.model, by_model, telemetry, spent).rows(route.audiences)
+        row
+        for route in table.models
+        for row in _Model(route.model, by_model, telemetry, now, spent).rows(route.audiences)
     )
 
 
@@ -76,9 +83,10 @@ class _Model:
     """One model's rollouts and last minute."""
 
     def __init__(
-        self, model: str, rollouts: Mapping[str, list[Rollout]], telemetry: Telemetry, spent: Spent
-    ) -> None:  # fmt: skip
+        self, model: str, rollouts: Mapping[str, list[Rollout]], telemetry: Telemetry, now: datetime, spent: Spent
+    ) -> None:
         self._model = model
+        self._now = now
         self._spent = spent
         self._rollouts = rollouts[model]
         self._recent = {(each.variation, each.build): each for each in telemetry.recent(model)}
@@ -90,8 +98,16 @@ class _Model:
             for piece in audience.slices:
                 mark = piece.target.assigned
                 sizes[mark.variation, mark.build, mark.arm.value] += piece.size
-            for key, size in sizes.items():
-                yield self._row(audience.name, key, 100 * size / SLOTS)
+            found = [self._row(audience.name, key, 100 * size / SLOTS) for key, size in sizes.items()]
+            yield from (replace(row, seen=None) for row in found) if self._is_young(found) else found
+
+    def _is_young(self, found: Sequence[Served]) -> bool:
+        """Whether the last minute may have seen the split before this one, whose shares it would show."""
+        now_asked = {(row.audience, row.variation, row.build, row.arm) for row in found}
+        gone = {key for key in self._shares if key[0] == found[0].audience} - now_asked
+        if gone or len(found) == 1:
+            return bool(gone)
+        return any(row.since is not None and self._now - row.since < _MINUTE for row in found)
 
     def _row(self, audience: str, key: Key, asked: float) -> Served:
         variation, build, arm = key

@@ -48,9 +48,9 @@ def growth_finding(grown: Growth, free: float, kept_for: float) -> Finding:
     from sluicegate.services.host.doctor.finding import passed, warned
 
     days, more = kept_for / 86_400, grown.more(kept_for)
-    rate = f"{grown.a_day:,.0f} requests a day are kept for {days:g} days, which takes {more / 1e9:,.1f} GB more"
+    rate = f"{grown.a_day:,.0f} requests a day are kept for {days:g} days, which takes {more / 2**30:,.1f} GiB more"
     if more < free:
-        return passed("growth", f"{rate}, of {free / 1e9:,.1f} GB free")
+        return passed("growth", f"{rate}, of {free / 2**30:,.1f} GiB free")
     fix = "Free space, or lower retention in the plans that ask for outcomes or bodies."
     return warned("growth", f"at today's rate the disk is full in {grown.days(free):,.1f} days: {rate}", fix)
 

@@ -109,7 +109,7 @@ class LocalDesk:
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         from sluicegate.flows.views.overview import overview
 
-        return overview(self.ledger, self.runtime.telemetry, models, spent=self._spent)
+        return overview(self.ledger, self.runtime.telemetry, models, self.clock(), self._spent)
 
     def pulse(self, model: str) -> Pulse:
         return self.runtime.telemetry.pulse(model)
@@ -117,7 +117,7 @@ class LocalDesk:
     def desired(self, models: Collection[str]) -> Sequence[Served]:
         from sluicegate.flows.views.overview import Unobserved, overview
 
-        return overview(self.ledger, Unobserved(), models)
+        return overview(self.ledger, Unobserved(), models, self.clock())
 
     def look_at_catalog(self) -> Sequence[str]:
         from sluicegate.services.keeper.catalog_watch import look_at_catalog

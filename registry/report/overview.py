@@ -26,7 +26,7 @@ class Served:
     asked: float
     """The share that the ledger asks for."""
     seen: float | None
-    """The share of the last minute; None without requests."""
+    """The share of the last minute; None without requests, and while the split is younger than that."""
     rollout: str | None
     """The rollout under way in this variation."""
     verdict: str | None

@@ -285,7 +285,7 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     unsigned = signature_wanted(rollout)
     if unsigned is not None:
         return unsigned
-    if _needs_approval(rollout, step) and rollout.step not in rollout.approvals:
+    if needs_approval(rollout, step) and rollout.step not in rollout.approvals:
         why = (
             "no gate decides about this step"
             if not rollout.plan.deciding_gates
@@ -359,7 +359,8 @@ def signature_wanted(rollout: Rollout) -> Decision | None:
     return Decision(choice=Choice.HOLD, reason=reason, person=True)
 
 
-def _needs_approval(rollout: Rollout, step: Step) -> bool:
+def needs_approval(rollout: Rollout, step: Step) -> bool:
+    """Whether the plan wants a person to approve this step before it is left."""
     return step.approval or not rollout.plan.deciding_gates
 
 

@@ -17,6 +17,8 @@ _MOST_DECIMALS = 12
 _DIGIT = re.compile("[1-9]")
 _DAYS = 30
 """How many days back a time is told by its distance."""
+_AHEAD = 5
+"""Seconds by which the clocks of two hosts may differ before something counts as yet to come."""
 
 
 class Unit(StrEnum):
@@ -155,7 +157,10 @@ def moment(at: datetime) -> str:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """How long before, or after, `now` something is: the largest unit alone; the date after a month."""
+    """How long before, or after, `now` something is: the largest unit alone; the date after a month.
+
+    A clock that is a few seconds ahead makes no future of what has just happened.
+    """
     seconds = (now - at).total_seconds()
     for unit, size in (("day", 86_400), ("h", 3_600), ("min", 60)):
         whole = int(abs(seconds) // size)
@@ -164,4 +169,4 @@ def ago(at: datetime, now: datetime) -> str:
         if whole:
             span = f"{whole} {unit}{'s' if unit == 'day' and whole > 1 else ''}"
             return f"{span} ago" if seconds > 0 else f"in {span}"
-    return "just now"
+    return "just now" if seconds > -_AHEAD else "in less than a minute"

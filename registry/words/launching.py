@@ -42,12 +42,13 @@ def with_stage(reached: Sequence[Reached], stage: Stage, at: datetime) -> tuple[
 
 
 def launch_in_words(reached: Sequence[Reached], began: datetime, now: datetime) -> str:
-    """What the launch is at, for how long, and how long what came before took."""
+    """What the launch is at, for how long, and how long what came before took, in its order."""
     if not reached:
         return f"waiting for Prefect to start the driver, {_lasting(began, now)} so far"
-    over = [f"{before.stage.value} took {_lasting(before.at, after.at)}" for before, after in pairwise(reached)]
+    over = [f"{before.stage.value} {_lasting(before.at, after.at)}" for before, after in pairwise(reached)]
     last = reached[-1]
-    return ", ".join((f"{last.stage.value}, for {_lasting(last.at, now)} now", *reversed(over)))
+    before = f" (before that: {', '.join(over)})" if over else ""
+    return f"{last.stage.value} for {_lasting(last.at, now)}{before}"
 
 
 def _lasting(since: datetime, until: datetime) -> str:

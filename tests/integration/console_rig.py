@@ -213,4 +213,4 @@ class RigDesk(MemoryDesk):
         return Pulse(requests=tuple(busy), failed=tuple(each // 80 for each in busy))
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:
-        return overview(self.ledger, self._telemetry, models)
+        return overview(self.ledger, self._telemetry, models, self.clock())

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -153,9 +154,10 @@ def test_one_is_promoted_one_held_and_one_aborted_without_a_failed_request(count
 def _overview_tells(country: Country) -> None:
     while country.collector.collect():
         pass
-    found = {
-        (row.audience, row.build): row for row in overview(country.runtime.ledger, country.runtime.telemetry, [MODEL])
-    }
+    runtime = country.runtime
+    later = runtime.clock() + timedelta(minutes=2)
+    served = overview(runtime.ledger, runtime.telemetry, [MODEL], later)
+    found = {(row.audience, row.build): row for row in served}
     assert {name for name, _ in found} == {*STATES, "default"}
     held = found["ca", CANDIDATE["ca"]]
     assert (held.asked, held.verdict) == (50, "PASS")

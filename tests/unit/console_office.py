@@ -109,7 +109,7 @@ class MemoryDesk:
         return Pulse(requests=(), failed=())
 
     def desired(self, models: Collection[str]) -> Sequence[Served]:
-        return overview(self.ledger, Unobserved(), models)
+        return overview(self.ledger, Unobserved(), models, self.clock())
 
     def look_at_catalog(self) -> Sequence[str]:
         self.looks += 1

@@ -8,10 +8,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sluicegate.flows.cli import rollouts
 from sluicegate.flows.cli.gate import _step
 from sluicegate.flows.cli.home import describe
 from sluicegate.flows.cli.models import _refusal
@@ -214,6 +217,30 @@ def test_a_weight_that_is_not_served_yet_says_so() -> None:
 )  # fmt: skip
 def test_watching_ends_with_a_stable_exit_code(ending: str | None, phase: str, code: int | None) -> None:
     assert _exit_code({"ending": ending, "phase": phase, "needs_person": phase == "paused"}) == code
+
+
+@pytest.mark.parametrize("in_force_at", [1, 3])
+def test_watching_ends_once_the_last_weight_is_in_force(monkeypatch: pytest.MonkeyPatch, in_force_at: int) -> None:
+    aborted = VIEW | {"ending": "aborted", "phase": "ended", "weight": 0.0}
+    views = iter([VIEW, *(aborted | {"observed": look >= in_force_at} for look in range(1, 5))])
+    seen: list[bool] = []
+
+    def asked(*_: object) -> Mapping[str, Any]:
+        view = next(views)
+        seen.append(bool(view["observed"]))
+        return view
+
+    monkeypatch.setattr(rollouts, "call", asked)
+    monkeypatch.setattr(rollouts, "LOOK_SECONDS", 0.0)
+    assert rollouts._watch("r", None, rollouts.Format.TABLE) == 3
+    assert (len(seen), seen[-1]) == (1 + in_force_at, True)
+
+
+def test_watching_ends_although_the_gateway_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollouts, "call", lambda *_: VIEW | {"ending": "aborted", "phase": "ended", "observed": False})
+    monkeypatch.setattr(rollouts, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(rollouts, "IN_FORCE_SECONDS", 0.05)
+    assert rollouts._watch("r", None, rollouts.Format.TABLE) == 3
 
 
 def test_watching_ends_where_a_running_step_waits_for_approval() -> None:

@@ -213,7 +213,8 @@ def test_a_model_says_where_the_time_goes_in_its_services() -> None:
     class Timed(MemoryDesk):
         def overview(self, models: Collection[str]) -> Sequence[Served]:
             times = {"reader": 0.1, "model": 4.6, "writer": 0.1, "server": 0.4}
-            return overview(self.ledger, LastMinute(), models, lambda build: times if build.version == "1" else {})
+            spent = lambda build: times if build.version == "1" else {}  # noqa: E731
+            return overview(self.ledger, LastMinute(), models, self.clock(), spent)
 
     office = signed_in(Timed())
     office.running()
@@ -540,7 +541,7 @@ def test_a_model_has_the_pulse_of_its_last_minutes_and_none_where_nothing_came()
             return told
 
         def overview(self, models: Collection[str]) -> Sequence[Served]:
-            return overview(self.ledger, LastMinute(), models)
+            return overview(self.ledger, LastMinute(), models, self.clock())
 
     office = signed_in(Busy())
     office.running()

@@ -33,9 +33,9 @@ def test_each_stage_is_told_with_its_time_and_a_launch_that_begins_anew_forgets_
     for stage, seconds in ((Stage.FETCHING, 3), (Stage.ENVIRONMENT, 5), (Stage.PACKING, 65)):
         note_stage(ledger, "r", stage, at(seconds))
     words = launch_in_words(reached(ledger, "r"), NOON, at(70))
-    assert words == "packing, for 5s now, making its environment took 1m, fetching its files from MLflow took 2s"
+    assert words == "packing for 5s (before that: fetching its files from MLflow 2s, making its environment 1m)"
     note_stage(ledger, "r", Stage.FETCHING, at(100))
-    assert launch_in_words(reached(ledger, "r"), NOON, at(101)) == "fetching its files from MLflow, for 1s now"
+    assert launch_in_words(reached(ledger, "r"), NOON, at(101)) == "fetching its files from MLflow for 1s"
     assert reached(ledger, "other") == ()
 
 

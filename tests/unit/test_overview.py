@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -31,22 +32,25 @@ class LastMinute:
         return self.counts
 
 
-def rows(ledger: MemoryLedger, told: LastMinute) -> dict[tuple[str, str], Served]:
+BUSY = Recent(variation="ny", build="5", requests_per_second=2.5, error_share=0.01, p50=0.1, p95=0.2, p99=0.3)
+LATER = timedelta(minutes=2)
+"""When the last minute no longer saw an earlier split."""
+
+
+def rows(ledger: MemoryLedger, told: LastMinute, now: datetime) -> dict[tuple[str, str], Served]:
     """The overview by audience and build."""
-    return {(row.audience, row.build): row for row in overview(ledger, told, [MODEL])}
+    return {(row.audience, row.build): row for row in overview(ledger, told, [MODEL], now)}
 
 
 def test_every_audience_is_there_in_order_with_what_is_asked_and_what_was_seen() -> None:
     world = World().started()
     told = LastMinute(
-        found=(
-            Recent(variation="ny", build="5", requests_per_second=2.5, error_share=0.01, p50=0.1, p95=0.2, p99=0.3),
-        ),
+        found=(BUSY,),
         counts={("ny", "ny", "5", "candidate"): 30, ("ny", "ny", "2", "stable"): 70, ("ca", "ca", "3", "stable"): 5},
     )
     world.three.drive(world.now)
     world.look(2)
-    found = rows(world.ledger, told)
+    found = rows(world.ledger, told, world.now + LATER)
     assert list(dict.fromkeys(audience for audience, _ in found)) == ["ny", "ca", "tx", "default"]
     assert set(found) == {
         ("ny", "2"), ("ny", "5"), ("ca", "3"), ("ca", "6"), ("tx", "4"), ("tx", "7"), ("default", "1"),
@@ -60,18 +64,33 @@ def test_every_audience_is_there_in_order_with_what_is_asked_and_what_was_seen()
     assert (found["ca", "3"].taken, found["default", "1"].taken) == (pytest.approx(100 * 5 / 105), 0)
 
 
+def test_a_split_younger_than_the_last_minute_has_no_observed_shares_yet() -> None:
+    world = World().started()
+    world.three.drive(world.now)
+    world.look(2)
+    counts = {("ny", "ny", "5", "candidate"): 1, ("ny", "ny", "2", "stable"): 99}
+    began = world.three.rollout("ny").step_entered_at
+    assert began is not None
+    for age, seen in ((30, None), (69, None), (70, 1)):
+        told = LastMinute(found=(BUSY,), counts=counts)
+        found = rows(world.ledger, told, began + timedelta(seconds=age))
+        assert (found["ny", "5"].seen, found["ny", "2"].seen) == (seen, None if seen is None else 99)
+    told = LastMinute(found=(BUSY,), counts=counts | {("ny", "ny", "4", "candidate"): 50})
+    assert rows(world.ledger, told, world.now + LATER)["ny", "2"].seen is None, "a build that has no share any more"
+
+
 def test_each_build_says_where_the_time_goes_in_its_service() -> None:
     world = World().started()
     world.three.drive(world.now)
     world.look(2)
     spent = {"5": {"reader": 0.1, "model": 4.0, "writer": 0.1, "server": 0.3}}
-    found = overview(world.ledger, LastMinute(), [MODEL], lambda build: spent.get(build.version, {}))
+    found = overview(world.ledger, LastMinute(), [MODEL], world.now, lambda build: spent.get(build.version, {}))
     assert {row.build: row.spent for row in found if row.spent} == spent
 
 
 def test_an_experiment_shares_its_audience_as_its_layout_says() -> None:
     lab = Lab(plan=plan(variations={"default": 2, "b": 1, "c": 1})).begins()
-    found = {row.variation: row for row in overview(lab.ledger, LastMinute(), ["m"])}
+    found = {row.variation: row for row in overview(lab.ledger, LastMinute(), ["m"], lab.now)}
     assert {name: (row.asked, row.arm) for name, row in found.items()} == {
         "default": (50, "stable"), "b": (25, "candidate"), "c": (25, "candidate"),
     }  # fmt: skip
@@ -80,8 +99,8 @@ def test_an_experiment_shares_its_audience_as_its_layout_says() -> None:
 
 def test_models_that_are_not_asked_for_are_left_out() -> None:
     world = World().started()
-    assert overview(world.ledger, LastMinute(), []) == ()
-    assert overview(world.ledger, LastMinute(), [MODEL[:3]]) == ()
+    assert overview(world.ledger, LastMinute(), [], world.now) == ()
+    assert overview(world.ledger, LastMinute(), [MODEL[:3]], world.now) == ()
 
 
 def test_the_verdict_is_the_worst_of_all_gates() -> None:
@@ -93,8 +112,8 @@ def test_the_verdict_is_the_worst_of_all_gates() -> None:
         fact = Judged(metric="errors", answer=answer, k=1, step=0, reason="because")
         world.ledger.append(name, world.ledger.rollout(name).seq + 1, fact, world.now)
         assert verdict_of(world.ledger.rollout(name)) == label
-        assert rows(world.ledger, LastMinute())["ny", "5"].verdict == label
-        assert rows(world.ledger, LastMinute())["ny", "2"].verdict is None
+        found = rows(world.ledger, LastMinute(), world.now)
+        assert (found["ny", "5"].verdict, found["ny", "2"].verdict) == (label, None)
 
 
 @pytest.mark.parametrize(

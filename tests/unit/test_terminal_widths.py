@@ -28,7 +28,7 @@ RUNNING: dict[str, Any] = {
 LAUNCHING = RUNNING | {
     "phase": "launching", "step": 0, "weight": 0.0, "seen": None, "launch": "packing", "gates": [],
     "stable_requests": 0, "candidate_requests": 0, "reason": "launching the candidate", "actor": "driver",
-    "waits_for": "packing, for 12s now, making its environment took 3s, fetching its files from MLflow took 1s",
+    "waits_for": "packing for 12s (before that: fetching its files from MLflow 1s, making its environment 3s)",
 }  # fmt: skip
 PAUSED = RUNNING | {
     "id": "delays-v2-aaaaaa", "phase": "paused", "needs_person": True, "waits_for": None, "actor": "bob",
@@ -75,8 +75,8 @@ delays  CANARY LAUNCHING  weight 0 %  47s elapsed
 +- stable     v1
 +- candidate  v2
 +- launching the candidate  (by driver)
-`- now: packing, for 12s now, making its environment took
-     3s, fetching its files from MLflow took 1s"""
+`- now: packing for 12s (before that: fetching its files
+     from MLflow 1s, making its environment 3s)"""
 HOME_60 = """\
 Needs you: 1
   delays v1 -> v2  canary paused, step 2 of 3
@@ -89,8 +89,8 @@ Needs you: 1
 
 In progress: 1
   delays v1 -> v2  canary launching  [delays-v2-32c688]
-    packing, for 12s now, making its environment took 3s,
-      fetching its files from MLflow took 1s
+    packing for 12s (before that: fetching its files from
+      MLflow 1s, making its environment 3s)
 
 Serving:
   delays  v3 (stable) answers 100 % of requests of new-york
@@ -107,6 +107,22 @@ sluice --help lists all commands, sluice COMMAND --help explains one."""
 )
 def test_a_rollout_at_a_width(view: dict[str, Any], width: int, picture: str) -> None:
     assert tree(view, width) == picture
+
+
+@pytest.mark.parametrize(
+    ("now", "names"),
+    [
+        ({"phase": "running", "ending": None}, ["stable v1", "candidate v2"]),
+        ({"phase": "baking", "ending": None}, ["former v1", "stable v2"]),
+        ({"phase": "ended", "ending": "promoted"}, ["former v1", "stable v2"]),
+        ({"phase": "ended", "ending": "aborted"}, ["stable v1", "candidate v2"]),
+        ({"phase": "ended", "ending": "established", "stable": None}, ["stable v2"]),
+    ],
+)
+def test_the_build_that_was_promoted_is_the_stable_one(now: dict[str, Any], names: list[str]) -> None:
+    view = RUNNING | now | {"stable_requests": 0, "candidate_requests": 0, "weight": 100.0}
+    lines = [line.removeprefix("+- ") for line in tree(view).splitlines()]
+    assert [" ".join(line.split()) for line in lines if line.startswith(("former", "stable", "candidate"))] == names
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])

@@ -1,11 +1,14 @@
-"""Effects: which orders a rollout admits now, and what each would do, in figures. Pure."""
+"""Effects: which orders a rollout admits now, what each would do, and what may follow once it has ended. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
+from sluicegate.registry.rollout.decision import needs_approval
 from sluicegate.registry.rollout.moves import asker
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
+from sluicegate.registry.rollout.standing import current, trusted
 from sluicegate.registry.words.units import format_duration, format_weight
 
 
@@ -65,6 +68,31 @@ def primary(rollout: Rollout, *, needs_person: bool) -> str | None:
             return None
 
 
+def afterwards(rollout: Rollout, of_target: Sequence[Rollout]) -> str | None:
+    """What may be done now that it has ended, with its command; None once a later rollout of its target counts."""
+    last = trusted(of_target)
+    if rollout.is_shadow or rollout.is_comparison or last is None or current(of_target) not in (None, rollout):
+        return None
+    model, variation = rollout.target
+    where = model if variation == "default" else f"{model} --variation {variation}"
+    another = f"`sluice rollout start {where} --build N`"
+    match rollout.ending:
+        case Ending.ESTABLISHED if last.id == rollout.id:
+            return (
+                f"To try another build beside v{rollout.requested.version}, apply a plan and start a rollout: {another}"
+            )
+        case Ending.PROMOTED if last.id == rollout.id and rollout.stable:
+            return f"Nothing has to be done. To return to v{rollout.stable} at once: `sluice rollback {where}`"
+        case Ending.ABORTED | Ending.FAILED if last.requested.version == rollout.stable:
+            retry = f", or retry v{rollout.requested.version} above" if "retry" in possible(rollout) else ""
+            return (
+                f"Nothing has to be done: v{rollout.stable} answers every request. Once a better version is in MLflow, "
+                f"{another}{retry}"
+            )
+        case _:
+            return None
+
+
 def effect(order: str, rollout: Rollout) -> str:
     """What this order would do to this rollout now."""
     if rollout.is_shadow:
@@ -83,31 +111,41 @@ def _on_canary(order: str, rollout: Rollout) -> str:
             return f"{candidate} keeps {weight} % of the requests until somebody resumes. Guardrails may still abort."
         case "resume":
             return f"The plan goes on {_where(rollout)}."
-        case "approve" if rollout.step < 0 and not rollout.guarded:
-            return f"{candidate} may get {'every request, at once' if rollout.switches else 'its first request'}."
-        case "approve" if rollout.step < 0:
-            return f"{candidate} may get its first request. {asker(rollout)} asked for it: somebody else approves it."
         case "approve":
-            return f"Step {rollout.step + 1} may be left once its gates have passed. {_next(rollout)}"
+            return _approved(rollout, candidate)
         case "jump":
             return (
-                f"{candidate} gets the step's share of the requests now, {weight} % until now. Going on skips the "
-                "gates, checks and approvals of the steps that are left, by your name; gates go on from there."
+                f"{candidate} has {weight} % of the requests now, and gets the share of the step that you choose at "
+                "once. A jump forward skips the gates, checks and approvals of the steps before it, and the record "
+                "says that you ordered it. Gates keep what they have measured."
             )
         case "promote":
             return (
-                f"{candidate} gets every request now, {weight} % until now, whatever its gates say. "
+                f"{candidate} has {weight} % of the requests now, and gets every request at once, whatever its gates "
+                f"say. "
                 f"It is recorded as your override. {stable} {_kept(rollout)}."
             )
         case "abort":
             return f"{stable} gets every request back at once ({candidate} has {weight} %); {candidate} is stopped."
         case "retry":
             return (
-                f"{candidate} is tried once more from the first step, by the plan that is applied now. Its gates have "
-                "what earlier tries by that plan have left of beta, so it takes longer."
+                f"{candidate} is tried once more from the first step, by the plan that is applied now. If that is the "
+                "plan of the earlier tries, gates need more requests than before, so that trying again and again does "
+                "not let a worse build pass."
             )
         case _:
             raise ValueError(f"no order {order!r}")
+
+
+def _approved(rollout: Rollout, candidate: str) -> str:
+    """What an approval leads to: the first request, or the end of the present step."""
+    if rollout.step >= 0:
+        if rollout.guarded or needs_approval(rollout, rollout.plan.steps[rollout.step]):
+            return f"Step {rollout.step + 1} may be left once its gates have passed. {_next(rollout)}"
+        return f"Step {rollout.step + 1} needs no approval: it is left once its gates have passed. {_next(rollout)}"
+    if rollout.guarded:
+        return f"{candidate} may get its first request. {asker(rollout)} asked for it: somebody else approves it."
+    return f"{candidate} may get {'every request, at once' if rollout.switches else 'its first request'}."
 
 
 def _on_shadow(order: str, rollout: Rollout) -> str:

@@ -21,7 +21,7 @@ from sluicegate.registry.words.roles import Role
 from sluicegate.services.console import counted
 from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
 from sluicegate.services.console.if_match import rollout_tag
-from sluicegate.services.console.pages.effects import effect, possible, primary, reachable
+from sluicegate.services.console.pages.effects import afterwards, effect, possible, primary, reachable
 from sluicegate.services.console.pages.elsewhere import elsewhere
 from sluicegate.services.console.pages.ordering import ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
@@ -57,6 +57,7 @@ def page(desk: Desk) -> Endpoint:
             "primary": primary(rollout, needs_person=report.rollout.needs_person),
             "refused": request.query_params.get("refused"),
             "elsewhere": elsewhere(desk, rollout) | _logs(rollout, caller),
+            "afterwards": _afterwards(desk, rollout),
             "followed_by": _followed_by(desk, rollout),
             "tag": rollout_tag(rollout.id, rollout.seq),
             "key": secrets.token_urlsafe(12),
@@ -77,6 +78,12 @@ def _baked_at(rollout: Rollout) -> datetime | None:
     if rollout.full_at is None or rollout.requested.strategy == AtOnce.ROLLBACK:
         return None
     return rollout.full_at + timedelta(seconds=rollout.plan.bake)
+
+
+def _afterwards(desk: Desk, rollout: Rollout) -> str | None:
+    if not rollout.is_ended:
+        return None
+    return afterwards(rollout, [each for each in desk.ledger.current() if each.target == rollout.target])
 
 
 def _followed_by(desk: Desk, rollout: Rollout) -> Rollout | None:
