@@ -35,10 +35,13 @@ def run(role: PodRole, command: Sequence[str], *, keys: Path, flows: Path, port:
     from sluicegate.flows.wiring.loops import log_plainly, run_process
     from sluicegate.flows.wiring.processes import PROCESSES
 
-    prepare(os.environ, keys=keys, flows=flows, port=port)
+    folder = prepare(os.environ, keys=keys, flows=flows, port=port)
     if role is PodRole.FLOW:
         if not command:
             raise UsageError("a flow needs a command.", fix="write it behind: … run flow prefect flow-run execute")
+        work = folder.root / "work"
+        work.mkdir(exist_ok=True)
+        os.chdir(work)  # Prefect copies the folder in which a run starts: in the image that would be the whole of /
         os.execvp(command[0], list(command))  # noqa: S606
     if command:
         raise UsageError(f"{role} takes no command, but {' '.join(command)!r} was given.", fix="leave it out.")

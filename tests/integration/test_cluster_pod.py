@@ -130,13 +130,16 @@ def test_two_containers_that_start_at_once_agree(pod: Cluster) -> None:
 def test_a_flow_runs_with_what_it_needs(pod: Cluster) -> None:
     program = (
         "from sluicegate.flows.wiring.runtime import current_runtime as r;"
-        "print(r().keys.check_key, r().settings.cluster, r().prefect.base_url)"
+        "print(r().keys.check_key, r().settings.cluster, r().prefect.base_url);"
+        "import os; print(len(os.listdir()), 'files in the folder that Prefect copies')"
     )
     done = subprocess.run(
         pod.command("flow", "python3", "-c", program), env=pod.environment | {"PATH": _path()}, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
-    assert done.stdout.split() == [pod.keys["check_key"], NAMESPACE, f"{pod.settings['PREFECT_API_URL']}/"], done.stderr
+    told, copied = done.stdout.splitlines()
+    assert told.split() == [pod.keys["check_key"], NAMESPACE, f"{pod.settings['PREFECT_API_URL']}/"], done.stderr
+    assert copied == "0 files in the folder that Prefect copies"
 
 
 def _path() -> str:
