@@ -55,6 +55,8 @@ _GUESSES = 12
 _ROUNDING = 1e-14
 """The share of a sum of squares that its arithmetic may have lost."""
 _NEWTON = 50
+_FLAT = 1e-3
+"""The least slope of a step of Newton's, as a share of the steepest: where next to no money is at stake."""
 _WAITS = 200
 """With so many rows in the first stratum half of the money waits for the next: with 20, as many as the first look has,
 nine tenths."""
@@ -125,6 +127,26 @@ class Gain(NamedTuple):
         return sum(side.squares for side in self.sides)
 
 
+class Opening(NamedTuple):
+    """The bets of the first stratum: those of each guess, by stake."""
+
+    made: tuple[tuple[float, ...], ...] = ()
+    """What each makes of its money, as a logarithm."""
+    rises: tuple[tuple[float, ...], ...] = ()
+    """How much this is larger for each unit by which the candidate's mean is."""
+    waits: float = 1.0
+    """The share of the money that is not bet."""
+
+    def logs(self, more: float) -> tuple[Floats, Floats]:
+        """What each stake has made of the money, waiting money included, had the means been so much further apart; and
+        how fast it rises."""
+        rises = np.array(self.rises)
+        made = np.array(self.made) + rises * more
+        of_bets = math.log1p(-self.waits) + _log_mean(made)
+        money = np.logaddexp(of_bets, math.log(self.waits))
+        return money, np.exp(of_bets - money) * _weighed(rises, made)
+
+
 @dataclass(frozen=True, kw_only=True)
 class BetTest:
     """Whether the candidate's mean is above the stable one's, after the caller's scaling. Valid for every shape."""
@@ -136,8 +158,9 @@ class BetTest:
     """Whether one stake is nothing, so that some money is left for one more test of the same."""
     logs: tuple[float, ...] = ()
     """What each stake has made of the money, as a logarithm."""
-    stakes: tuple[float, ...] = ()
-    """The stakes of the newest stratum."""
+    opening: Opening = Opening()
+    rises: tuple[float, ...] = ()
+    """How much larger each of these is for each unit by which the means are further apart, the first stratum aside."""
     past: Tally = field(default_factory=Tally)
     """Values seen, stable's after the caller's scaling: they give the centre of those to come."""
     squares: float = 0.0
@@ -158,11 +181,12 @@ class BetTest:
 
     @property
     def reach(self) -> float | None:
-        """How much more the sum of z would have to be for a rejection now; None before any row. Below 0: it rejects."""
+        """How much more the sum of z would have to be, had the means been further apart in every stratum by the same,
+        for a rejection now; None before any row. Not above 0: it rejects."""
         if not self.logs:
             return None
-        missing = _missing(np.array(self.logs), np.array(self.stakes), self._wanted)
-        return min(missing, 0.0) if self._log() >= self._wanted else missing
+        missing = self._missing()
+        return self.weight * (min(missing, 0.0) if self._log() >= self._wanted else missing)
 
     def look(
         self, pairs: Iterable[Pair], information: float, *, against: int, factor: float = 1.0, origin: float = 0.0
@@ -190,10 +214,14 @@ class BetTest:
     def _bet(self, guesses: Sequence[Gain], rows: int) -> BetTest:
         """The test after the rows of a stratum, the money divided among the guesses; of the first, some of it waits."""
         bets = [(self._stakes(gain, scale), gain) for gain in guesses for scale in self._scales(gain)]
-        made = _log_mean(np.array([_at_least(stakes, gain.sides) for stakes, gain in bets]))
-        made = made if self.weight else np.logaddexp(made + math.log(rows / _WAITS), 0.0) - math.log1p(rows / _WAITS)
-        base = np.array(self.logs) if self.logs else np.zeros_like(made)
-        return replace(self, logs=tuple((base + made).tolist()), stakes=tuple(bets[0][0].tolist()))
+        made = np.array([_at_least(stakes, gain.sides) for stakes, gain in bets])
+        rises = np.array([stakes * gain.information for stakes, gain in bets])
+        if not self.weight:
+            opening = Opening(_rows(made), _rows(rises), _WAITS / (rows + _WAITS))
+            logs = opening.logs(0.0)[0]
+            return replace(self, opening=opening, logs=tuple(logs.tolist()), rises=(0.0,) * logs.size)
+        logs, risen = np.array(self.logs) + _log_mean(made), np.array(self.rises) + _weighed(rises, made)
+        return replace(self, logs=tuple(logs.tolist()), rises=tuple(risen.tolist()))
 
     def _guesses(self, pair: Pair, of_stable: Bounds, against: int) -> list[Gain]:
         """The stratum's z about the centre of the values before; without any, about guesses over the whole range."""
@@ -227,9 +255,30 @@ class BetTest:
     def _wanted(self) -> float:
         return -math.log(self.budget.alpha)
 
-    def _log(self, more: float = 0.0) -> float:
-        """The logarithm of all the money, had z summed to so much more."""
-        return float(_log_mean(np.array(self.logs) + np.array(self.stakes) * more))
+    def _log(self) -> float:
+        """The logarithm of all the money."""
+        return float(_log_mean(np.array(self.logs)))
+
+    def _missing(self) -> float:
+        """How much further apart the means would have to be for the money to be what is wanted.
+
+        The logarithm of the money is convex in it and rises. So Newton's steps go to the right of the root at once, and
+        then come down to it. They begin where the fastest stake alone would bring all that is missing.
+        """
+        later, fixed = np.array(self.rises), np.array(self.logs) - self.opening.logs(0.0)[0]
+        fastest = float((later + np.array(self.opening.rises).max(axis=0)).max())
+        if fastest <= 0:
+            return math.inf
+        more = (self._wanted - self._log()) / fastest
+        for _ in range(_NEWTON):
+            opened, rises = self.opening.logs(more)
+            made = opened + fixed + later * more
+            slope = float(_weighed(rises + later, made))
+            down = (float(_log_mean(made)) - self._wanted) / max(slope, _FLAT * fastest)
+            more -= down
+            if abs(down) <= 1e-12 * abs(more):
+                break
+        return more
 
     def judge(self, information: float) -> BetTest:
         """The test after a look. Without more information nothing is rejected."""
@@ -299,24 +348,14 @@ def _remainder(x: Floats) -> Floats:
     return np.where(near, series, (np.log1p(far) - far + far * far / 2) / (far * far * far))
 
 
-def _missing(logs: Floats, stakes: Floats, wanted: float) -> float:
-    """How much more z must sum to for the money to be `wanted`, as logarithms.
+def _rows(table: Floats) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, table.tolist()))
 
-    The logarithm of the money is convex in it and rises. So Newton's steps come down to the root from any point above,
-    such as where the first stake alone would bring it all.
-    """
-    bets = stakes > 0
-    if not bets.any():
-        return math.inf
-    more = float(np.min((wanted + math.log(logs.size) - logs[bets]) / stakes[bets]))
-    for _ in range(_NEWTON):
-        made = logs + stakes * more
-        shares = np.exp(made - made.max())
-        down = (float(_log_mean(made)) - wanted) * float(shares.sum() / (shares @ stakes))
-        more -= down
-        if abs(down) <= 1e-12 * abs(more):
-            break
-    return more
+
+def _weighed(values: Floats, logs: Floats) -> Floats:
+    """The mean over the first axis, each value weighed by the money that its logarithm tells."""
+    money = np.exp(logs - logs.max(axis=0))
+    return np.asarray((money * values).sum(axis=0) / money.sum(axis=0))
 
 
 def _log_mean(logs: Floats) -> Floats:

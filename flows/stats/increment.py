@@ -54,6 +54,8 @@ class Sums:
     """Sum of n1 n0 / n (candidate mean - stable mean)."""
     level: float = 0.0
     """Sum of n1 n0 / n stable mean."""
+    shares: float = 0.0
+    """Sum of n1 n0 / n times the candidate's share of the rows."""
     stable: Tally = field(default_factory=Tally)
     candidate: Tally = field(default_factory=Tally)
 
@@ -65,13 +67,14 @@ class Sums:
             information=self.information + now.information - before.information,
             difference=self.difference + now.difference - before.difference,
             level=self.level + now.level - before.level,
+            shares=self.shares + now.shares - before.shares,
             stable=sum((pair.stable for pair in pairs), self.stable),
             candidate=sum((pair.candidate for pair in pairs), self.candidate),
         )
 
     def add(self, pairs: Sequence[Pair]) -> Sums:
         """The sums with these pairs."""
-        information, difference, level = self.information, self.difference, self.level
+        information, difference, level, shares = self.information, self.difference, self.level, self.shares
         stable, candidate = self.stable, self.candidate
         for pair in pairs:
             stable, candidate = stable + pair.stable, candidate + pair.candidate
@@ -81,8 +84,10 @@ class Sums:
                 information += weight
                 difference += weight * (pair.candidate.total / pair.candidate.n - mean)
                 level += weight * mean
+                shares += weight * pair.candidate.n / pair.n
         return Sums(
-            information=information, difference=difference, level=level, stable=stable, candidate=candidate
+            information=information, difference=difference, level=level, shares=shares, stable=stable,
+            candidate=candidate,
         )  # fmt: skip
 
     @property

@@ -64,7 +64,8 @@ class Lattice:
     def cut_counts(self, budget: float) -> tuple[Lattice, float | None]:
         """Cut the largest upper tail of whole values with a mass of at most budget - spent.
 
-        Returns what is left and the smallest value that was cut; None when nothing fits.
+        Returns what is left and the smallest value that was cut, at this time or, where nothing more fits, before;
+        None when nothing ever was.
         """
         room = budget - self.spent
         if room < _SMALLEST_BUDGET:
@@ -73,7 +74,7 @@ class Lattice:
         cells = int(np.searchsorted(tails, room, side="right"))
         if cells == 0 or cells == self.masses.size:
             beyond = self.origin + self.masses.size * self.pitch
-            return self, beyond if cells == 0 else None
+            return self, beyond if cells == 0 and self.spent > 0 else None
         left = self.masses.size - cells
         spent = self.spent + float(tails[cells - 1])
         return replace(self, masses=self.masses[:left], spent=spent), self.origin + left * self.pitch

@@ -85,11 +85,14 @@ def test_a_budget_too_small_for_arithmetic_rejects_nothing() -> None:
     assert lattice.cut(1e-11) == (lattice, None)
 
 
-def test_nothing_that_fits_still_names_an_unreachable_count() -> None:
+def test_where_nothing_more_fits_what_was_cut_before_is_beyond() -> None:
+    lattice = Lattice(origin=5.0, masses=np.array([0.5, 0.45]), spent=0.05)
+    assert lattice.cut_counts(0.1) == (lattice, 7)
+
+
+def test_a_count_that_chance_cannot_reach_is_no_boundary() -> None:
     lattice = Lattice(origin=5.0, masses=np.array([0.5, 0.5]))
-    cut, critical = lattice.cut_counts(0.1)
-    assert critical == 7
-    assert cut.spent == 0
+    assert lattice.cut_counts(0.1) == (lattice, None)
 
 
 def test_a_single_point_cannot_reject() -> None:
@@ -134,9 +137,9 @@ def test_coarsening_shares_odd_masses_between_their_neighbours(masses: list[floa
 
 
 def test_critical_values_are_told_in_the_units_of_the_lattice() -> None:
-    lattice = Lattice(origin=1.0, pitch=0.5, masses=np.array([0.5, 0.3, 0.2]))
+    lattice = Lattice(origin=1.0, pitch=0.5, masses=np.array([0.5, 0.25, 0.2]), spent=0.05)
     assert lattice.cut_counts(0.25)[1] == 2.0
-    assert lattice.cut_counts(0.1)[1] == 2.5
+    assert lattice.cut_counts(0.15)[1] == 2.5
     assert lattice.cut_counts(1.1) == (lattice, None)
     cut, edge = lattice.cut(0.3)
     assert edge is not None
