@@ -158,7 +158,7 @@ class BetTest:
     """Whether one stake is nothing, so that some money is left for one more test of the same."""
     logs: tuple[float, ...] = ()
     """What each stake has made of the money, as a logarithm."""
-    opening: Opening = Opening()
+    opening: Opening = field(default_factory=Opening)
     rises: tuple[float, ...] = ()
     """How much larger each of these is for each unit by which the means are further apart, the first stratum aside."""
     past: Tally = field(default_factory=Tally)

@@ -6,8 +6,9 @@ statistic falls short of its boundary, so the interval excludes 0 at the look th
 margin at the look that rules it out, and at no look before. Later looks may widen it; what was rejected stays so.
 
 Far from 0 and from the margin zeros and ones vary otherwise than where the boundary was computed. There an end is the
-difference from which the estimate is as many standard deviations away as the boundary is from what its null expects
-(as Wilson 1927 has it for one rate; with Cornish & Fisher's correction for skewness), and it stays on the side of 0, or of the margin, on which the test is.
+difference from which the estimate is as many standard deviations away as the boundary is from what its null expects (as
+Wilson 1927 has it for one rate; with the correction for skewness of Cornish & Fisher 1938). It stays on the side of 0,
+or of the margin, on which the test is.
 """
 
 from __future__ import annotations

@@ -83,13 +83,13 @@ def test_an_interval_ever_misses_the_truth_no_more_often_than_it_says(world: str
 def test_an_interval_becomes_narrow() -> None:
     """At ten times the errors, an end is within three hundredths of the truth after 2,000 rows."""
     world, rng = WORLDS["ten times the errors"], np.random.default_rng(62)
-    trial = Trial.begin(Design(kind=Kind.COUNT, alpha=ALPHA, beta=BETA, information=500.0, rungs=(
-        Rung(margin=0.0, information=500.0),
-    )))  # fmt: skip
+    rungs = (Rung(margin=0.0, information=500.0),)
+    trial = Trial.begin(Design(kind=Kind.COUNT, alpha=ALPHA, beta=BETA, information=500.0, rungs=rungs))
     for k in range(1, 21):
         pair = split(rng, 100, 0.5, world.stable, world.candidate)
         trial = trial.look(Increment(pairs=[pair], information=25.0 * k))
     seen = estimate(trial)
-    assert seen.low is not None and seen.high is not None
+    assert seen.low is not None
+    assert seen.high is not None
     assert seen.low > 0.1
     assert seen.high < 0.26
