@@ -5,7 +5,8 @@
 Fills two ledgers through the product's own functions: each model has a first build and one that was promoted, and in
 one ledger rollouts that ended besides, every fifth of them promoted. Then measures both in turns: opening a ledger
 until what is current is known, the ledger's part of a keeper's look, an order and the abort of what it began, the first
-page of the list of rollouts. Writes benchmarks/results/history.json and .md.
+page of the list of rollouts, and the console's pages and lists, rendered. Writes benchmarks/results/history.json
+and .md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from benchmarks.results import Figure, report
@@ -44,8 +46,10 @@ from sluicegate.registry.rollout.facts import (
 )
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.roles import Role
+from sluicegate.services.console.pages.rollouts import MOST
 from sluicegate.services.keeper.fleet_pass import needs
 from tests.plans import plan_from_values
+from tests.unit.console_office import BEARER, MemoryDesk, Office
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = {
@@ -55,10 +59,17 @@ PLAN = {
 PACKED = Packed(bento="m:1", bento_digest="b" * 64, model_digest="m" * 64)
 BEGINNING = ((1, "deploy"), (5, "canary"))
 """What every model has: as many takeovers as are kept current."""
+PAGES = (
+    "/", "/rollouts", "/rollouts?state=promoted", "/rollouts?state=under way", "/rollouts?q=nowhere", "/activity",
+    "/activity?model=model-5", "/experiments", "/audiences", "/access", "/search?q=model", "/api/v1/rollouts",
+    "/api/v1/overview", "/api/v1/experiments", "/api/v1/audiences",
+)  # fmt: skip
+"""First pages of the console's lists, and what the commands for them ask."""
 AT_ONCE = 100
 """Rollouts that are recorded with one commit."""
 
 
+@cache
 def plan_of(model: str) -> Plan:
     return plan_from_values({**PLAN, "model": model}, where="the benchmark")
 
@@ -117,8 +128,15 @@ def look(ledger: SqlLedger) -> None:
 def first_page(ledger: SqlLedger) -> None:
     """What the list of rollouts reads."""
     ledger.rollouts(Selection(newest=51))
-    ledger.count(ALL)
+    ledger.count(ALL, most=MOST + 1)
     ledger.models()
+
+
+def ask(office: Office, page: str) -> None:
+    """What the console does for one page."""
+    answer = office.client.get(page, headers=BEARER)
+    if answer.status_code != 200:
+        raise RuntimeError(f"{page} answered {answer.status_code}: {answer.text[:200]}")
 
 
 def spent(act: Callable[[], object]) -> float:
@@ -135,6 +153,7 @@ def measure(folder: Path, chosen: argparse.Namespace) -> dict[str, dict[str, lis
         fill(SqlLedger(url), chosen.models, chosen.ended if name == "long" else 0)
     took: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     warm = {name: SqlLedger(url) for name, url in urls.items()}
+    offices = {name: Office(MemoryDesk(ledger=ledger)) for name, ledger in warm.items()}
     for turn in range(chosen.rounds):
         for name, ledger in warm.items():
             took["cold start"][name].append(spent(lambda url=urls[name]: SqlLedger(url).current()))  # type: ignore[misc]
@@ -143,6 +162,8 @@ def measure(folder: Path, chosen: argparse.Namespace) -> dict[str, dict[str, lis
             took["next order on it"][name].append(spent(lambda: order(ledger, model, 2 * turn + 1)))  # noqa: B023
             took["keeper's look"][name].append(spent(lambda: look(ledger)))  # noqa: B023
             took["first page of the list"][name].append(spent(lambda: first_page(ledger)))  # noqa: B023
+            for page in PAGES:
+                took[page][name].append(spent(lambda: ask(offices[name], page)))  # noqa: B023
     return took
 
 

@@ -10,7 +10,7 @@ from sluicegate.registry.ledger.engine import reading, writing
 from sluicegate.registry.ledger.patience import LONG
 from sluicegate.registry.words.errors import SluiceError
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration; tests hold it against the folder."""
 VERSION_TABLE = "sluice_ledger_version"
 

@@ -57,16 +57,23 @@ class Facts(Protocol):
         """Every build that a target came to trust, oldest first."""
         ...
 
-    def count(self, selection: Selection = ALL) -> int:
-        """How many rollouts are wanted, `newest` left aside."""
+    def count(self, selection: Selection = ALL, *, most: int | None = None) -> int:
+        """How many rollouts are wanted, `newest` left aside; nothing is counted beyond `most`."""
+        ...
+
+    def compared_models(self) -> tuple[str, ...]:
+        """Every model that had an experiment, by name."""
         ...
 
     def entries(self, rollout: str, *, after: int = -1) -> tuple[Entry, ...]:
         """The rollout's facts with a seq above `after`, in order."""
         ...
 
-    def feed(self, *, after: int = 0, limit: int = 500) -> tuple[Fed, ...]:
-        """At most `limit` facts of all rollouts in the order they were appended, from the place after `after`."""
+    def feed(
+        self, *, after: int = 0, before: int | None = None, limit: int = 500, model: str | None = None
+    ) -> tuple[Fed, ...]:  # fmt: skip
+        """At most `limit` facts of all rollouts, or of a model's, in the order they were appended, from the place after
+        `after`, up to the one before `before`."""
         ...
 
     def feed_end(self) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, or_, select, true, update
 
 from sluicegate.registry.ledger.columns import entry_of
-from sluicegate.registry.ledger.selection import Selection, state_of
+from sluicegate.registry.ledger.selection import SEARCHED, Selection, state_of
 from sluicegate.registry.ledger.tables import entries, rollouts
 from sluicegate.registry.ledger.times import from_text, to_text
 from sluicegate.registry.rollout.moves import advance, begin
@@ -122,21 +122,46 @@ def selected_ids(connection: Connection, selection: Selection) -> list[str]:
     """The rollouts that are wanted, oldest first. Raises NotFound for one that they shall come before and that is not
     there."""
     _refuse_unknown(connection, selection)
-    newest = select(rollouts.c.rollout).where(*_conditions(selection)).order_by(rollouts.c.place.desc())
+    newest = select(rollouts.c.rollout).where(*_conditions(selection)).order_by(_order(selection).desc())
     limited = newest if selection.newest is None else newest.limit(selection.newest)
     return list(connection.scalars(limited))[::-1]
 
 
-def count_selected(connection: Connection, selection: Selection) -> int:
-    """How many are wanted."""
+def _order(selection: Selection) -> ColumnElement[int]:
+    """The order in which they were opened. Of what is found by its end or its last fact the database shall not look
+    for the newest by going through all that there are: a sum is in no index."""
+    found_otherwise = selection.ended_since is not None or selection.changed_after is not None
+    return rollouts.c.place + 0 if found_otherwise else rollouts.c.place
+
+
+def count_selected(connection: Connection, selection: Selection, most: int | None = None) -> int:
+    """How many are wanted; nothing is counted beyond `most`."""
     _refuse_unknown(connection, selection)
-    counted = select(func.count()).select_from(rollouts).where(*_conditions(selection))
-    return int(connection.execute(counted).scalar_one())
+    wanted = select(rollouts.c.rollout).where(*_conditions(selection)).limit(most).subquery()
+    return int(connection.execute(select(func.count()).select_from(wanted)).scalar_one())
 
 
 def all_models(connection: Connection) -> tuple[str, ...]:
     """Every model that has a rollout, by name."""
-    return tuple(connection.scalars(select(rollouts.c.model).distinct().order_by(rollouts.c.model)))
+    return _models(connection, true())
+
+
+def compared_models(connection: Connection) -> tuple[str, ...]:
+    """Every model that had an experiment, by name."""
+    return _models(connection, rollouts.c.experiment.is_not(None))
+
+
+def _models(connection: Connection, is_wanted: ColumnElement[bool]) -> tuple[str, ...]:
+    """From one name to the next in the index, past all rollouts of a model."""
+    first = select(func.min(rollouts.c.model).label("model")).where(is_wanted).cte("names", recursive=True)
+    following = select(func.min(rollouts.c.model)).where(is_wanted, rollouts.c.model > first.c.model).scalar_subquery()
+    names = first.union_all(select(following).where(first.c.model.is_not(None)))
+    return tuple(connection.scalars(select(names.c.model).where(names.c.model.is_not(None))))
+
+
+def is_of_model(rollout: ColumnElement[str], model: str) -> ColumnElement[bool]:
+    """Whether the rollout of this id is of a model."""
+    return exists().where(rollouts.c.rollout == rollout, rollouts.c.model == model)
 
 
 def all_takeovers(connection: Connection, model: str, variation: str) -> tuple[Takeover, ...]:
@@ -158,22 +183,45 @@ def _refuse_unknown(connection: Connection, selection: Selection) -> None:
 def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
     """The same as `Selection.admits`, and what is told by the order in which rollouts were opened."""
     columns = rollouts.c
-    for column in ("model", "variation", "version", "plan_digest", "experiment", "follows", "state"):
+    yield from _searched(selection)
+    for column in ("model", "variation", "version", "plan_digest", "experiment", "follows"):
         if getattr(selection, column) is not None:
             yield columns[column] == getattr(selection, column)
+    if selection.state is not None:  # a model has fewer rollouts than a state: then that index is not offered
+        yield (columns.state if selection.model is None else columns.state + "") == selection.state
     if selection.comparisons:
         yield columns.experiment.is_not(None)
     if selection.took_over:
         yield columns.took_over_at.is_not(None)
     if selection.is_ended is not None:
-        yield columns.ended_at.is_not(None) if selection.is_ended else columns.ended_at.is_(None)
-    if selection.text:
-        searched = func.lower(columns.rollout + " " + columns.variation + " " + columns.reason)
-        yield searched.contains(selection.text.lower(), autoescape=True)
+        yield columns.ended_at.is_not(None) if selection.is_ended else columns.ended_at.is_(None) & columns.open
     if selection.ended_since is not None:
         yield columns.ended_at >= to_text(selection.ended_since)
     if selection.changed_after is not None:
         yield columns.last > selection.changed_after
     if selection.before is not None:
-        before = select(columns.place).where(columns.rollout == selection.before).scalar_subquery()
-        yield columns.place < before
+        yield columns.place < _place_of(selection.before)
+
+
+def _searched(selection: Selection) -> Iterator[ColumnElement[bool]]:
+    """That the text stands in it, and that it is new enough to be searched."""
+    columns = rollouts.c
+    if selection.text:
+        searched = func.lower(columns.rollout + " " + columns.variation + " " + columns.reason)
+        yield searched.contains(selection.text.lower(), autoescape=True)
+        yield columns.place >= _searched_from(selection)
+
+
+def _searched_from(selection: Selection) -> ColumnElement[int]:
+    """The place of the oldest rollout that is searched for a text."""
+    searched = select(rollouts.c.place).order_by(rollouts.c.place.desc()).limit(SEARCHED)
+    if selection.model is not None:
+        searched = searched.where(rollouts.c.model == selection.model)
+    if selection.before is not None:
+        searched = searched.where(rollouts.c.place < _place_of(selection.before))
+    oldest = searched.subquery()
+    return select(func.min(oldest.c.place)).scalar_subquery()
+
+
+def _place_of(rollout: str) -> ColumnElement[int]:
+    return select(rollouts.c.place).where(rollouts.c.rollout == rollout).scalar_subquery()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import NotFound
+
+SEARCHED = 5_000
+"""So many rollouts are searched for a text, the newest of all or of a model: the past may be of any length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Selection:
     state: str | None = None
     """The ending; of one that has not ended, the phase."""
     text: str = ""
-    """Part of the id, the variation or the reason, in any case."""
+    """Part of the id, the variation or the reason, in any case; looked for in the newest `SEARCHED`."""
     ended_since: datetime | None = None
     changed_after: int | None = None
     """Only those with a fact after this place of the feed."""
@@ -65,13 +69,10 @@ class Selection:
 
     def cut(self, rollouts: Iterable[Rollout]) -> tuple[Rollout, ...]:
         """The admitted ones among rollouts that come oldest first, no more than are wanted."""
-        admitted: list[Rollout] = []
-        for rollout in rollouts:
-            if rollout.id == self.before:
-                break
-            if self.admits(rollout):
-                admitted.append(rollout)
-        return tuple(admitted if self.newest is None else admitted[max(0, len(admitted) - self.newest) :])
+        earlier = list(takewhile(lambda rollout: rollout.id != self.before, rollouts))
+        of_model = [rollout for rollout in earlier if _is(self.model, rollout.requested.model)]
+        admitted = [rollout for rollout in _last(of_model, SEARCHED if self.text else None) if self.admits(rollout)]
+        return tuple(_last(admitted, self.newest))
 
 
 ALL = Selection()
@@ -86,6 +87,10 @@ def state_of(rollout: Rollout) -> str:
 def searched_text(rollout: Rollout) -> str:
     """What a search goes through."""
     return f"{rollout.id} {rollout.requested.variation} {rollout.reason}".lower()
+
+
+def _last(rollouts: Sequence[Rollout], most: int | None) -> Sequence[Rollout]:
+    return rollouts if most is None else rollouts[max(0, len(rollouts) - most) :]
 
 
 def _is(wanted: object, value: object) -> bool:

@@ -23,9 +23,11 @@ from sluicegate.registry.ledger.record import Applied, Changes, Fed, Keeping, Le
 from sluicegate.registry.ledger.rollout_rows import (
     all_models,
     all_takeovers,
+    compared_models,
     count_selected,
     current_ids,
     insert_row,
+    is_of_model,
     read_states,
     selected_ids,
     update_row,
@@ -166,9 +168,13 @@ class SqlLedger:
         with self._present() as present:
             return present.rollouts(selection)
 
-    def count(self, selection: Selection = ALL) -> int:
+    def count(self, selection: Selection = ALL, *, most: int | None = None) -> int:
         with reading(self._engine) as connection:
-            return count_selected(connection, selection)
+            return count_selected(connection, selection, most)
+
+    def compared_models(self) -> tuple[str, ...]:
+        with reading(self._engine) as connection:
+            return compared_models(connection)
 
     def models(self) -> tuple[str, ...]:
         with reading(self._engine) as connection:
@@ -183,8 +189,14 @@ class SqlLedger:
         with reading(self._engine) as connection:
             return tuple(entry_of(row) for row in connection.execute(wanted))
 
-    def feed(self, *, after: int = 0, limit: int = 500) -> tuple[Fed, ...]:
+    def feed(
+        self, *, after: int = 0, before: int | None = None, limit: int = 500, model: str | None = None
+    ) -> tuple[Fed, ...]:  # fmt: skip
         wanted = select(entries).where(entries.c.id > after).order_by(entries.c.id).limit(limit)
+        if before is not None:
+            wanted = wanted.where(entries.c.id < before)
+        if model is not None:
+            wanted = wanted.where(is_of_model(entries.c.rollout, model))
         with reading(self._engine) as connection:
             return tuple(Fed(place=row.id, entry=entry_of(row)) for row in connection.execute(wanted))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 
+from sluicegate.registry.ledger.experiments import find_experiment
 from sluicegate.registry.ledger.freezes import freezes
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.applied_plan import applied_plan
@@ -14,7 +15,7 @@ from sluicegate.registry.orders.order import Order, StartExperiment
 from sluicegate.registry.orders.starting import Started, open_rollout, replace, requested_by
 from sluicegate.registry.plan.fields import ExperimentSpec, Strategy
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.experiment import experiment_spec, find_experiment
+from sluicegate.registry.rollout.experiment import experiment_spec
 from sluicegate.registry.rollout.facts import Aborted, Concluded
 from sluicegate.registry.rollout.freeze import holding
 from sluicegate.registry.rollout.rollout import Phase, Rollout
@@ -69,7 +70,7 @@ def promote_variation(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
 
 def conclude(draft: Draft, order: Order, name: str) -> tuple[Rollout, ...]:
     """End every comparison of an experiment that goes on. Raises NotFound."""
-    group = find_experiment(draft.rollouts(Selection(comparisons=True)), name)
+    group = find_experiment(draft, name)
     return tuple(_concluded(draft, order, rollout) for rollout in group)
 
 

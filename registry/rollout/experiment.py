@@ -17,7 +17,7 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.rollout.standing import Standing, standings
 from sluicegate.registry.words.build import BuildRef
-from sluicegate.registry.words.errors import NotFound, TargetBusy
+from sluicegate.registry.words.errors import TargetBusy
 
 UNCOUNTED = ""
 """Who holds the slots of a layout that stay with the control and are not counted."""
@@ -51,15 +51,6 @@ def experiment_spec(plan: Plan) -> ExperimentSpec:
 def comparisons_of(rollouts: Iterable[Rollout], experiment: str | None) -> tuple[Rollout, ...]:
     """The comparisons of one experiment."""
     return tuple(each for each in rollouts if experiment is not None and each.requested.experiment == experiment)
-
-
-def find_experiment(rollouts: Sequence[Rollout], name: str) -> tuple[Rollout, ...]:
-    """The comparisons of an experiment, by its id, by one of theirs, or the last of a model. Raises NotFound."""
-    named = [each for each in rollouts if name in (each.requested.experiment, each.id, each.requested.model)]
-    known = [each.requested.experiment for each in named if each.requested.experiment is not None]
-    if not known:
-        raise NotFound(f"there is no experiment {name!r}.", fix="start one: sluice experiment start MODEL")
-    return comparisons_of(rollouts, name if name in known else known[-1])
 
 
 def experiments(rollouts: Iterable[Rollout]) -> tuple[tuple[Rollout, ...], ...]:

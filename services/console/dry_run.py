@@ -37,9 +37,9 @@ class TrialLedger:
             raise UsageError(f"this call has no dry run, because it changes something at once ({name}).")
         return getattr(self._base, name)
 
-    def count(self, selection: Selection = ALL) -> int:
+    def count(self, selection: Selection = ALL, *, most: int | None = None) -> int:
         """How many rollouts are wanted, those of the draft among them."""
-        return len(self.draft.rollouts(replace(selection, newest=None)))
+        return len(self.draft.rollouts(replace(selection, newest=most)))
 
     def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:  # noqa: ARG002
         """Take what was decided into the draft."""

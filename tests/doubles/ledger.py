@@ -109,8 +109,11 @@ class MemoryLedger:
             after = -1 if selection.changed_after is None else selection.changed_after
             return tuple(each for each in self._folds.select(selection) if places[each.id] > after)
 
-    def count(self, selection: Selection = ALL) -> int:
-        return len(self.rollouts(replace(selection, newest=None)))
+    def count(self, selection: Selection = ALL, *, most: int | None = None) -> int:
+        return len(self.rollouts(replace(selection, newest=None))[:most])
+
+    def compared_models(self) -> tuple[str, ...]:
+        return tuple(sorted({each.requested.model for each in self.rollouts(Selection(comparisons=True))}))
 
     def models(self) -> tuple[str, ...]:
         return tuple(sorted({each.requested.model for each in self.rollouts()}))
@@ -122,9 +125,17 @@ class MemoryLedger:
         with self._lock:
             return tuple(entry for entry in self._entries.get(rollout, ()) if entry.seq > after)
 
-    def feed(self, *, after: int = 0, limit: int = 500) -> tuple[Fed, ...]:
+    def feed(
+        self, *, after: int = 0, before: int | None = None, limit: int = 500, model: str | None = None
+    ) -> tuple[Fed, ...]:  # fmt: skip
         with self._lock:
-            return tuple(self._feed[after : after + limit])
+            until = len(self._feed) if before is None else max(after, before - 1)
+            fed = self._feed[after:until]
+            of_model = [each for each in fed if model in (None, self._model_of(each.entry.rollout))]
+            return tuple(of_model[:limit])
+
+    def _model_of(self, rollout: str) -> str:
+        return self._folds.get(rollout).requested.model
 
     def feed_end(self) -> int:
         with self._lock:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from sluicegate.registry.ledger.experiments import find_experiment, last_experiments
 from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.ledger.record import Receipt
-from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import EndExperiment, Order, StartExperiment
 from sluicegate.registry.report.readout import Readout, experiment_readout
-from sluicegate.registry.rollout.experiment import experiments, find_experiment
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.acts.rollouts import ReasonBody
@@ -39,9 +38,8 @@ class ExperimentActs:
         self._desk = desk
 
     def list(self, request: Request, _: Body) -> Answer:
-        ledger = self._desk.ledger
-        wanted = Selection(model=request.query.get("model"), comparisons=True)
-        groups = experiments(ledger.rollouts(wanted))[: request.count("limit", PAGE, PAGE)]
+        most = request.count("limit", PAGE, PAGE)
+        groups = last_experiments(self._desk.ledger, model=request.query.get("model"), most=most)
         return 200, {"experiments": [self._readout(group) for group in groups]}
 
     def start(self, request: Request, body: ExperimentBody) -> Answer:
@@ -61,7 +59,7 @@ class ExperimentActs:
         return give(self._desk.ledger, order, self._desk.clock())
 
     def _find(self, name: str) -> Sequence[Rollout]:
-        return find_experiment(self._desk.ledger.rollouts(Selection(comparisons=True)), name)
+        return find_experiment(self._desk.ledger, name)
 
     def _readout(self, comparisons: Sequence[Rollout]) -> Readout:
         return experiment_readout(read_for_readout(self._desk.ledger, comparisons))

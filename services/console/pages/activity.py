@@ -66,7 +66,7 @@ def page(desk: Desk) -> Endpoint:
         model, kind, before = (request.query_params.get(name, "") for name in ("model", "kind", "before"))
         end = desk.ledger.feed_end() + 1
         place = min(int(before), end) if before.isascii() and before.isdigit() else end
-        feed, older = _stretch(desk.ledger, place, lambda fed: _is_wanted(desk.ledger, fed.entry, model, kind))
+        feed, older = _stretch(desk.ledger, place, model, kind)
         return {
             "episodes": list(episodes(desk.ledger, feed)),
             "older": older,
@@ -79,25 +79,20 @@ def page(desk: Desk) -> Endpoint:
     return template(desk, "activity.html", context)
 
 
-def _stretch(ledger: Ledger, before: int, is_wanted: Callable[[Fed], bool]) -> tuple[list[Fed], int | None]:
+def _stretch(ledger: Ledger, before: int, model: str, kind: str) -> tuple[list[Fed], int | None]:
     """A page of wanted facts, newest first, and the place before which older ones are; so many are read at most."""
     wanted: list[Fed] = []
     for _ in range(STRETCHES):
         after = max(0, before - 1 - PAGE)
-        for fed in reversed([each for each in ledger.feed(after=after, limit=PAGE) if each.place < before]):
+        for fed in reversed(ledger.feed(after=after, before=before, limit=PAGE, model=model or None)):
             before = fed.place
-            wanted += [fed] if is_wanted(fed) else []
+            wanted += [fed] if kind not in KINDS or KINDS[kind](fed.entry.fact) else []
             if len(wanted) == PAGE:
                 return wanted, before if before > 1 else None
         before = after + 1
         if not after:
             return wanted, None
     return wanted, before
-
-
-def _is_wanted(ledger: Ledger, entry: Entry, model: str, kind: str) -> bool:
-    is_of_kind = kind not in KINDS or KINDS[kind](entry.fact)
-    return is_of_kind and (not model or ledger.rollout(entry.rollout).requested.model == model)
 
 
 def episodes(ledger: Ledger, feed: Iterable[Fed]) -> Iterable[Episode]:

@@ -8,10 +8,9 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from sluicegate.registry.ledger.experiments import find_experiment, last_experiments
 from sluicegate.registry.ledger.reading import read_for_readout
-from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.report.readout import Readout, arrivals, experiment_readout
-from sluicegate.registry.rollout.experiment import experiments, find_experiment
 from sluicegate.registry.rollout.rollout import Ending
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.units import format_share
@@ -33,16 +32,13 @@ def listing(desk: Desk) -> Endpoint:
 
     def context(request: Request) -> Context:
         model, before = (request.query_params.get(name, "") for name in ("model", "before"))
-        known = experiments(desk.ledger.rollouts(Selection(comparisons=True)))
-        wanted = [group for group in known if model in ("", group[0].requested.model)]
-        names = [group[0].requested.experiment for group in wanted]
-        start = names.index(before) + 1 if before in names else 0
-        shown = wanted[start : start + PAGE]
+        found = last_experiments(desk.ledger, model=model or None, before=before or None, most=PAGE + 1)
+        shown = found[:PAGE]
         return {
             "experiments": [experiment_readout(read_for_readout(desk.ledger, group)) for group in shown],
-            "models": sorted({group[0].requested.model for group in known}),
+            "models": desk.ledger.compared_models(),
             "model": model,
-            "next_before": shown[-1][0].requested.experiment if start + PAGE < len(wanted) else None,
+            "next_before": shown[-1][0].requested.experiment if len(found) > PAGE else None,
         }
 
     return template(desk, "experiments.html", context)
@@ -52,7 +48,7 @@ def page(desk: Desk) -> Endpoint:
     """The page of an experiment, by its id or by its model's name for the latest."""
 
     def context(request: Request) -> Context:
-        comparisons = find_experiment(desk.ledger.rollouts(Selection(comparisons=True)), request.path_params["id"])
+        comparisons = find_experiment(desk.ledger, request.path_params["id"])
         readout = experiment_readout(read_for_readout(desk.ledger, comparisons))
         seen = {each.id: counted.evidence(desk, each) for each in comparisons}
         looks = {each.id: desk.ledger.looks(each.id, readout.metric) for each in comparisons}

@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sluicegate.registry.audience.connections import Connections
+from sluicegate.registry.ledger.experiments import last_experiments
 from sluicegate.registry.ledger.reading import Common, read_for_readout
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.report.history import tenures
 from sluicegate.registry.report.readout import experiment_readout
-from sluicegate.registry.rollout.experiment import experiments
 from sluicegate.registry.rollout.facts import Undeployed
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import standings
@@ -65,7 +65,7 @@ def page(desk: Desk) -> Endpoint:
                 fix=f"register {model} in MLflow, or choose one of the models on the overview: `sluice status`",
             )
         served, unread = counted.overview(desk, [model])
-        shown = experiments(desk.ledger.rollouts(Selection(model=model, comparisons=True)))[:EXPERIMENTS]
+        shown = last_experiments(desk.ledger, model=model, most=EXPERIMENTS)
         known = tenures(over, _emptied_at(desk, over))
         return {
             "model": model,

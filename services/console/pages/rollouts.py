@@ -7,7 +7,7 @@ from dataclasses import replace
 from starlette.requests import Request
 
 from sluicegate.registry.ledger.reading import Common
-from sluicegate.registry.ledger.selection import Selection
+from sluicegate.registry.ledger.selection import SEARCHED, Selection
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.pages.views import line
@@ -15,6 +15,8 @@ from sluicegate.services.console.ports import Desk
 
 PAGE = 50
 """Rollouts on one page."""
+MOST = 1_000
+"""Rollouts are counted so far."""
 UNDER_WAY = "under way"
 """What the filter calls every state but the ended ones."""
 STATES = [UNDER_WAY, Phase.PAUSED, *sorted(Ending)]
@@ -37,7 +39,9 @@ def page(desk: Desk) -> Endpoint:
             "state": state,
             "text": text,
             "next_before": shown[-1].id if len(found) > PAGE else None,
-            "total": desk.ledger.count(wanted),
+            "total": desk.ledger.count(wanted, most=MOST + 1),
+            "most": MOST,
+            "searched": SEARCHED,
         }
 
     return template(desk, "rollouts.html", context)

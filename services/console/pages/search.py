@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from sluicegate.registry.ledger.experiments import last_experiments
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.audience_store import audiences
-from sluicegate.registry.rollout.experiment import experiments
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.glossary import anchor, meanings
 from sluicegate.registry.words.roles import Role
@@ -61,7 +61,7 @@ def page(desk: Desk) -> Endpoint:
 
 
 LATELY = 300
-"""Rollouts that are searched beside the current ones: the newest."""
+"""Rollouts, and experiments, that are searched beside the current rollouts: the newest."""
 
 
 def matching(text: str, everything: Iterable[Hit]) -> dict[str, list[Hit]]:
@@ -88,7 +88,7 @@ def _everything(desk: Desk, caller: Caller) -> Iterator[Hit]:
         about = f"{rollout.requested.strategy}, {state} · {rollout.id}"
         yield Hit(kind="Rollouts", name=_title(rollout), about=about, url=f"/rollouts/{quote(rollout.id)}")
     yield from _acts(rollouts, caller)
-    for group in experiments(desk.ledger.rollouts(Selection(comparisons=True))):
+    for group in last_experiments(desk.ledger, most=LATELY):
         first = group[0].requested
         name = first.experiment or ""
         yield Hit(kind="Experiments", name=first.model, about=name, url=f"/experiments/{quote(name)}")
