@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter
 
@@ -36,10 +36,18 @@ def replay(
         return _rollout(rollout)
     from sluicegate.flows.rehearsal.replay import replay as answers
 
-    with file.open(encoding="utf-8") if file is not None else sys.stdin as lines:
+    with _opened(file) if file is not None else sys.stdin as lines:
         for answer in answers(lines):
             print(answer, flush=True)
     return 0
+
+
+def _opened(file: Path) -> TextIO:
+    try:
+        return file.open(encoding="utf-8")
+    except OSError as error:
+        fix = f"name a file of JSON lines; or, for the looks of a rollout: sluice gate replay --rollout {file.name}"
+        raise UsageError(f"{file} cannot be read: {error.strerror}.", fix=fix) from error
 
 
 def _rollout(rollout: str) -> int:

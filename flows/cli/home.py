@@ -6,13 +6,15 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sluicegate.flows.cli.output import remark
 from sluicegate.flows.cli.reach import call
 from sluicegate.flows.cli.tree import bar
-from sluicegate.registry.words.errors import Unreachable
+from sluicegate.registry.words.errors import SluiceError, Unreachable
 from sluicegate.registry.words.figures import per_cent
+from sluicegate.registry.words.settings import Settings
 
 View = Mapping[str, Any]
 HELP = "sluice --help lists all commands, sluice COMMAND --help explains one."
@@ -31,8 +33,22 @@ def home() -> int:
     if overview["unread"]:
         remark(f"no observations at present: {overview['unread']}")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print("\n".join(folded(line, width) for line in describe(rollouts, overview["served"], proposals)))
+    lines = describe(rollouts, overview["served"], proposals, is_stopped=_is_stopped())
+    print("\n".join(folded(line, width) for line in lines))
     return 0
+
+
+def _is_stopped() -> bool:
+    """Whether this machine has an installation that does not run; unknown counts as no."""
+    settings = Settings.read()
+    if settings.api_url is not None or settings.ledger is not None:
+        return False
+    from sluicegate.flows.wiring.machine import machine
+
+    try:
+        return machine().status(datetime.now(UTC)).supervisor is None
+    except SluiceError:
+        return False
 
 
 def folded(line: str, width: int | None) -> str:
@@ -44,8 +60,12 @@ def folded(line: str, width: int | None) -> str:
     return line[: len(line) - len(text)] + "\n".join(textwrap.wrap(text, width, subsequent_indent=indent + "  "))
 
 
-def describe(rollouts: Sequence[View], served: Sequence[View], proposals: Sequence[View] = ()) -> Iterator[str]:
+def describe(
+    rollouts: Sequence[View], served: Sequence[View], proposals: Sequence[View] = (), *, is_stopped: bool = False
+) -> Iterator[str]:
     """The lines: what needs a person first, then what is in progress, then what serves."""
+    if is_stopped:
+        yield "Nothing runs here now, so nobody is answered. To start everything: sluice up\nThe record says:\n"
     going = [view for view in rollouts if view["ending"] is None]
     waiting = [view for view in going if view["needs_person"]]
     others = [view for view in going if not view["needs_person"]]
@@ -60,7 +80,11 @@ def describe(rollouts: Sequence[View], served: Sequence[View], proposals: Sequen
     yield f"\nIn progress: {len(others) or 'nothing'}"
     for view in others:
         yield from _rollout(view)
-    yield ("\nServing:" if served else "\nServing: nothing yet. To deploy a first build: sluice deploy MODEL --build 1")
+    yield (
+        ("\nServing as soon as it runs:" if is_stopped else "\nServing:")
+        if served
+        else "\nServing: nothing yet. To deploy a first build: sluice deploy MODEL --build 1"
+    )
     targeted = {row["model"] for row in served if row["audience"] != "default"}
     for row in served:
         rest = "all other requests" if row["model"] in targeted else "all requests"

@@ -239,9 +239,9 @@ def caveats(plan: Plan) -> tuple[str, ...]:
     if plan.unit is None:
         return at_once
     returning = (
-        f"rehearsed with one request for each {plan.unit}, unless its last rollout was measured: where they return, "
-        f"gates judge by {plan.unit}, and r requests each that are alike (correlation c) need 1 + (r - 1) c times as "
-        "many"
+        f"simulated with one request for each {plan.unit}, or as often as they came in the model's last rollout. If "
+        f"each {plan.unit} sends several requests, gates judge by {plan.unit} and need more requests: with r requests "
+        "each, whose values have the correlation c, 1 + (r - 1) c times as many"
     )
     rates = [f"{gate.metric} below {limit_text(gate.below)}" for gate in plan.gates if gate.below is not None]
     by_row = (f"{rate} is counted by request, not by {plan.unit}: a few of them may dominate it" for rate in rates)

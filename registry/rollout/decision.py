@@ -51,6 +51,8 @@ class Decision:
         return self.person or (self.wait is not None and self.wait > LONG_WAIT)
 
 
+_GATEWAY_MAY_TAKE = timedelta(minutes=1)
+"""After so long without a new weight somebody should look at the gateway."""
 LONG_WAIT = timedelta(minutes=2)
 """Drivers do not sit out longer waits; the keeper starts one when there is something to do."""
 
@@ -260,7 +262,7 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
     """What still stands between this step and the next; None when nothing does."""
     step = rollout.plan.steps[rollout.step]
     if rollout.observed_epoch != rollout.epoch or rollout.step_observed_at is None:
-        return _hold(f"waiting for the gateway to apply {_at(rollout)}")
+        return _hold(_unapplied(rollout, now))
     deciding = rollout.plan.must_pass
     mine = [verdict for verdict in verdicts if verdict.metric in deciding and not verdict.guardrail]
     here = [verdict for verdict in mine if verdict.step == rollout.step]
@@ -294,6 +296,14 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
         reason = f"waiting for approval: {why}; sluice rollout approve {rollout.id}"
         return Decision(choice=Choice.HOLD, reason=reason, person=True)
     return None
+
+
+def _unapplied(rollout: Rollout, now: datetime) -> str:
+    """That the gateway does not serve the step's weight yet, and where to look if that takes long."""
+    if rollout.step_entered_at is None or now - rollout.step_entered_at <= _GATEWAY_MAY_TAKE:
+        return f"waiting for the gateway to apply {_at(rollout)}"
+    late = "more than a minute after the step began; to find out why: sluice doctor"
+    return f"the gateway has not applied {_at(rollout)} yet, {late}"
 
 
 def _checked(rollout: Rollout, check: Check) -> Decision | None:

@@ -71,7 +71,7 @@ def parsed(question: Question, content: bytes) -> Object:
         why = "it is no object"
     if not isinstance(found, dict):
         raise Unreachable(
-            f"{question} is answered with what the Kubernetes API never says: {why}.",
+            f"the answer to {question} has no form that the Kubernetes API uses: {why}.",
             fix="ask again; if it stays so, check which server that address belongs to.",
         )
     return found

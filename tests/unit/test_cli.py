@@ -197,6 +197,13 @@ def test_alone_it_says_first_what_needs_somebody_and_how_to_answer() -> None:
     assert lines[-1].endswith("sluice COMMAND --help explains one.")
 
 
+def test_alone_after_down_it_does_not_say_that_anything_serves() -> None:
+    served = [{"model": "m", "build": "1", "arm": "stable", "asked": 100.0, "audience": "default"}]
+    stopped = "\n".join(describe([], served, is_stopped=True))
+    assert stopped.startswith("Nothing runs here now, so nobody is answered. To start everything: sluice up")
+    assert ("Serving as soon as it runs:" in stopped, "Serving:" in stopped) == (True, False)
+
+
 def test_alone_where_nothing_runs_it_says_how_to_begin(tmp_path: Path) -> None:
     seen, out, _ = run(tmp_path)
     assert (seen["code"], seen["loaded"]) == (0, [])

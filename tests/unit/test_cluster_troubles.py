@@ -104,7 +104,7 @@ def test_what_is_no_answer_of_kubernetes_is_not_taken_for_one(server: ApiServer,
 def test_an_answer_that_is_cut_off_is_no_answer(server: ApiServer, api: Api) -> None:
     api.apply(CONFIG_MAP, TABLE)
     server.trouble(cut=40)
-    with pytest.raises(Unreachable, match="never says"):
+    with pytest.raises(Unreachable, match="has no form that the Kubernetes API uses"):
         api.get(CONFIG_MAP, "table")
 
 

@@ -147,7 +147,13 @@ def test_soaking_counts_from_when_the_weight_was_seen() -> None:
 
 @pytest.mark.parametrize("state", [{"observed_epoch": 0}, {"step_observed_at": None}])
 def test_a_weight_that_was_not_seen_holds(state: dict[str, Any]) -> None:
-    assert choose(running(**state), verdict()).reason == "waiting for the gateway to apply 10 %"
+    entered = running(**state | {"step_entered_at": AT})
+    assert choose(entered, verdict(), after=timedelta(minutes=1)).reason == "waiting for the gateway to apply 10 %"
+    late = choose(entered, verdict(), after=timedelta(seconds=61))
+    assert (late.choice, late.reason) == (
+        Choice.HOLD,
+        "the gateway has not applied 10 % yet, more than a minute after the step began; to find out why: sluice doctor",
+    )
 
 
 def test_a_step_that_wants_a_person_waits_for_one() -> None:

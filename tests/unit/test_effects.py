@@ -34,7 +34,7 @@ def test_an_approval_that_the_plan_does_not_want_says_so() -> None:
         (
             "abort",
             Ending.ABORTED,
-            "v1 answers every request. Once a better version is in MLflow, `sluice rollout start",
+            "v1 answers every request. Once a better version is in MLflow, start it with `sluice rollout start",
         ),
         ("promote", Ending.PROMOTED, "Nothing has to be done. To return to v1 at once: `sluice rollback delays`"),
     ],

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,19 @@ from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.flows.rehearsal.replay import replay
 from sluicegate.flows.rehearsal.replay_lines import MalformedLine
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words.errors import UsageError
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.verdict import Look
 
 Line = dict[str, Any]
+
+
+def test_a_file_that_is_not_there_is_told_with_the_option_that_was_probably_meant() -> None:
+    with pytest.raises(UsageError) as told:
+        command(Path("churn-v2-4d232a"))
+    assert "churn-v2-4d232a cannot be read" in told.value.message
+    assert "sluice gate replay --rollout churn-v2-4d232a" in (told.value.fix or "")
 
 
 def plan(**changes: Any) -> Line:

@@ -84,10 +84,10 @@ def afterwards(rollout: Rollout, of_target: Sequence[Rollout]) -> str | None:
         case Ending.PROMOTED if last.id == rollout.id and rollout.stable:
             return f"Nothing has to be done. To return to v{rollout.stable} at once: `sluice rollback {where}`"
         case Ending.ABORTED | Ending.FAILED if last.requested.version == rollout.stable:
-            retry = f", or retry v{rollout.requested.version} above" if "retry" in possible(rollout) else ""
+            retry = f"; or retry v{rollout.requested.version} above" if "retry" in possible(rollout) else ""
             return (
                 f"Nothing has to be done: v{rollout.stable} answers every request. Once a better version is in MLflow, "
-                f"{another}{retry}"
+                f"start it with {another}{retry}"
             )
         case _:
             return None
