@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from sluicegate.registry.words.settings import MlflowServer
+from tests import plain_http
 
 PASSWORD = "a-password-for-tests"
 QUIET = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -64,7 +65,7 @@ def _wait(process: subprocess.Popen[bytes], server: MlflowServer, log: Path) -> 
         if process.poll() is not None:
             raise RuntimeError(f"MLflow ended with {process.returncode}:\n{log.read_text()[-2000:]}")
         try:
-            if httpx.get(f"{server.url}/health", trust_env=False, timeout=2).is_success:
+            if plain_http.get(f"{server.url}/health", timeout=2).is_success:
                 return
         except httpx.HTTPError:
             pass

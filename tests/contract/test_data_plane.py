@@ -25,6 +25,7 @@ from sluicegate.services.traffic.gateways import Gateways
 from sluicegate.services.traffic.port import DataPlane
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable, assign
+from tests import plain_http
 from tests.doubles.api_server import ApiServer
 from tests.doubles.plane import MemoryDataPlane
 from tests.integration.gateway_pods import Keeper, Pod, cluster
@@ -228,7 +229,7 @@ def memory_subject() -> MemorySubject:
 
 
 def met(address: str) -> int:
-    return int(httpx.post(f"http://{address}/-/mode", json={}).json()["predict"])
+    return int(plain_http.post(f"http://{address}/-/mode", json={}).json()["predict"])
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-import httpx
 import uvicorn
 
 from sluicegate.flows.shadow.reading import read_shadow
@@ -41,6 +40,7 @@ from sluicegate.services.telemetry.pairs.queries import ShadowQueries
 from sluicegate.services.telemetry.reading.queries import Queries
 from sluicegate.services.telemetry.store.store import Store
 from tests import giving as orders
+from tests import plain_http
 from tests.acceptance import shadowed as shadow_lab
 from tests.acceptance.given import PLAN, Given
 from tests.acceptance.shadowed import Shadowed
@@ -119,9 +119,9 @@ def asked(at: Console, model: str) -> None:
     call = {"headers": {"authorization": f"Bearer {ADMIN}"}}
     for name, when in whens.items():
         document = {"values": {"kind": "audience", "name": name, "when": when}, "where": "rig"}
-        httpx.post(f"{at.url}/api/v1/documents", json=document, **call).raise_for_status()  # type: ignore[arg-type]
+        plain_http.post(f"{at.url}/api/v1/documents", json=document, **call).raise_for_status()  # type: ignore[arg-type]
     body = {"audiences": [{"audience": name, "weight": 1} for name in whens]}
-    httpx.post(f"{at.url}/api/v1/models/{model}/variations/default/connect", json=body, **call).raise_for_status()  # type: ignore[arg-type]
+    plain_http.post(f"{at.url}/api/v1/models/{model}/variations/default/connect", json=body, **call).raise_for_status()  # type: ignore[arg-type]
 
 
 def compared(ledger: SqlLedger) -> str:

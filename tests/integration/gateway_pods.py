@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import psutil
 
 from sluicegate.registry.words.build import BuildRef, Endpoints
@@ -31,6 +30,7 @@ from sluicegate.services.traffic.gateways import Gateways
 from sluicegate.services.traffic.joined import Joined
 from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.table import RouteTable, refuse_older
+from tests import plain_http
 from tests.doubles.api_server import ApiServer
 from tests.integration.traffic_rig import eventually, free_port
 
@@ -87,7 +87,7 @@ class Pod:
 
     def wait(self) -> None:
         """Until Envoy answers, with routes or without."""
-        eventually(lambda: httpx.get(f"{self.url}/-/ready").status_code in (200, 503))
+        eventually(lambda: plain_http.get(f"{self.url}/-/ready").status_code in (200, 503))
 
     def kill(self) -> None:
         """End everything in it, at once."""

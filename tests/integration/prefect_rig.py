@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from sluicegate.services.host.stack import PATIENCE
+from tests import plain_http
 from tests.clean_environment import clean_environment
 
 AUTH = "admin:a-password-for-tests"
@@ -63,7 +64,7 @@ class PrefectServer:
             if self.process.poll() is not None:
                 raise RuntimeError(f"Prefect ended:\n{(self.home / 'server.log').read_text()[-2000:]}")
             with suppress(httpx.HTTPError):
-                if httpx.get(f"{self.api}/health", trust_env=False, timeout=2, auth=self.auth).is_success:
+                if plain_http.get(f"{self.api}/health", timeout=2, auth=self.auth).is_success:
                     return
             time.sleep(0.2)
         raise RuntimeError(f"Prefect did not answer:\n{(self.home / 'server.log').read_text()[-2000:]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -22,7 +23,9 @@ from typing import Any
 import httpx
 import psutil
 
+from tests import plain_http
 from tests.clean_environment import clean_environment
+from tests.integration import registering
 
 MODEL = "wine"
 
@@ -30,6 +33,7 @@ PLAN = """\
 kind: plan
 model: wine
 unit: x-user-id
+serve: {timeout: 30s}
 trigger: {alias: candidate}
 metrics:
   errors: {source: status}
@@ -40,32 +44,6 @@ steps:
   - {weight: 50, min_requests: 100}
 expect: {requests_per_day: 100000}
 """
-
-_REGISTER = '''
-import sys, mlflow, numpy as np, pandas as pd
-from mlflow.models import infer_signature
-from sklearn.linear_model import LogisticRegression
-
-class Probability(mlflow.pyfunc.PythonModel):
-    """A model whose harm is planted: it fails for a share of its rows."""
-    def __init__(self, model, failing): self.model, self.failing = model, failing
-    def predict(self, context, model_input, params=None):
-        if (model_input["a"] % 1.0 < self.failing).any():
-            raise RuntimeError("planted failure")
-        return pd.DataFrame({"probability": self.model.predict_proba(model_input[["a", "b"]].to_numpy())[:, 1]})
-
-name, failing = sys.argv[1], float(sys.argv[2])
-rng = np.random.default_rng(1)
-x = rng.random((200, 2))
-model = LogisticRegression().fit(x, x.sum(axis=1) > 1)
-frame = pd.DataFrame(x + 1.5, columns=["a", "b"])
-wrapped = Probability(model, failing)
-signature = infer_signature(frame, pd.DataFrame({"probability": [0.5]}))
-with mlflow.start_run():
-    info = mlflow.pyfunc.log_model(name="model", python_model=wrapped, signature=signature,
-                                   pip_requirements=["scikit-learn"], registered_model_name=name)
-print(info.registered_model_version)
-'''
 
 
 @dataclass
@@ -127,8 +105,11 @@ class Stack:
         self.python = python
         self.cwd = cwd
         self.env = clean_environment() | {"SLUICE_STATE": str(state)}
+        self._clients: dict[str, str] = {}
 
     def run(self, *words: str, code: int | None = 0, seconds: float = 400) -> subprocess.CompletedProcess[str]:
+        if words[0] in ("up", "down", "restore"):
+            self._clients = {}
         done = subprocess.run(
             [str(self.python.with_name("sluice")), *words], env=self.env, cwd=self.cwd,
             capture_output=True, text=True, timeout=seconds, check=False,
@@ -151,27 +132,23 @@ class Stack:
         return found
 
     def clients(self) -> dict[str, str]:
-        """The environment that `sluice env` prints."""
-        lines = self.run("env").stdout.splitlines()
-        pairs = (line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
-        return {name: value.strip("'\"") for name, value in pairs}
+        """The environment that `sluice env` prints: it stays while a stack is up."""
+        if not self._clients:
+            lines = self.run("env").stdout.splitlines()
+            pairs = (line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+            self._clients = {name: value.strip("'\"") for name, value in pairs}
+        return self._clients
 
     def register(self, *, failing: float = 0.0, model: str = MODEL) -> str:
         """A new version of the model, by plain MLflow calls in a process of its own."""
-        env = self.env | self.clients() | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-        done = subprocess.run(
-            [str(self.python), "-c", _REGISTER, model, str(failing)],
-            env=env, capture_output=True, text=True, timeout=180, check=False, cwd=self.state,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()[-1]
+        return registering.register(self.python, model, failing, self.env | self.clients(), self.state)
 
     def prefect(self, method: str, path: str, body: object = None) -> Any:
         """Ask the Prefect server as any client would."""
         clients = self.clients()
         user, _, password = clients["PREFECT_API_AUTH_STRING"].partition(":")
-        answer = httpx.request(
-            method, clients["PREFECT_API_URL"] + path, json=body, auth=(user, password), timeout=20, trust_env=False
+        answer = plain_http.request(
+            method, clients["PREFECT_API_URL"] + path, json=body, auth=(user, password), timeout=20
         )
         return answer.raise_for_status().json()
 
@@ -192,11 +169,23 @@ class Stack:
         """Poll a rollout until it is as wanted."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            view = self.ask("rollout", "show", name)
+            view = self._shown(name)
             if is_done(view):
                 return dict(view)
-            time.sleep(1)
+            time.sleep(0.3)
         raise AssertionError(f"not within {seconds} s: {view}\n{self.run('rollout', 'history', name).stdout}")
+
+    def _shown(self, name: str) -> dict[str, Any]:
+        """The console's answer, as the command has it; where none comes, the command, which has another way."""
+        clients = self.clients()
+        with contextlib.suppress(httpx.TransportError):
+            answer = plain_http.get(
+                f"{clients['SLUICE_API']}/api/v1/rollouts/{name}",
+                headers={"authorization": f"Bearer {clients['SLUICE_TOKEN']}"}, timeout=5,
+            )  # fmt: skip
+            if answer.status_code == httpx.codes.OK:
+                return dict(answer.json())
+        return dict(self.ask("rollout", "show", name))
 
     def processes(self) -> list[psutil.Process]:
         """Every process that carries this installation's folder in its environment or command line."""

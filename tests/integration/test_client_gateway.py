@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import httpx
 import pytest
 
 from sluicegate.registry.audience.audience import AllOf, Audience, Match, Operator, Range
@@ -30,6 +29,7 @@ from sluicegate.services.client import (
 )
 from sluicegate.services.traffic.routes import NO_CONNECTIONS, routes
 from sluicegate.services.traffic.table import RouteTable, assign
+from tests import plain_http
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, free_port, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow
@@ -184,7 +184,7 @@ def test_a_slow_service_is_given_up_once(client: Client, services: dict[str, Ups
     before = sum(service.mode("hold") and _seen(service) for service in services.values())
     try:
         with pytest.raises(TimedOut) as raised:
-            client.predict("delays", [{"a": 1}], timeout=0.2)
+            client.predict("delays", [{"a": 1}], timeout=2.0)
     finally:
         after = sum(service.mode("ok") and _seen(service) for service in services.values())
     assert raised.value.was_sent
@@ -192,7 +192,7 @@ def test_a_slow_service_is_given_up_once(client: Client, services: dict[str, Ups
 
 
 def _seen(service: Upstream) -> int:
-    return int(httpx.post(f"http://{service.endpoint.address}/-/mode", json={}).json()["predict"])
+    return int(plain_http.post(f"http://{service.endpoint.address}/-/mode", json={}).json()["predict"])
 
 
 def test_the_gateways_own_failure_is_not_tried_again(

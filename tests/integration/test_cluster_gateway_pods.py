@@ -21,6 +21,7 @@ from sluicegate.services.cluster.table_map import PLAIN, TABLE, table_map
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.sheet import write_sheet
 from sluicegate.services.traffic.table import RouteTable
+from tests import plain_http
 from tests.doubles.api_server import ApiServer
 from tests.integration.gateway_pods import NAMESPACE, Keeper, Line, Pod, cluster
 from tests.integration.traffic_rig import build, eventually, standing, upstreams
@@ -274,7 +275,7 @@ def test_without_the_api_one_starts_with_what_it_has_or_with_what_is_mounted_and
         one.wait()
         assert served(one) == {"1"}
         assert one.envoy.observe() == stage.table(5000, 5).stable_only.version, "the mounted one is older"
-        eventually(lambda: httpx.get(f"{fresh.url}/-/ready").status_code == 200)
+        eventually(lambda: plain_http.get(f"{fresh.url}/-/ready").status_code == 200)
         assert fresh.envoy.observe() == stage.table(9000, 6).stable_only.version
         stage.server.back()
         until_taken(lambda: keeper.apply(stage.table(4000, 7), stage.endpoints))
@@ -288,4 +289,4 @@ def test_without_the_api_one_starts_with_what_it_has_or_with_what_is_mounted_and
 def test_one_without_routes_is_not_ready(tmp_path: Path) -> None:
     with cluster(tmp_path, 1) as (_, (pod,)):
         pod.wait()
-        assert httpx.get(f"{pod.url}/-/ready").status_code == 503
+        assert plain_http.get(f"{pod.url}/-/ready").status_code == 503

@@ -25,6 +25,7 @@ from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.readers import all_readers
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable
+from tests import plain_http
 from tests.doubles.api_server import ApiServer
 from tests.integration.gateway_pods import CONTROL, GATEWAY, NAMESPACE, Keeper
 from tests.integration.traffic_rig import build, eventually, free_port, standing, upstreams
@@ -80,7 +81,7 @@ class Probe:
         self.url, self.answered = url, 0
 
     def status(self) -> int:
-        answer = httpx.get(f"{self.url}/-/ready")
+        answer = plain_http.get(f"{self.url}/-/ready")
         self.answered += 1
         return answer.status_code
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.integration.cluster_rig import NAMESPACE, Cluster, cluster, container, until
 from tests.integration.prefect_rig import PrefectServer, prefect_server
 from tests.own_postgres import own_postgres
@@ -54,7 +55,7 @@ def containers(pod: Cluster, *roles: str) -> Iterator[dict[str, subprocess.Popen
 
 def ask(pod: Cluster, path: str, *, host: str = "localhost", token: str | None = None) -> httpx.Response:
     headers = {"host": host} | ({"authorization": f"Bearer {token}"} if token else {})
-    return httpx.get(f"http://127.0.0.1:{pod.port}{path}", headers=headers, trust_env=False, timeout=30)
+    return plain_http.get(f"http://127.0.0.1:{pod.port}{path}", headers=headers, timeout=30)
 
 
 def test_a_control_pod_from_start_to_stop(pod: Cluster, prefect: PrefectServer) -> None:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.routes import routes
+from tests import plain_http
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow
@@ -209,7 +209,7 @@ def test_the_service_is_told_nothing_of_the_way(stack: tuple[Gateway, Upstream],
             headers = {"x-sluice-detour": "1", "x-user-id": "ada", "x-request-id": "mine"}
             answer = client.post("/delays/predict?a=%2525", content=b" " * size, headers=headers)
         assert answer.headers["x-sluice-build"] == "1"
-        got = httpx.get(f"http://{stack[1].endpoint.address}/-/last").json()
+        got = plain_http.get(f"http://{stack[1].endpoint.address}/-/last").json()
         assert got["x-request-id"] == answer.headers["x-request-id"] != "mine"
         assert answer.json()["path"] == "/predict"
         own = ("x-request-id", "traceparent", "content-length")

@@ -27,6 +27,7 @@ from sluicegate.services import durable
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import assign
+from tests import plain_http
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow
@@ -171,7 +172,7 @@ def test_a_name_leads_to_its_model_however_it_is_spelled(envoy: Gateway, name: s
 @pytest.mark.parametrize("name", NAMES)
 def test_each_client_s_own_spelling_is_understood(envoy: Gateway, name: str) -> None:
     typed, escaped = name.replace("%", "%25").replace("?", "%3F").replace("#", "%23"), quote(name, safe="")
-    assert httpx.get(f"{envoy.plane.url}/{typed}").json()["model"] == name
+    assert plain_http.get(f"{envoy.plane.url}/{typed}").json()["model"] == name
     assert requests.get(f"{envoy.plane.url}/{typed}", timeout=60).json()["model"] == name
     assert requests.get(f"{envoy.plane.url}/{escaped}", timeout=60).json()["model"] == name
     command = ["curl", "-s", "--globoff", "--path-as-is", f"{envoy.plane.url}/{quote(name, safe=PCHAR + '[]^`{|}<>')}"]
@@ -338,7 +339,7 @@ def test_a_foreign_change_of_the_files_is_put_right(
     table = routes([standing()], endpoints)
     with gateway(tmp_path) as running:
         running.plane.apply(table, endpoints)
-        nothing = lambda: httpx.get(f"{running.plane.url}/nothing").status_code  # noqa: E731
+        nothing = lambda: plain_http.get(f"{running.plane.url}/nothing").status_code  # noqa: E731
         foreign = running.plane.places.routes.read_text().replace('"status":404', '"status":418')
         durable.replace(running.plane.places.routes, foreign.replace(table.version, version or table.version))
         assert eventually(lambda: nothing() == 418)
@@ -367,4 +368,4 @@ def test_an_escaped_slash_is_refused(envoy: Gateway, path: str) -> None:
 
 
 def test_readiness(envoy: Gateway) -> None:
-    assert httpx.get(f"{envoy.plane.url}/-/ready").status_code == 200
+    assert plain_http.get(f"{envoy.plane.url}/-/ready").status_code == 200

@@ -14,6 +14,7 @@ from sluicegate.registry.words.access_log import End, LogLine
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.routes import routes
+from tests import plain_http
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ def envoy(tmp_path: Path, services: Services) -> Iterator[Gateway]:
 
 def put(envoy: Gateway, services: Services, **state: object) -> None:
     endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
-    envoy.plane.apply(routes([standing(**{"weight": 5000, "timeout": "1s", **state})], endpoints), endpoints)
+    envoy.plane.apply(routes([standing(**{"weight": 5000, **state})], endpoints), endpoints)
 
 
 def ask(envoy: Gateway, units: list[str] = UNITS, body: bytes = b"{}", callers: int = 12) -> list[httpx.Response]:
@@ -67,7 +68,7 @@ def check_stable_answered(envoy: Gateway, answers: list[httpx.Response]) -> None
 
 @pytest.mark.parametrize("answer", ["fail", "reset", "hang"])
 def test_stable_answers_for_a_candidate_that(envoy: Gateway, services: Services, answer: str) -> None:
-    put(envoy, services)
+    put(envoy, services, timeout="3s" if answer == "hang" else "30s")
     services["2"].mode(answer)
     check_stable_answered(envoy, ask(envoy))
 
@@ -79,7 +80,7 @@ def test_stable_answers_for_a_dead_candidate_also_large_requests(envoy: Gateway,
 
 
 def test_a_hung_candidate_is_passed_over_after_a_few_tries(envoy: Gateway, services: Services) -> None:
-    put(envoy, services)
+    put(envoy, services, timeout="1s")
     services["2"].mode("hang")
     ask(envoy)
     ask(envoy)
@@ -257,7 +258,7 @@ def test_drain_waits_for_requests_and_turns_new_ones_away(envoy: Gateway, servic
         under_way = pool.submit(ask, envoy, UNITS[:1])
         assert eventually(lambda: envoy.plane.in_flight(build("1")) == 1)
         draining = pool.submit(envoy.plane.drain, 20.0)
-        assert eventually(lambda: httpx.get(f"{envoy.plane.url}/-/ready").status_code == 503)
+        assert eventually(lambda: plain_http.get(f"{envoy.plane.url}/-/ready").status_code == 503)
         assert not draining.done()
         services["1"].mode("ok")
         assert draining.result() is True

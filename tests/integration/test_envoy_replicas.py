@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
 from sluicegate.registry.plan.fields import Serve
@@ -18,6 +17,7 @@ from sluicegate.registry.words.access_log import End, LogLine
 from sluicegate.registry.words.build import Endpoints
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.routes import routes
+from tests import plain_http
 from tests.integration.traffic_load import Record, load
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing
 
@@ -73,7 +73,7 @@ def where(*services: Upstream) -> Endpoints:
     return found
 
 
-def put(envoy: Gateway, *services: Upstream, weight: int = 0, timeout: str = "1s", replicas: int = 3) -> None:
+def put(envoy: Gateway, *services: Upstream, weight: int = 0, timeout: str = "30s", replicas: int = 3) -> None:
     serve = Serve(replicas=replicas, timeout=timeout)
     state = dataclasses.replace(standing(weight=weight), serve=serve, stable_serve=serve)
     envoy.plane.apply(routes([state], where(*services)), where(*services))
@@ -81,7 +81,7 @@ def put(envoy: Gateway, *services: Upstream, weight: int = 0, timeout: str = "1s
 
 def seen(service: Upstream) -> int:
     """How many requests for predictions a replica has met."""
-    return int(httpx.post(f"http://{service.endpoint.address}/-/mode", json={}).json()["predict"])
+    return int(plain_http.post(f"http://{service.endpoint.address}/-/mode", json={}).json()["predict"])
 
 
 def more(record: Record, count: int) -> bool:
@@ -133,7 +133,7 @@ def test_two_of_three_killed_at_once_cost_no_caller_an_answer(envoy: Gateway, cr
 
 
 def test_a_hung_replica_costs_its_callers_time_and_no_answer(envoy: Gateway, crew: Crew) -> None:
-    put(envoy, *crew.stable)
+    put(envoy, *crew.stable, timeout="2s")
     with load(envoy.plane.url, http2=False) as record:
         more(record, 200)
         with paused(crew.stable[0]):
@@ -252,7 +252,7 @@ def test_it_starts_again_with_the_last_addresses(envoy: Gateway, crew: Crew) -> 
 
 
 def test_a_build_none_of_whose_replicas_answers_yet_is_asked_as_soon_as_one_does(envoy: Gateway, crew: Crew) -> None:
-    ask = lambda: httpx.post(f"{envoy.plane.url}/delays/predict", json={})  # noqa: E731
+    ask = lambda: plain_http.post(f"{envoy.plane.url}/delays/predict", json={})  # noqa: E731
     put(envoy)
     assert (ask().status_code, ask().json()["reason"]) == (503, "no_healthy_upstream")
     put(envoy, crew.stable[0])

@@ -16,6 +16,7 @@ from sluicegate.registry.rollout.standing import Shadowing
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.routes import routes
+from tests import plain_http
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow
@@ -84,7 +85,7 @@ def test_a_copy_is_marked_for_the_service(envoy: Gateway, services: Services) ->
     put(envoy, services)
     ask(envoy, UNITS[:1])
     envoy.shadow_lines(1)
-    got = httpx.get(f"http://{services['2'].endpoint.address}/-/last").json()
+    got = plain_http.get(f"http://{services['2'].endpoint.address}/-/last").json()
     assert (got["x-sluice-shadow"], got["x-sluice-unit"]) == ("1", "unit-0")
     assert "x-sluice-cluster" not in got
 

@@ -43,20 +43,27 @@ def envoy(tmp_path: Path, services: Services) -> Iterator[Gateway]:
 
 
 def put(
-    envoy: Gateway, services: Services, stand_in: StandIn, *, weight: int = 0, retry: bool = True, but: str = ""
+    envoy: Gateway,
+    services: Services,
+    stand_in: StandIn,
+    *,
+    weight: int = 0,
+    retry: bool = True,
+    but: str = "",
+    timeout: str = "30s",
 ) -> None:
     """`ny` with stable 2, and candidate 3 at this weight, for New York; `default` with stable 1 for the rest."""
     ends = {service.endpoint.build: (service.endpoint,) for service in services.values()}
     ends = {ref: end for ref, end in ends.items() if ref.version != but}
     ny: Standing = replace(
-        standing(stable="2", candidate="3", weight=weight, retry=retry, timeout="1s"), variation="ny"
+        standing(stable="2", candidate="3", weight=weight, retry=retry, timeout=timeout), variation="ny"
     )
     connections = Connections(
         model="delays",
         ordered=(Connection(audience=NY, weighted=(Weighted(variation="ny"),)),),
         terms=(Terms(variation="ny", stand_in=stand_in, by_name=True),),
     )
-    envoy.plane.apply(routes([standing(retry=retry, timeout="1s"), ny], ends, {"delays": connections}), ends)
+    envoy.plane.apply(routes([standing(retry=retry, timeout=timeout), ny], ends, {"delays": connections}), ends)
 
 
 def ask(envoy: Gateway, number: int = 6, callers: int = 6, body: bytes = b"{}") -> list[httpx.Response]:
@@ -80,7 +87,7 @@ ITS_OWN = {(200, "2", "ny", None)}
 def test_the_fallback_variation_answers_for_a_stable_that_cannot(
     envoy: Gateway, services: Services, answer: str
 ) -> None:
-    put(envoy, services, StandIn.UNREACHABLE)
+    put(envoy, services, StandIn.UNREACHABLE, timeout="3s" if answer == "hang" else "30s")
     assert told(ask(envoy)) == ITS_OWN
     services["2"].kill() if answer == "kill" else services["2"].mode(answer)
     assert told(ask(envoy, body=b"x" * 2_000_000)) == STOOD_IN
@@ -129,7 +136,7 @@ def test_a_candidate_has_stable_behind_it_and_the_fallback_behind_both(envoy: Ga
 def test_what_must_not_be_computed_twice_is_asked_anew_only_where_it_did_not_arrive(
     envoy: Gateway, services: Services
 ) -> None:
-    put(envoy, services, StandIn.UNREACHABLE, retry=False)
+    put(envoy, services, StandIn.UNREACHABLE, retry=False, timeout="1s")
     services["2"].mode("hang")
     assert {answer.status_code for answer in ask(envoy, number=4, callers=4)} <= {504}
     services["2"].mode("fail")
@@ -162,7 +169,7 @@ def test_a_holdout_whose_build_cannot_answer_gets_the_promoted_one(
     envoy: Gateway, services: Services, answer: str
 ) -> None:
     ends = {service.endpoint.build: (service.endpoint,) for service in services.values()}
-    confirming = replace(standing(weight=5_000, timeout="1s"), is_promoted=True)
+    confirming = replace(standing(weight=5_000), is_promoted=True)
     envoy.plane.apply(routes([confirming], ends), ends)
     assert {each.headers["x-sluice-build"] for each in ask(envoy, 40)} == {"1", "2"}
     match answer:

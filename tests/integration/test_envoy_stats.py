@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.traffic.envoy.gateway_stats import NAMES
+from tests import plain_http
 from tests.integration.traffic_rig import Gateway, eventually
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ def test_answers_refused_configurations_and_failed_writes_are_told(tmp_path: Pat
         before = gateway.plane.gateway_stats()
         assert set(before) == set(NAMES)
         for _ in range(3):
-            assert httpx.post(f"{gateway.plane.url}/nobody/predict", json={}).status_code == 404
+            assert plain_http.post(f"{gateway.plane.url}/nobody/predict", json={}).status_code == 404
         after = eventually(lambda: _with_answers(gateway, before["answers.4xx"] + 3))
         assert after["refused_configurations"] == after["failed_log_writes"] == 0
         assert after["uptime_seconds"] >= 0

@@ -22,6 +22,7 @@ from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.switch import Switch
 from sluicegate.services.traffic.table import RouteTable
+from tests import plain_http
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow
@@ -171,7 +172,7 @@ def test_a_gateway_that_is_stopped_while_a_weight_grows_keeps_it_from_growing_on
 
 
 def ready(gateway: Gateway) -> int:
-    return httpx.get(f"{gateway.plane.url}/-/ready").status_code
+    return plain_http.get(f"{gateway.plane.url}/-/ready").status_code
 
 
 def test_one_that_hangs_is_left_with_its_stable_builds_and_the_others_keep_their_candidate(

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from sluicegate.services.client import Client, NotAllowed, Refused
+from tests import plain_http
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -102,9 +102,7 @@ def test_what_mlflow_itself_makes_of_an_example_is_answered(stack: Stack) -> Non
 
     body = convert_input_example_to_serving_input(pd.DataFrame({"a": [1.9], "b": [0.5]}))
     headers = {"content-type": "application/json"}
-    answer = httpx.post(
-        f"{stack.urls()['gateway']}/{MODEL}/invocations", content=body, headers=headers, trust_env=False
-    )
+    answer = plain_http.post(f"{stack.urls()['gateway']}/{MODEL}/invocations", content=body, headers=headers)
     assert answer.status_code == 200
     assert answer.json().keys() == {"predictions"}
 

@@ -18,6 +18,7 @@ kind: plan
 model: wine
 strategy: blue-green
 unit: x-user-id
+serve: {timeout: 30s}
 trigger: {alias: candidate}
 metrics:
   errors: {source: status}

@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from sluicegate.services.client import Client
+from tests import plain_http
 from tests.integration.stack_rig import MODEL, Stack, serving_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -15,6 +16,7 @@ PLAN = """\
 kind: plan
 model: wine
 unit: x-user-id
+serve: {timeout: 30s}
 metrics:
   errors: {source: status}
   repaid: {source: outcome, outcome: repaid, score: outcome, worse: lower, range: [0, 1], matures_after: 2s}
@@ -69,13 +71,10 @@ def test_late_harm_after_a_promotion_rolls_back_by_itself(stack: Stack) -> None:
 
 def alias(stack: Stack) -> str:
     """The version that MLflow calls champion."""
-    import httpx
-
     known = stack.clients()
     auth = (known["MLFLOW_TRACKING_USERNAME"], known["MLFLOW_TRACKING_PASSWORD"])
     path = "/api/2.0/mlflow/registered-models/alias"
-    answer = httpx.get(
+    answer = plain_http.get(
         known["MLFLOW_TRACKING_URI"] + path, params={"name": MODEL, "alias": "champion"}, auth=auth, timeout=30,
-        trust_env=False,
     )  # fmt: skip
     return str(answer.raise_for_status().json()["model_version"]["version"])

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import plain_http
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -22,7 +23,7 @@ PLAN = """\
 kind: plan
 model: wine
 unit: x-user-id
-serve: {capture: {features: full, share: 100%}}
+serve: {timeout: 30s, capture: {features: full, share: 100%}}
 metrics:
   errors: {source: status}
 gates:
@@ -112,8 +113,8 @@ def apply(stack: Stack, more: str) -> None:
 def mlflow(stack: Stack, method: str, path: str, **body: object) -> Any:
     """Ask MLflow as any client would."""
     known = stack.clients()
-    answer = httpx.request(
-        method, f"{known['MLFLOW_TRACKING_URI']}/api/2.0/mlflow{path}", timeout=30, trust_env=False,
+    answer = plain_http.request(
+        method, f"{known['MLFLOW_TRACKING_URI']}/api/2.0/mlflow{path}", timeout=30,
         auth=(known["MLFLOW_TRACKING_USERNAME"], known["MLFLOW_TRACKING_PASSWORD"]),
         **({"params": body} if method == "GET" else {"json": body}),
     )  # fmt: skip
@@ -123,7 +124,7 @@ def mlflow(stack: Stack, method: str, path: str, **body: object) -> Any:
 def api(stack: Stack, path: str, token: str = "", **body: object) -> httpx.Response:
     known = stack.clients()
     headers = {"authorization": f"Bearer {token or known['SLUICE_TOKEN']}"}
-    return httpx.post(f"{known['SLUICE_API']}{path}", json=body, headers=headers, timeout=60, trust_env=False)
+    return plain_http.post(f"{known['SLUICE_API']}{path}", json=body, headers=headers, timeout=60)
 
 
 def log_auc(stack: Stack, version: str, value: float) -> None:
@@ -220,9 +221,9 @@ def test_a_deployment_file_of_qwak_s_is_served_to_its_audience(stack: Stack) -> 
     rows = stack.ask("variation", "list", MODEL)
     assert {row["variation"]: row["stable"] for row in rows}["b"] == "1"
     headers = {"x-user-id": "u1", "location": "new-york"}
-    answer = httpx.post(
+    answer = plain_http.post(
         f"{stack.urls()['gateway']}/{MODEL}/predict", json={"inputs": [{"a": 1.5, "b": 0.5}]}, headers=headers,
-        timeout=30, trust_env=False,
+        timeout=30,
     )  # fmt: skip
     assert (answer.status_code, answer.headers["x-sluice-build"]) == (200, "1")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
+from tests import plain_http
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 from tests.integration.traffic_rig import eventually
 
@@ -16,7 +16,7 @@ PLAN = """\
 kind: plan
 model: wine
 unit: x-user-id
-serve: {capture: {features: full, share: 100%}}
+serve: {timeout: 30s, capture: {features: full, share: 100%}}
 metrics:
   errors: {source: status}
 gates:
@@ -64,8 +64,8 @@ def test_a_broken_candidate_that_no_caller_meets_is_taken_back(stack: Stack) -> 
     assert stack.ask("rollout", "show", name)["generated"] == sent, "it went on"
     assert captures(stack) == 100, "what we sent ourselves was captured"
 
-    answer = httpx.get(
-        f"{known['SLUICE_API']}/metrics", headers={"authorization": f"Bearer {known['SLUICE_TOKEN']}"}, trust_env=False
+    answer = plain_http.get(
+        f"{known['SLUICE_API']}/metrics", headers={"authorization": f"Bearer {known['SLUICE_TOKEN']}"}
     )
     exposed = [line for line in answer.text.splitlines() if line.startswith("sluice_telemetry_total")]
     assert any('what="exposures"' in line and line.endswith(" 100.0") for line in exposed), exposed

@@ -34,6 +34,7 @@ PLAN = """\
 kind: plan
 model: wine
 unit: x-user-id
+serve: {timeout: 30s}
 metrics:
   errors: {source: status}
   repaid: {source: outcome, outcome: repaid, score: outcome, worse: lower, range: [0, 1], matures_after: 2s}

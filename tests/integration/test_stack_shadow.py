@@ -13,6 +13,7 @@ PLAN = """\
 kind: plan
 model: wine
 unit: x-user-id
+serve: {timeout: 30s}
 metrics:
   errors: {source: status}
   moved: {source: disagreement, prediction: {column: probability}}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import httpx
 import psutil
 import pytest
 
+from tests import plain_http
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -49,7 +49,7 @@ def test_a_candidate_whose_keeper_hangs_gets_no_requests_until_the_keeper_is_bac
         took = until(lambda: asked(load) == {"1"})
         [said] = stack.ask("status", code=1)["unwatched"]
         assert (said["gateway"], "no keeper has renewed" in said["why"]) == ("gateway", True)
-        scrape = httpx.get(f"{known['SLUICE_API']}/metrics", headers=bearer, trust_env=False, timeout=30).text
+        scrape = plain_http.get(f"{known['SLUICE_API']}/metrics", headers=bearer, timeout=30).text
         assert 'sluice_gateway_stable_only{gateway="gateway"} 1.0' in scrape
         back = until(lambda: asked(load) == {"1", "2"})
     print(f"\nstable only after {took:.0f} s, back after {back:.0f} s more: {load.sent} requests, {load.failed} failed")

@@ -18,6 +18,7 @@ import httpx
 
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.services.traffic.envoy.plane import find_binary
+from tests import plain_http
 from tests.integration.traffic_rig import end, eventually, free_port
 
 STATES = ("NY", "CA", "TX")
@@ -36,7 +37,7 @@ def constant_services(folder: Path, *builds: BuildRef) -> Iterator[dict[BuildRef
     process = subprocess.Popen(command)
     try:
         for (endpoint,) in endpoints.values():
-            eventually(lambda endpoint=endpoint: httpx.get(f"http://{endpoint.address}/").status_code == 200)
+            eventually(lambda endpoint=endpoint: plain_http.get(f"http://{endpoint.address}/").status_code == 200)
         yield endpoints
     finally:
         end(process)

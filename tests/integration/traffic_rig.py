@@ -17,6 +17,7 @@ from sluicegate.registry.rollout.standing import Shadowing, Standing
 from sluicegate.registry.words.access_log import LogLine, parse
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.services.traffic.envoy.plane import Envoy
+from tests import plain_http
 
 UPSTREAM = Path(__file__).with_name("traffic_upstream.py")
 
@@ -71,7 +72,7 @@ class Upstream:
 
     def mode(self, answer: str, **more: object) -> bool:
         url = f"http://{self.endpoint.address}/-/mode"
-        return httpx.post(url, json={"answer": answer, **more}).status_code == 200
+        return plain_http.post(url, json={"answer": answer, **more}).status_code == 200
 
     def kill(self) -> None:
         if self.process is not None:
@@ -93,7 +94,7 @@ class Gateway:
     def restart(self) -> None:
         """Run the command on the files that are there."""
         self.process = subprocess.Popen(self.plane.command())
-        eventually(lambda: httpx.get(f"{self.plane.url}/-/ready").status_code in (200, 503))
+        eventually(lambda: plain_http.get(f"{self.plane.url}/-/ready").status_code in (200, 503))
 
     def kill(self) -> None:
         if self.process is not None:
@@ -147,7 +148,7 @@ def build(version: str, model: str = "delays") -> BuildRef:
 
 def standing(
     *, weight: int = 0, epoch: int = 1, stable: str = "1", candidate: str = "2", model: str = "delays",
-    unit: str | None = "x-user-id", retry: bool = True, timeout: str = "1s", rollout: str = "r-7",
+    unit: str | None = "x-user-id", retry: bool = True, timeout: str = "30s", rollout: str = "r-7",
     is_shadow: bool = False,
 ) -> Standing:  # fmt: skip
     tried = weight if not is_shadow else 0

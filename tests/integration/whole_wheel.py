@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 from ruamel.yaml import YAML
 
+from tests import plain_http
 from tests.integration.stack_rig import MODEL, Stack
 from tests.integration.wheel_rig import ROOT, Venv, build, foreign_folder, foreign_imports, own_environment, uv
 
@@ -49,7 +50,7 @@ class Installed(Stack):
     def predict(self) -> httpx.Response:
         """Ask the gateway as any caller does."""
         body = {"inputs": [{"a": 1.2, "b": 0.5}]}
-        return httpx.post(f"{self.urls()['gateway']}/{MODEL}/predict", json=body, timeout=20, trust_env=False)
+        return plain_http.post(f"{self.urls()['gateway']}/{MODEL}/predict", json=body, timeout=20)
 
 
 @contextmanager
