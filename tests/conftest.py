@@ -19,11 +19,18 @@ settings.load_profile("shared-machine")
 providers.is_local_module_file = lambda _: False
 
 
+SECONDS_OF_SLOW_TESTS = 400
+"""For those that name no other limit: on a machine under load real servers take many times what they need."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak: takes minutes; run with -m soak")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SECONDS_OF_SLOW_TESTS))
     if "soak" in config.getoption("markexpr", ""):
         return
     for item in items:

@@ -307,7 +307,7 @@ def test_it_is_read_back_from_the_record_as_it_was_written() -> None:
 
 def test_its_limits_are_certified_and_forecast() -> None:
     plan = Plan.model_validate({**GATED, "metrics": {"errors": {"source": "status"}}, "guardrails": []})
-    checks = certify(plan, {}, runs=12).checks
+    checks = certify(plan, {}, runs=6).checks
     assert [f"{check.metric}: {check.name}: {check.reason}" for check in checks if not check.ok] == []
     [errors] = forecast(plan, {}, runs=5)
     assert [(step.weight, step.margin) for step in errors.steps] == [(10_000, None)]

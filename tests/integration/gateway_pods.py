@@ -93,7 +93,9 @@ class Pod:
         """End everything in it, at once."""
         if self.process is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
-                for child in psutil.Process(self.process.pid).children(recursive=True):
+                agent = psutil.Process(self.process.pid)
+                agent.suspend()  # it starts no other Envoy meanwhile, which nobody would end
+                for child in agent.children(recursive=True):
                     child.kill()
             self.process.kill()
             self.process.wait()
@@ -265,7 +267,7 @@ class Keeper:
 
     def observe(self) -> str | None:
         """What all serve; words of one or the other may be on their way, on a machine under load for seconds."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while (found := self.several.observe()) is None and time.monotonic() < until:
             if not any(pod.process for pod in self._pods):
                 return None

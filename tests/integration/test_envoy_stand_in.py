@@ -87,7 +87,7 @@ ITS_OWN = {(200, "2", "ny", None)}
 def test_the_fallback_variation_answers_for_a_stable_that_cannot(
     envoy: Gateway, services: Services, answer: str
 ) -> None:
-    put(envoy, services, StandIn.UNREACHABLE, timeout="3s" if answer == "hang" else "30s")
+    put(envoy, services, StandIn.UNREACHABLE, timeout="5s" if answer == "hang" else "30s")
     assert told(ask(envoy)) == ITS_OWN
     services["2"].kill() if answer == "kill" else services["2"].mode(answer)
     assert told(ask(envoy, body=b"x" * 2_000_000)) == STOOD_IN

@@ -28,7 +28,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(check, *, seconds: float = 60.0):
+def eventually(check, *, seconds: float = 100.0):
     """The first truthy answer of `check`."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -46,7 +46,7 @@ def failed(certificate: Certificate) -> set[tuple[str, str]]:
 
 @cache
 def sheet() -> tuple[GateForecast, ...]:
-    return forecast(plan(), {"cost": COST}, runs=15)
+    return forecast(plan(), {"cost": COST}, runs=8)
 
 
 def test_an_equal_candidate_passes_each_step_and_later_steps_later() -> None:

@@ -35,7 +35,7 @@ CHUNK = st.lists(st.tuples(SIDE, st.lists(ROW, max_size=6)), max_size=4)
 """Sides with their requests: units and values, in sums of which nothing is rounded."""
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(CHUNK, max_size=4))
 def test_many_units_at_once_are_what_each_is_alone(chunks: list[list[tuple[tuple, list[tuple[str, tuple]]]]]) -> None:
     plain, plain_sums = dict[int, Epochs](), defaultdict[tuple, UnitSums](UnitSums)
