@@ -1,7 +1,7 @@
 """ClusterServices: the services of builds as Deployments. Kubernetes places, starts and restarts their pods.
 
-It keeps nothing: any process may hold one. What it last read counts for half a second, since a look of the keeper asks
-many questions.
+Any process may hold one: it keeps nothing but how long it has seen that an image is not pulled. What it last read
+counts for half a second, since a look of the keeper asks many questions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sluicegate.services.cluster.kinds import (
     Object,
 )
 from sluicegate.services.cluster.names import Component, build_name, build_of, labels
-from sluicegate.services.cluster.obstacles import given_up, is_given_up, waiting
+from sluicegate.services.cluster.obstacles import given_up, is_given_up, unpulled_image, waiting
 from sluicegate.services.cluster.slices import all_of, endpoints_of, ready_of
 from sluicegate.services.cluster.workload import Workload, is_ending, packed_of
 
@@ -43,6 +43,8 @@ _STAYING = 30.0
 _REPLICAS = "sluicegate-replicas"
 """Who decides how many replicas there are: not who applies the rest, so that an autoscaler can take over."""
 _AT_ONCE = 1
+PULL_SECONDS = 60.0
+"""Time after which an image that could not be pulled, however often the kubelet tried, is given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,8 @@ class ClusterServices:
         self._api, self._kit, self._example = api, kit, example
         self._sleep, self._elapsed = sleep, elapsed
         self._last: tuple[float, _Seen] | None = None
+        self._unpulled: Mapping[str, float] = {}
+        """Since when each pod, by name, is seen to wait for an image that was tried and not pulled."""
 
     def lacks(self, packed: Packed) -> bool:  # noqa: ARG002
         """Never: each pod fetches its bento, and says so where it cannot."""
@@ -136,8 +140,9 @@ class ClusterServices:
         """Delete the pods that were given up, and those that hang; Kubernetes makes others in their place."""
         where = {endpoint.host for endpoint in hanging}
         workload = self._workload(build)
+        unpulled = self._long_unpulled()
         for pod in workload.pods if workload is not None else ():
-            if is_given_up(pod) or pod.get("status", {}).get("podIP") in where:
+            if is_given_up(pod, unpulled) or pod.get("status", {}).get("podIP") in where:
                 self._api.delete(POD, _name(pod), grace=_AT_ONCE)
         self._forget()
 
@@ -211,7 +216,11 @@ class ClusterServices:
     def gave_up(self, build: BuildRef) -> str | None:
         """Why a pod cannot run, when that does not pass by itself."""
         workload = self._lately().workloads.get(build)
-        return None if workload is None else given_up(workload.pods, workload.deployment)
+        return None if workload is None else given_up(workload.pods, workload.deployment, self._long_unpulled())
+
+    def _long_unpulled(self) -> frozenset[str]:
+        until = self._elapsed() - PULL_SECONDS
+        return frozenset(name for name, since in self._unpulled.items() if since <= until)
 
     def _pattern(self, serve: Serve) -> Object | None:
         name = serve.placement.autoscaler
@@ -265,6 +274,8 @@ class ClusterServices:
             for deployment in deployments
             if not is_ending(deployment) and (build := build_of(deployment)) is not None
         }
+        unpulled = [_name(pod) for pod in pods if unpulled_image(pod) is not None]
+        self._unpulled = {name: self._unpulled.get(name, began) for name in unpulled}
         self._last = (began, _Seen(workloads=workloads, services=services, slices=slices))
         return self._last[1]
 

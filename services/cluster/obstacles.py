@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
-
+from collections.abc import Collection, Iterable, Iterator
 from sluicegate.services.cluster.kinds import Object
 from sluicegate.services.cluster.objects import FETCH
 
-_PULLING = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+_PULLING = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed")
+"""The kubelet tries these again: a registry that was away for a moment is no failure of a build."""
+_NOT_PULLED = ("InvalidImageName", "ErrImageNeverPull")
 _MAKING = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 _ENDING = "CrashLoopBackOff"
 _LAST_WORDS = 600
 """Characters of what a process said last."""
 
 
-def given_up(pods: Iterable[Object], deployment: Object) -> str | None:
-    """Why a replica cannot run, when that does not pass by itself; None where it may."""
+def given_up(pods: Iterable[Object], deployment: Object, unpulled: Collection[str] = ()) -> str | None:
+    """Why a replica cannot run, when that does not pass by itself; None where it may.
+
+    `unpulled` names the pods whose image has long not been pulled.
+    """
     for pod in pods:
-        for status in _containers(pod):
-            if (why := _stuck(pod, status)) is not None:
-                return why
+        if (why := _pod_given_up(pod, unpulled)) is not None:
+            return why
     return waiting(pods, deployment) if _is_late(deployment) else None
 
 
-def is_given_up(pod: Object) -> bool:
+def is_given_up(pod: Object, unpulled: Collection[str] = ()) -> bool:
     """Whether a pod cannot run as it is."""
-    return any(_stuck(pod, status) is not None for status in _containers(pod))
+    return _pod_given_up(pod, unpulled) is not None
+
+
+def unpulled_image(pod: Object) -> str | None:
+    """Why an image of a pod could not be pulled when it was last tried; None where none is tried again."""
+    for status in _containers(pod):
+        held = _held(status)
+        if held.get("reason") in _PULLING:
+            return _unpulled(status, held)
+    return None
 
 
 def waiting(pods: Iterable[Object], deployment: Object) -> str | None:
     """What a Deployment waits for, as far as Kubernetes says it."""
     for pod in pods:
+        if (why := unpulled_image(pod)) is not None:
+            return why
         found = _condition(pod, "PodScheduled")
         if found is not None and found.get("status") == "False":
             return f"no node has room for the pod {_name(pod)}: {found.get('message') or found.get('reason')}"
@@ -41,11 +54,25 @@ def waiting(pods: Iterable[Object], deployment: Object) -> str | None:
     return None
 
 
+def _pod_given_up(pod: Object, unpulled: Collection[str]) -> str | None:
+    stuck = (why for status in _containers(pod) if (why := _stuck(pod, status)) is not None)
+    return next(stuck, unpulled_image(pod) if _name(pod) in unpulled else None)
+
+
+def _held(status: Object) -> Object:
+    held: Object = (status.get("state") or {}).get("waiting") or {}
+    return held
+
+
+def _unpulled(status: Object, held: Object) -> str:
+    return f"the image {status.get('image')} cannot be pulled: {held.get('message') or held['reason']}"
+
+
 def _stuck(pod: Object, status: Object) -> str | None:
-    held: dict[str, Any] = (status.get("state") or {}).get("waiting") or {}
+    held = _held(status)
     reason, message = held.get("reason", ""), held.get("message") or held.get("reason", "")
-    if reason in _PULLING:
-        return f"the image {status.get('image')} cannot be pulled: {message}"
+    if reason in _NOT_PULLED:
+        return _unpulled(status, held)
     if reason in _MAKING:
         return f"the container {status.get('name')} of {_name(pod)} cannot be made: {message}"
     ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}

@@ -10,7 +10,7 @@ from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Forbidden, NotFound, ServiceFailed, Unreachable
 from sluicegate.services.cluster.api import Api
-from sluicegate.services.cluster.deployments import ClusterServices
+from sluicegate.services.cluster.deployments import PULL_SECONDS, ClusterServices
 from sluicegate.services.cluster.kinds import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, ENDPOINT_SLICE, POD, SERVICE
 from sluicegate.services.cluster.names import Component, build_name, labels
 from sluicegate.services.cluster.rights import RIGHTS, Role
@@ -165,6 +165,26 @@ def test_a_service_object_that_somebody_took_away_is_made_again(world: InCluster
     eventually(lambda: not world.services().ready(REF))
     assert dict(world.services().running()) == {REF: 0}
     assert started(world) == before
+
+
+def test_an_image_that_is_not_pulled_is_told_at_once_and_given_up_when_that_lasts(world: InCluster) -> None:
+    """The kubelet tries again: a registry may be away for a moment."""
+    world.behave(Mode.STARTING)
+    now = [0.0]
+    services = ClusterServices(admin(world), KIT, example=lambda _: None, elapsed=lambda: now[0])
+    services.start(REF, world.pack(), Serve())
+    eventually(lambda: admin(world).select(POD, labels(Component.SERVICE, REF)).items)
+    [pod] = admin(world).select(POD, labels(Component.SERVICE, REF)).items
+    held = {"waiting": {"reason": "ImagePullBackOff", "message": "503 from the registry"}}
+    status = {"containerStatuses": [{"name": "service", "image": "ours:1", "state": held}]}
+    world.server.objects.set_status(world.server.place(POD, NAMESPACE), pod["metadata"]["name"], pod["status"] | status)
+    why = "the image ours:1 cannot be pulled: 503 from the registry"
+    assert services.probe(REF) == why
+    assert services.gave_up(REF) is None
+    now[0] += PULL_SECONDS - 1
+    assert services.gave_up(REF) is None
+    now[0] += 1
+    assert services.gave_up(REF) == why
 
 
 def test_an_api_that_was_away_is_asked_again(world: InCluster) -> None:

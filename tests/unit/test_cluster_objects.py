@@ -20,7 +20,7 @@ from sluicegate.services.cluster.objects import (
     disruption_budget,
     service,
 )
-from sluicegate.services.cluster.obstacles import given_up, is_given_up, waiting
+from sluicegate.services.cluster.obstacles import given_up, is_given_up, unpulled_image, waiting
 from sluicegate.services.cluster.slices import all_of, endpoints_of, ready_of
 from sluicegate.services.cluster.workload import packed_of
 from sluicegate.services.keeper.fleet_pass import LAUNCH_SECONDS
@@ -147,8 +147,6 @@ def held(held_by: str, message: str = "", name: str = "service", said: str = "",
 @pytest.mark.parametrize(
     ("pod", "why"),
     [
-        (held("ErrImagePull", "not found"), "the image ours:1 cannot be pulled: not found"),
-        (held("ImagePullBackOff", "back-off"), "the image ours:1 cannot be pulled: back-off"),
         (held("InvalidImageName"), "the image ours:1 cannot be pulled: InvalidImageName"),
         (
             held("CreateContainerConfigError", 'secret "x" not found'),
@@ -172,6 +170,17 @@ def held(held_by: str, message: str = "", name: str = "service", said: str = "",
 def test_a_pod_that_cannot_run_says_why(pod: dict[str, Any], why: str) -> None:
     assert given_up([pod], {}) == why
     assert is_given_up(pod)
+
+
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff"])
+def test_an_image_that_is_not_pulled_is_given_up_only_when_that_lasts(reason: str) -> None:
+    pod, why = held(reason, "503 from the registry"), "the image ours:1 cannot be pulled: 503 from the registry"
+    assert given_up([pod], {}) is None
+    assert not is_given_up(pod)
+    assert (unpulled_image(pod), waiting([pod], {})) == (why, why)
+    assert given_up([pod], {}, {"sluice-delays-v3-x"}) == why
+    assert is_given_up(pod, {"sluice-delays-v3-x"})
+    assert not is_given_up(held("ContainerCreating"), {"sluice-delays-v3-x"})
 
 
 @pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing"])
