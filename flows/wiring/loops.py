@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
+from sluicegate.registry.words.errors import Unreachable
+
 if TYPE_CHECKING:
     from sluicegate.services.heartbeat import Heartbeats
 
@@ -112,6 +114,8 @@ def run_process(work: Callable[[], None]) -> NoReturn:
     try:
         work()
         code = 0
+    except Unreachable as error:  # what was needed to begin is away: where we asked for it explains nothing
+        _log(f"this process cannot work and is started again: {error}")
     except BaseException:  # noqa: BLE001
         _log("this process failed and is restarted", is_error=True)
     os._exit(code)

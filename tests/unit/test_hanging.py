@@ -172,6 +172,21 @@ run_process(work)
     assert done.returncode == ENDED
 
 
+def test_a_process_that_lacks_what_it_needs_says_so_in_one_line() -> None:
+    code = """
+from sluicegate.flows.wiring.loops import log_plainly, run_process
+from sluicegate.registry.words.errors import Unreachable
+def work():
+    raise Unreachable("the ledger cannot be used: connection timeout expired.", fix="sluice doctor")
+log_plainly()
+run_process(work)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    [line] = done.stdout.splitlines()
+    assert "the ledger cannot be used: connection timeout expired. Fix: sluice doctor" in line
+    assert (done.returncode, done.stderr) == (ENDED, "")
+
+
 def test_a_process_that_is_asked_to_end_does_so_although_a_thread_of_it_hangs(tmp_path: Path) -> None:
     code = f"""
 import os, signal, threading
