@@ -91,5 +91,19 @@ def reached(notes: Notes, rollout: str) -> tuple[Reached, ...]:
     return tuple(Reached(stage=stage, at=at) for stage, at in (_launch(rollout).read(notes) or {}).items())
 
 
+def note_held(notes: Notes, rollout: str, why: str) -> None:
+    """Note why the service of a launch is not ready yet; empty where nothing holds it up any more."""
+    _held(rollout).keep(notes, why)
+
+
+def held(notes: Notes, rollout: str) -> str:
+    """Why the service of a launch is not ready yet; empty where nobody said so."""
+    return _held(rollout).read(notes) or ""
+
+
+def _held(rollout: str) -> Note[str]:
+    return Note(f"launch-held:{rollout}", str)
+
+
 def _launch(rollout: str) -> Note[dict[Stage, datetime]]:
     return Note(f"launch:{rollout}", dict[Stage, datetime])

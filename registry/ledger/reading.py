@@ -8,7 +8,7 @@ from functools import cached_property
 
 from sluicegate.registry.ledger.external import read_samples
 from sluicegate.registry.ledger.freezes import freezes
-from sluicegate.registry.ledger.keeper_notes import all_undriven, reached, readiness, sights
+from sluicegate.registry.ledger.keeper_notes import all_undriven, held, reached, readiness, sights
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.rollout.decision import needs_driver
 from sluicegate.registry.rollout.depending import waits_for_service
@@ -80,8 +80,17 @@ def read_for_readout(ledger: Ledger, comparisons: Sequence[Rollout]) -> tuple[Ro
 
 def _read_for_people(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:
     samples = read_samples(ledger, rollout) if rollout.is_judged else {}
-    return replace(read_for_policy(ledger, rollout, common), launch=_launch(ledger, rollout), samples=samples)
+    return replace(
+        read_for_policy(ledger, rollout, common),
+        launch=_launch(ledger, rollout),
+        held=_held(ledger, rollout),
+        samples=samples,
+    )
 
 
 def _launch(ledger: Ledger, rollout: Rollout) -> tuple[Reached, ...]:
     return reached(ledger, rollout.id) if rollout.is_being_launched else ()
+
+
+def _held(ledger: Ledger, rollout: Rollout) -> str:
+    return held(ledger, rollout.id) if rollout.is_being_launched else ""

@@ -284,7 +284,9 @@ def _stage(record: RolloutRecord) -> str | None:
 def _launching(record: RolloutRecord, now: datetime) -> str | None:
     """What the launch under way is at."""
     rollout = record.rollout
-    return launch_in_words(record.launch, rollout.began_at or now, now) if rollout.is_being_launched else None
+    if not rollout.is_being_launched:
+        return None
+    return launch_in_words(record.launch, rollout.began_at or now, now, record.held)
 
 
 def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None) -> Decision | None:

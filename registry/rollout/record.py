@@ -29,6 +29,8 @@ class RolloutRecord:
     """Its facts, in order."""
     launch: tuple[Reached, ...] = ()
     """How far it is, of a rollout that is being launched."""
+    held: str = ""
+    """Why its service is not ready yet, of a rollout whose launch takes long; empty where nothing is known."""
     undriven: Undriven | None = None
     """What the keeper noted of it, of a rollout that may need a driver."""
     sights: Sights = field(default_factory=Sights)

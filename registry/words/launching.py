@@ -25,6 +25,8 @@ class Stage(StrEnum):
 
 OF_A_STORE = (Stage.STORING, Stage.GETTING)
 """Stages that there are only where bentos are shared."""
+OF_A_SERVICE = (Stage.STARTING, Stage.PROBING)
+"""Stages in which a service is asked whether it is ready, and may say why not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +43,15 @@ def with_stage(reached: Sequence[Reached], stage: Stage, at: datetime) -> tuple[
     return (*(each for each in reached if order.index(each.stage) < order.index(stage)), Reached(stage=stage, at=at))
 
 
-def launch_in_words(reached: Sequence[Reached], began: datetime, now: datetime) -> str:
-    """What the launch is at, for how long, and how long what came before took, in its order."""
+def launch_in_words(reached: Sequence[Reached], began: datetime, now: datetime, held: str = "") -> str:
+    """What the launch is at, for how long, what holds it up, and how long what came before took, in its order."""
     if not reached:
         return f"waiting for Prefect to start the driver, {_lasting(began, now)} so far"
     over = [f"{before.stage.value} {_lasting(before.at, after.at)}" for before, after in pairwise(reached)]
     last = reached[-1]
     before = f" (before that: {', '.join(over)})" if over else ""
-    return f"{last.stage.value} for {_lasting(last.at, now)}{before}"
+    why = f": {held}" if held and last.stage in OF_A_SERVICE else ""
+    return f"{last.stage.value} for {_lasting(last.at, now)}{why}{before}"
 
 
 def _lasting(since: datetime, until: datetime) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+
 from sluicegate.services.cluster.kinds import Object
 from sluicegate.services.cluster.objects import FETCH
 

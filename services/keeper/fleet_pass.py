@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from sluicegate.registry.ledger.keeper_notes import note_stage
+from sluicegate.registry.ledger.keeper_notes import note_held, note_stage
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Failed, Packed, Ready
@@ -39,6 +39,8 @@ PROBES = 2
 """Successful probes in a row after which a service is ready."""
 LAUNCH_SECONDS = 180
 """Time after which a candidate that never became ready has failed."""
+HELD_SECONDS = 15
+"""Time after which people are told why a service is not ready yet."""
 REVIVE_SECONDS = 30
 """Time between two attempts to start a service that is needed and was given up on."""
 SPARE_SECONDS = 5
@@ -94,6 +96,8 @@ class FleetPass:
     _good: dict[BuildRef, int] = field(default_factory=dict)
     _refusals: dict[BuildRef, int] = field(default_factory=dict)
     _lately: dict[BuildRef, str] = field(default_factory=dict)
+    _told: dict[str, str] = field(default_factory=dict)
+    """By rollout, what people were told last of why its service is not ready."""
     """What the last probe of a build found."""
     _since: dict[BuildRef, float] = field(default_factory=dict)
     _starts: dict[BuildRef, Future[None]] = field(default_factory=dict)
@@ -238,19 +242,30 @@ class FleetPass:
         self._lately[build] = str(error) if error else probe.result() or ""
         if (is_refused or not self._lately[build]) and not self._good.get(build) and not self._refusals.get(build):
             note_stage(self.ledger, rollout.id, Stage.PROBING, now)
+        self._tell_what_holds(rollout)
         self._refusals[build] = self._refusals.get(build, 0) + 1 if is_refused else 0
         self._good[build] = 0 if self._lately[build] else self._good.get(build, 0) + 1
         if self._refusals[build] >= REFUSALS:
             self._fail(rollout, self._lately[build], now)
         elif self._good[build] >= PROBES:
             self._since.pop(build, None)
+            self._told.pop(rollout.id, None)
             self._append(rollout, Ready(version=build.version), now)
+
+    def _tell_what_holds(self, rollout: Rollout) -> None:
+        build = rollout.candidate
+        is_late = self.elapsed() - self._since.get(build, self.elapsed()) >= HELD_SECONDS
+        why = self._lately[build] if is_late else ""
+        if why != self._told.get(rollout.id, ""):
+            note_held(self.ledger, rollout.id, why)
+            self._told[rollout.id] = why
 
     def _fail(self, rollout: Rollout, why: str, now: datetime) -> None:
         self._since.pop(rollout.candidate, None)
         self._getting.discard(rollout.candidate)
         self._refusals.pop(rollout.candidate, None)
         self._lately.pop(rollout.candidate, None)
+        self._told.pop(rollout.id, None)
         self._append(rollout, Failed(stage="serve", reason=why), now)
 
     def _append(self, rollout: Rollout, fact: Ready | Failed, now: datetime) -> None:

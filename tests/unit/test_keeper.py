@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluicegate.registry.ledger.keeper_notes import untended
+from sluicegate.registry.ledger.keeper_notes import held, untended
 from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.ledger.restoration import MadeFrom
@@ -25,7 +25,7 @@ from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.errors import Fenced, RoutesRejected, ServiceFailed, SluiceError, Unreachable
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.services.beside import Beside
-from sluicegate.services.keeper.fleet_pass import REFUSALS, FleetPass
+from sluicegate.services.keeper.fleet_pass import HELD_SECONDS, REFUSALS, FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.keeper.overdue import overdue
 from sluicegate.services.keeper.refusals import refusal
@@ -288,7 +288,7 @@ def test_an_error_that_passes_is_no_failure_and_a_launch_tells_what_it_is_at() -
     world.town.raising.add(V2)
     world.look(REFUSALS - 1)
     stage, words = says()
-    assert (stage, words.startswith("probing, for "), "starting took " in words) == ("probing", True, True)
+    assert (stage, words.startswith("probing for "), "starting " in words) == ("probing", True, True)
     world.town.raising.clear()
     world.town.sick.clear()
     world.look(4)
@@ -744,6 +744,23 @@ def test_routes_that_cannot_be_written_keep_nothing_else_from_being_done_and_com
     assert rollout.observed_epoch == rollout.epoch
     assert world.gateway.table is not None
     assert world.gateway.table.weights == {"m": ("1", None, 0)}
+
+
+def test_what_holds_a_service_up_is_told_while_it_is_launched() -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.pack(name)
+    world.town.sick.add(V2)
+    world.look(HELD_SECONDS - 5)
+    assert held(world.ledger, name) == "", "it may be about to be ready"
+    world.look(10)
+    assert held(world.ledger, name) == "503"
+    view = rollout_view(read_for_view(world.ledger, world.ledger.rollout(name)), world.now)
+    assert ": 503" in (view.waits_for or ""), view.waits_for
+    world.town.sick.clear()
+    world.look(5)
+    assert world.ledger.rollout(name).ready
+    assert held(world.ledger, name) == ""
 
 
 @pytest.mark.parametrize("jump", [-timedelta(days=1), timedelta(days=1)])

@@ -37,6 +37,10 @@ def test_each_stage_is_told_with_its_time_and_a_launch_that_begins_anew_forgets_
     note_stage(ledger, "r", Stage.FETCHING, at(100))
     assert launch_in_words(reached(ledger, "r"), NOON, at(101)) == "fetching its files from MLflow for 1s"
     assert reached(ledger, "other") == ()
+    note_stage(ledger, "r", Stage.STARTING, at(102))
+    assert launch_in_words(reached(ledger, "r"), NOON, at(142), "no node has room").startswith(
+        "starting for 40s: no node has room (before that: fetching"
+    )
 
 
 class Service(socketserver.UnixStreamServer):
