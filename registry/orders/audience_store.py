@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sluicegate.registry.audience.audience import Audience
@@ -33,14 +34,18 @@ def known_audience(record: Documents, name: str) -> Audience:
     return audience_recorded(document.body)
 
 
-def users(record: Documents, name: str) -> dict[str, Connection]:
+def users(record: Documents, name: str) -> Mapping[str, Connection]:
     """The models that send this audience somewhere, and where to."""
-    return {
-        model: each
-        for model, connections in all_connections(record).items()
-        for each in connections.ordered
-        if each.audience.name == name
-    }
+    return all_users(record).get(name, {})
+
+
+def all_users(record: Documents) -> Mapping[str, Mapping[str, Connection]]:
+    """The same of every audience that is used, by its name: connections are read once for all of them."""
+    found: dict[str, dict[str, Connection]] = {}
+    for model, connections in all_connections(record).items():
+        for each in connections.ordered:
+            found.setdefault(each.audience.name, {})[model] = each
+    return found
 
 
 def apply_audience(draft: Draft, order: Order, document: Applied) -> None:

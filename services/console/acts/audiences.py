@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from sluicegate.registry.audience.audience import Audience, matches
+from sluicegate.registry.audience.connections import Connection
 from sluicegate.registry.audience.short_form import condition_written
 from sluicegate.registry.audience.trial import Considered, explain
-from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders.audience_store import audiences, known_audience, shares, users
+from sluicegate.registry.orders.audience_store import all_users, audiences, known_audience, shares, users
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import DeleteAudience
 from sluicegate.registry.words.roles import Role
@@ -34,12 +36,16 @@ class AudienceActs:
         self._desk = desk
 
     def list(self, _: Request, __: Body) -> Answer:
+        used = all_users(self._desk.ledger)
         return 200, {
-            "audiences": [audience_view(self._desk.ledger, audience) for audience in audiences(self._desk.ledger)]
+            "audiences": [audience_view(each, used.get(each.name, {})) for each in audiences(self._desk.ledger)]
         }
 
     def show(self, request: Request, _: Body) -> Answer:
-        return 200, audience_view(self._desk.ledger, known_audience(self._desk.ledger, request.path["name"]))
+        return 200, self._view(known_audience(self._desk.ledger, request.path["name"]))
+
+    def _view(self, audience: Audience) -> dict[str, object]:
+        return audience_view(audience, users(self._desk.ledger, audience.name))
 
     def delete(self, request: Request, _: Body) -> Answer:
         name = request.path["name"]
@@ -60,14 +66,13 @@ class AudienceActs:
         return 200, {"considered": considered}
 
 
-def audience_view(ledger: Ledger, audience: Audience) -> dict[str, object]:
-    """An audience as the API and the pages show it: its condition in the short form, and who uses it."""
-    connections = users(ledger, audience.name).items()
+def audience_view(audience: Audience, used: Mapping[str, Connection]) -> dict[str, object]:
+    """An audience as the API and the pages show it: its condition in the short form, and who uses it, by model."""
     return {
         "name": audience.name,
         "description": audience.description,
         "when": condition_written(audience.condition),
-        "users": [{"model": model, "shares": shares(connection)} for model, connection in connections],
+        "users": [{"model": model, "shares": shares(connection)} for model, connection in used.items()],
     }
 
 

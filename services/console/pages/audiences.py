@@ -15,7 +15,7 @@ from sluicegate.registry.audience.connections import Connection, Connections
 from sluicegate.registry.audience.overlap import shared_request
 from sluicegate.registry.audience.sentence import sentence
 from sluicegate.registry.audience.trial import Trial
-from sluicegate.registry.orders.audience_store import audiences, users
+from sluicegate.registry.orders.audience_store import all_users, audiences
 from sluicegate.registry.orders.connections_record import all_connections
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import SluiceError
@@ -35,10 +35,11 @@ def page(desk: Desk) -> Endpoint:
     def context(request: Request) -> Context:
         trial_form = {name: request.query_params.get(name, "") for name in ("model", "metadata", "unit")}
         trial, refused = _try(desk, **trial_form) if trial_form["model"] else (None, None)
+        used = all_users(desk.ledger)
         return {
             "audiences": [
-                audience_view(desk.ledger, audience)
-                | {"who": sentence(audience.condition), "goes": _goes(desk, audience)}
+                audience_view(audience, used.get(audience.name, {}))
+                | {"who": sentence(audience.condition), "goes": _goes(used.get(audience.name, {}))}
                 for audience in audiences(desk.ledger)
             ],
             "orders": [_asked(connections) for connections in all_connections(desk.ledger).values()],
@@ -52,9 +53,9 @@ def page(desk: Desk) -> Endpoint:
     return template(desk, "audiences.html", context)
 
 
-def _goes(desk: Desk, audience: Audience) -> dict[str, str]:
+def _goes(used: Mapping[str, Connection]) -> dict[str, str]:
     """By model, who gets the audience's requests."""
-    return {model: _split(connection) for model, connection in users(desk.ledger, audience.name).items()}
+    return {model: _split(connection) for model, connection in used.items()}
 
 
 def _split(connection: Connection) -> str:
