@@ -58,6 +58,7 @@ lock: setup  ## Resolve pyproject.toml anew into requirements.lock: hashes, no i
 bench: setup  ## Measure everything that has a target, print one table; fails where one is missed on a quiet machine.
 	$(BIN)/python -m benchmarks.gateway
 	$(BIN)/python -m benchmarks.collector
+	$(BIN)/python -m benchmarks.collector --rich
 	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.predictor.run
 	$(BIN)/python -m benchmarks.first_answer
