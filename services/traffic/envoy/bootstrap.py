@@ -26,6 +26,7 @@ from sluicegate.services.traffic.envoy.names import (
     GENERATED,
     LIVE,
     OUTSIDE,
+    READINESS,
     READY_PATH,
     ROUTES,
     ROUTES_FILE,
@@ -335,7 +336,10 @@ _REQUEST_ID = message(
     use_request_id_for_trace_sampling=False,
 )
 _ROUTER = extension(
-    "envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=False
+    "envoy.filters.http.router",
+    "envoy.extensions.filters.http.router.v3.Router",
+    suppress_envoy_headers=False,
+    dynamic_stats=False,  # nobody reads answers by cluster and status code, and each request pays for counting them
 )
 
 
@@ -353,11 +357,12 @@ def _strip_internal(said: Mapping[str, str] = MappingProxyType({})) -> Resource:
 def _readiness() -> Resource:
     """Answers 503 as soon as `healthcheck/fail` was called, so that a balancer in front turns away while draining.
 
-    Until then the routes answer: a gateway is ready when it holds a table.
+    Until then the routes answer: a gateway is ready when it holds a table. Off unless the route asks for it: no other
+    request pays for it.
     """
     kind = "envoy.extensions.filters.http.health_check.v3.HealthCheck"
     path = header_is(":path", READY_PATH)
-    return extension("envoy.filters.http.health_check", kind, pass_through_mode=True, headers=[path])
+    return {**extension(READINESS, kind, pass_through_mode=True, headers=[path]), "disabled": True}
 
 
 def _time_limit() -> Resource:

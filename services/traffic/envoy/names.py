@@ -16,6 +16,7 @@ DETOURS = MEDIUM, LARGE = ("*medium", "*large")
 """The clusters of bodies that go round by the detour. A star is in no model's name."""
 CLUSTERS_FILE = "cds.json"
 ROUTES_FILE = "rds.json"
+READINESS = "envoy.filters.http.health_check"
 READY_PATH = "/-/ready"
 NO_TABLE = "none"
 """The version of the routes of a gateway that was never given a table: it is not ready."""

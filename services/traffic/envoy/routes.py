@@ -30,13 +30,22 @@ from sluicegate.services.traffic.envoy.log_format import (
 )
 from sluicegate.services.traffic.envoy.model_pages import page_routes
 from sluicegate.services.traffic.envoy.named_routes import named_routes
-from sluicegate.services.traffic.envoy.names import READY_PATH, ROUTES, chain, chain_name, cluster_name, mirror_name
+from sluicegate.services.traffic.envoy.names import (
+    READINESS,
+    READY_PATH,
+    ROUTES,
+    chain,
+    chain_name,
+    cluster_name,
+    mirror_name,
+)
 from sluicegate.services.traffic.envoy.path_tree import path_tree
 from sluicegate.services.traffic.envoy.resources import (
     Resource,
     answer,
     header_matches,
     literal,
+    message,
     set_header,
 )
 from sluicegate.services.traffic.envoy.ways import Way, answer_header, asking_again, tries, ways
@@ -60,7 +69,12 @@ def route_configuration(
     ready_answer = (
         answer(200, "ready") if is_ready else answer(503, "the gateway has no routes yet: it waits for the keeper")
     )
-    ready: Resource = {"name": "*", "match": {"path": READY_PATH}, "direct_response": ready_answer}
+    ready: Resource = {
+        "name": "*",
+        "match": {"path": READY_PATH},
+        "typed_per_filter_config": {READINESS: message("envoy.config.route.v3.FilterConfig", config={})},
+        "direct_response": ready_answer,
+    }
     routes = [ready, *(route for model in table.models for route in _model_routes(model)), *former]
     served = [
         set_header(name, f"%UPSTREAM_METADATA({METADATA}:{key})%", keep_empty=False)
