@@ -22,7 +22,7 @@ from sluicegate.services.cluster.api import Api, Limits
 from sluicegate.services.cluster.gateways import RENEW_EVERY, ClusterGateways
 from sluicegate.services.cluster.kinds import CONFIG_MAP, LEASE
 from sluicegate.services.cluster.lease import KEEPER, Owner, gateway_lease, read_gateway, read_keeper
-from sluicegate.services.cluster.rights import Role
+from sluicegate.services.cluster.rights import RIGHTS, Role, Verb
 from sluicegate.services.cluster.table_map import (
     LARGEST,
     PACKED,
@@ -274,15 +274,30 @@ def test_one_that_ended_in_order_is_forgotten_at_once_and_one_that_is_gone_when_
     assert rig.gateways.lost() == ()
 
 
-def test_the_keeper_deletes_the_lease_of_one_that_ended_in_order(rig: Rig) -> None:
+def test_the_keeper_deletes_the_lease_of_one_that_ended_in_order_and_has_no_right_that_it_does_not_use(
+    rig: Rig,
+) -> None:
+    rig.gateways.leave(sheet())
+    rig.leases(b="1")
+    rig.leases(b="2")
+    rig.gateways.note_watching("b")
+    rig.gateways.tell()
     rig.api.apply(LEASE, gateway_lease("a", "1", {}, AT, retired=True))
     stop = threading.Event()
     thread = threading.Thread(target=rig.gateways.hear, args=(cast("threading.Event", stop),), daemon=True)
     thread.start()
     until = threading.Event()
     for _ in range(500):
-        if not rig.api.select(LEASE, {}).items:
+        if (
+            len(rig.api.select(LEASE, {}).items) == 1
+            and (Role.CONTROL, f"{LEASE.plural}.{LEASE.group}", Verb.WATCH) in rig.server.used
+        ):
             break
         until.wait(0.01)
     stop.set()
-    assert rig.api.select(LEASE, {}).items == ()
+    assert [each["metadata"]["name"] for each in rig.api.select(LEASE, {}).items] == [KEEPER]
+    assert rig.server.used == {
+        (Role.CONTROL, f"{kind.plural}.{kind.group}".rstrip("."), verb)
+        for kind in (CONFIG_MAP, LEASE)
+        for verb in RIGHTS[Role.CONTROL][kind]
+    }
