@@ -48,9 +48,10 @@ def record() -> None:
 
 def _frames(page: Page, demo: subprocess.Popen[bytes], environment: dict[str, str], folder: Path) -> Iterator[Path]:
     """A picture for each time that the page has changed."""
-    is_signed_in, last = False, b""
-    while demo.poll() is None:
+    is_signed_in, last, is_over = False, b"", False
+    while not is_over:
         time.sleep(EVERY)
+        is_over = demo.poll() is not None  # what is on the page then, such as the abort, is the last frame
         try:
             is_signed_in = is_signed_in or _sign_in(page, environment)
             if not is_signed_in:
@@ -89,7 +90,7 @@ def _latest(page: Page, environment: dict[str, str]) -> str:
 
 def _write(frames: list[Path]) -> None:
     IMAGES.mkdir(exist_ok=True)
-    kept = frames[:: max(1, -(-len(frames) // MOST))]
+    kept = [*frames[:-1][:: max(1, -(-len(frames) // MOST))], frames[-1]]
     pictures = [Image.open(frame).convert("RGB").resize(SHOWN_SIZE, Image.Resampling.LANCZOS) for frame in kept]
     pictures[0].save(
         IMAGES / "rollout.webp", save_all=True, append_images=pictures[1:], duration=SHOWN, loop=0, quality=55, method=6
