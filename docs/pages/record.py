@@ -30,7 +30,8 @@ def facts_page() -> str:
     head = (
         f"{NOTICE}\n# Facts\n\n"
         "A rollout's record is its facts: entries `(rollout, seq, at, fact, fields)` of the ledger, in the past tense, never "
-        "changed. `sluice rollout history ID` lists them; [states](rollout-states.md) says where each is possible.\n\n"
+        "changed. `sluice rollout history ID` tells them in sentences, and lists them with `-o json`; "
+        "[states](rollout-states.md) says where each is possible.\n\n"
         f"{table(('phase', 'meaning'), phases)}\n{table(('ending', 'meaning'), endings)}"
     )
     parts = [head]

@@ -73,7 +73,7 @@ _COMMANDS = (
     (rollout, "start", "rollouts:start", "Start a rollout of a build, by its model's plan."),
     (rollout, "list", "rollouts:list_", "List rollouts, oldest first."),
     (rollout, "show", "rollouts:show", "Show one rollout: state, gates, what happens next."),
-    (rollout, "history", "rollouts:history", "List every fact of a rollout."),
+    (rollout, "history", "rollouts:history", "Tell what happened in a rollout, who did it and why."),
     (rollout, "forecast", "gate:forecast", "Estimate how long a plan's rollout takes and what harm it detects."),
     (rollout, "pause", "rollouts:pause", "Hold a rollout at its weight; guardrails can still abort it."),
     (rollout, "resume", "rollouts:resume", "Let a paused rollout continue."),

@@ -102,14 +102,13 @@ def show(rollout: Id, *, watch: Watch = False, timeout: Timeout = None, output: 
 
 
 def history(rollout: Id, *, output: Output = Format.TABLE) -> None:
-    """List every fact of a rollout, oldest first."""
-    facts = call("GET", f"/api/v1/rollouts/{segment(rollout)}/facts")["facts"]
-    hidden = ("rollout", "seq", "at", "fact", "plan")
+    """Tell what happened in a rollout, oldest first, with who did it and why; as JSON or YAML, every fact's fields."""
+    told = call("GET", f"/api/v1/rollouts/{segment(rollout)}/facts", query={"timeline": "1"})
     rows = [
-        (f["seq"], f["at"][:19], f["fact"], ", ".join(f"{k}={v}" for k, v in f.items() if k not in hidden))
-        for f in facts
+        (each["at"][:19].replace("T", " "), each["actor"], f"{each['text']}: {each['why']}".removesuffix(": "))
+        for each in told["timeline"]
     ]
-    emit(facts, output, table=columns(("SEQ", "AT", "FACT", "WITH"), rows))
+    emit(told["facts"], output, table=columns(("AT (UTC)", "BY", "WHAT HAPPENED"), rows))
 
 
 def pause(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:

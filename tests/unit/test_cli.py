@@ -226,6 +226,25 @@ def test_watching_ends_with_a_stable_exit_code(ending: str | None, phase: str, c
     assert _exit_code({"ending": ending, "phase": phase, "needs_person": phase == "paused"}) == code
 
 
+def test_the_history_tells_what_happened_who_did_it_and_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moments = [
+        {"at": "2026-11-30T10:00:00.5+00:00", "actor": "ada", "text": "canary of m v2 requested", "why": "by hand"},
+        {"at": "2026-11-30T10:00:09+00:00", "actor": "driver", "text": "packed as m:v2", "why": ""},
+    ]
+    told = {"facts": [{"seq": 0, "fact": "Requested"}], "timeline": moments}
+    monkeypatch.setattr(rollouts, "call", lambda *_, **__: told)
+    rollouts.history("r")
+    assert capsys.readouterr().out.splitlines() == [
+        "AT (UTC)             BY      WHAT HAPPENED",
+        "2026-11-30 10:00:00  ada     canary of m v2 requested: by hand",
+        "2026-11-30 10:00:09  driver  packed as m:v2",
+    ]
+    rollouts.history("r", output=rollouts.Format.JSON)
+    assert json.loads(capsys.readouterr().out) == told["facts"]
+
+
 @pytest.mark.parametrize("in_force_at", [1, 3])
 def test_watching_ends_once_the_last_weight_is_in_force(monkeypatch: pytest.MonkeyPatch, in_force_at: int) -> None:
     aborted = VIEW | {"ending": "aborted", "phase": "ended", "weight": 0.0}

@@ -91,6 +91,18 @@ def test_problems_say_what_and_how_to_fix_it(office: Office) -> None:
     assert broken.status_code == 422
 
 
+def test_each_fact_can_be_had_as_a_sentence_with_the_weight_that_it_left(office: Office) -> None:
+    path = f"/api/v1/rollouts/{office.running().id}/facts"
+    all_ = office.client.get(path, headers=BEARER).json()
+    assert all_.keys() == {"facts"}
+    last = all_["facts"][-1]["seq"]
+    told = office.client.get(f"{path}?timeline=1&after={last}", headers=BEARER).json()
+    assert [each["seq"] for each in told["timeline"]] == [each["seq"] for each in told["facts"]] == [last]
+    whole = office.client.get(f"{path}?timeline=1", headers=BEARER).json()["timeline"]
+    assert told["timeline"] == whole[-1:], "it knows the weight before"
+    assert whole[0]["text"] == "canary of m v2 requested for variation default"
+
+
 def test_started_twice_it_is_one_rollout(office: Office) -> None:
     rollout = office.running()
     again = office.client.post("/api/v1/rollouts", headers=BEARER, json={"model": "m", "build": "2"})

@@ -28,6 +28,7 @@ from sluicegate.registry.orders.order import (
     Start,
 )
 from sluicegate.registry.plan.fields import Strategy
+from sluicegate.registry.report.timeline import timeline
 from sluicegate.registry.report.view import RolloutView, rollout_view
 from sluicegate.registry.rollout.facts import Entry, to_payload
 from sluicegate.registry.rollout.namesakes import refuse_namesake
@@ -165,7 +166,13 @@ class RolloutActs:
         rollout = find(self._desk.ledger, request.path["id"])
         after = request.count("after", 0, 10**9) - 1 if "after" in request.query else -1
         entries = self._desk.ledger.entries(rollout.id, after=after)[: request.count("limit", PAGE, PAGE)]
-        return 200, {"facts": [fact_json(entry) for entry in entries]}
+        answer: dict[str, object] = {"facts": [fact_json(entry) for entry in entries]}
+        if "timeline" in request.query:
+            wanted = {entry.seq for entry in entries}
+            answer["timeline"] = [
+                each for each in timeline(self._desk.ledger.entries(rollout.id)) if each.seq in wanted
+            ]
+        return 200, answer
 
     def start(self, request: Request, body: StartBody) -> Answer:
         desk, version = self._desk, self._desk.catalog.resolve(body.model, body.build).version
@@ -239,7 +246,8 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="GET", path=f"{one}/facts", role=Role.VIEWER, summary="Its facts, in order.", act=acts.facts,
             gives={200: "`facts`, each with `rollout`, `seq`, `at`, `fact` and its fields."},
-            query={"after": "From this seq on.", "limit": f"At most this many, up to {PAGE}."},
+            query={"after": "From this seq on.", "limit": f"At most this many, up to {PAGE}.",
+                   "timeline": "1: with `timeline`, which tells each of them in a sentence."},
         ),
         *(
             Operation(
