@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.keeper_names import own_name
-from sluicegate.registry.words.errors import UsageError
+from sluicegate.registry.words.errors import SluiceError, UsageError
 from sluicegate.registry.words.settings import Settings
 
 if TYPE_CHECKING:
+    from sluicegate.registry.words.gateways import Unwatched
     from sluicegate.services.cluster.api import Api, Limits
     from sluicegate.services.cluster.gateways import ClusterGateways
 
@@ -30,6 +31,18 @@ def api_of(settings: Settings, limits: Limits | None = None) -> Api:
     if settings.cluster is None:
         raise UsageError("there is no cluster to ask.", fix="set SLUICE_CLUSTER to the namespace")
     return Api(find_access(os.environ), settings.cluster, limits=limits or Limits())
+
+
+def heard_in(api: Api) -> Mapping[str, Unwatched | None]:
+    """By gateway of the namespace, whether nobody watches it. None at all while the API is away: others tell that."""
+    from sluicegate.services.cluster.kinds import LEASE
+    from sluicegate.services.cluster.lease import unwatched
+    from sluicegate.services.cluster.names import Component, labels
+
+    try:
+        return unwatched(api.select(LEASE, labels(Component.GATEWAY)).items)
+    except SluiceError:
+        return {}
 
 
 def gateways_of(settings: Settings, wall: Callable[[], datetime]) -> ClusterGateways:

@@ -290,12 +290,18 @@ class Runtime:
         """The gateways that serve their stable-only form: those of this machine, and those of others that are heard and
         say so. The ledger is not asked."""
         own, joined = self.marks().values(), self.joined()
-        found = (*(mark.read() for mark in own), *(each.unwatched() for each in joined))
+        found = (*(mark.read() for mark in own), *(each.unwatched() for each in joined), *self._in_cluster().values())
         return tuple(each for each in found if each is not None)
 
     def heard_gateways(self) -> tuple[str, ...]:
         """The gateways that say what they serve: those of this machine, and those of others that are heard."""
-        return (*self.envoys, *(each.name for each in self.joined() if each.is_heard()))
+        return (*self.envoys, *(each.name for each in self.joined() if each.is_heard()), *self._in_cluster())
+
+    def _in_cluster(self) -> Mapping[str, Unwatched | None]:
+        """By gateway of the cluster, whether nobody watches it."""
+        from sluicegate.flows.wiring.in_namespace import heard_in
+
+        return {} if self.settings.cluster is None else heard_in(self.cluster_api)
 
     @property
     def mailboxes(self) -> tuple[Mailbox, ...]:

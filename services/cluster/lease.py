@@ -9,10 +9,11 @@ long says so itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from sluicegate.registry.words.gateways import Unwatched
 from sluicegate.registry.words.said import Said, read_said
 from sluicegate.services.cluster.kinds import Object
 from sluicegate.services.cluster.names import Component, labels
@@ -78,6 +79,23 @@ def read_gateway(thing: Object) -> Spoken:
     except ValueError:
         said = Said()
     return Spoken(beat=found.get(_BEAT, ""), said=said, retired=_RETIRED in found)
+
+
+def unwatched(leases: Iterable[Object]) -> dict[str, Unwatched | None]:
+    """By gateway that has not ended: that it said last to serve stable builds alone, as no keeper watches it."""
+    found: dict[str, Unwatched | None] = {}
+    for lease in leases:
+        name, spoken = str(lease["metadata"]["name"]), read_gateway(lease)
+        if not spoken.retired:
+            found[name] = _unwatched(name, spoken.said)
+    return found
+
+
+def _unwatched(name: str, said: Said) -> Unwatched | None:
+    told = said.stable_only
+    if told is None:
+        return None
+    return Unwatched(gateway=name, since=datetime.fromisoformat(told["since"]), why=told["why"])
 
 
 def read_keeper(thing: Object) -> Watching:

@@ -14,9 +14,11 @@ from typing import cast
 
 import pytest
 
+from sluicegate.flows.wiring.in_namespace import heard_in
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Fenced, RoutesRejected, TimedOut, UsageError
 from sluicegate.registry.words.fencing import FencingToken
+from sluicegate.registry.words.gateways import Unwatched
 from sluicegate.registry.words.said import sheet_name
 from sluicegate.services.cluster.api import Api, Limits
 from sluicegate.services.cluster.gateways import RENEW_EVERY, ClusterGateways
@@ -272,6 +274,16 @@ def test_one_that_ended_in_order_is_forgotten_at_once_and_one_that_is_gone_when_
     assert rig.gateways.lost() == (said,), "nobody has seen to it"
     rig.gateways.forget(said)
     assert rig.gateways.lost() == ()
+
+
+def test_doctor_and_console_read_which_gateways_serve_stable_builds_alone(rig: Rig) -> None:
+    alone = {"stable_only": {"since": AT.isoformat(), "why": "no keeper was heard for 15 s"}}
+    for name, said, retired in (("a", {}, False), ("b", alone, False), ("c", alone, True)):
+        rig.api.apply(LEASE, gateway_lease(name, "1", said, AT, retired=retired))
+    api = Api(rig.server.access("control"), SPACE)
+    assert heard_in(api) == {"a": None, "b": Unwatched(gateway="b", since=AT, why="no keeper was heard for 15 s")}
+    rig.server.away()
+    assert heard_in(api) == {}
 
 
 def test_the_keeper_deletes_the_lease_of_one_that_ended_in_order_and_has_no_right_that_it_does_not_use(
