@@ -270,7 +270,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
         return
     with contextlib.ExitStack() as stack:
         if request.param == "cluster":
-            server, pods = stack.enter_context(cluster(tmp_path, 2))
+            server, pods = stack.enter_context(cluster(tmp_path, 2, greeting=10.0))
             made = ClusterSubject(server, pods, request.getfixturevalue("services"), request.getfixturevalue("more"))
             stack.callback(made.end)
             yield made

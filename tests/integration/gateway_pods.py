@@ -61,11 +61,14 @@ def slices(endpoints: Endpoints) -> list[Object]:
 class Pod:
     """One gateway pod: what is in its emptyDir stays while its container is killed and started again."""
 
-    def __init__(self, server: ApiServer, folder: Path, name: str, *, unwatched: float = 15.0) -> None:
+    def __init__(
+        self, server: ApiServer, folder: Path, name: str, *, unwatched: float = 15.0, greeting: float = 2.5
+    ) -> None:
+        """`greeting`: seconds for which it waits for a keeper's first word before it starts with stable alone."""
         self.name, self.folder, self._server = name, folder / name, server
         self.mounted = folder / f"{name}-table"
         self.mounted.mkdir(parents=True, exist_ok=True)
-        self.port, self.unwatched, self.greeting = free_port(), unwatched, 2.5
+        self.port, self.unwatched, self.greeting = free_port(), unwatched, greeting
         self.process: subprocess.Popen[bytes] | None = None
         self.envoy = Envoy(self.folder, port=self.port)
         self.url = f"http://127.0.0.1:{self.port}"
