@@ -82,7 +82,7 @@ def status(*, output: Output = Format.TABLE) -> int:
     try:
         stack = machine().status(now)
     except NotFound as error:
-        raise Unreachable(error.message, fix=error.fix) from error
+        raise Unreachable(error.message, fix=_instead() or error.fix) from error
     blind, gateways, ledger = ((), (), None) if stack.supervisor is None else _noted()
     replicas = {} if stack.supervisor is None else _replicas()
     unwatched = () if stack.supervisor is None else _unwatched()
@@ -148,6 +148,14 @@ def doctor(
     findings = examine()
     emit(plain(findings), output, table=_findings_table(findings))
     return 1 if any(each.status is CheckStatus.FAIL for each in findings) else 0
+
+
+def _instead() -> str | None:
+    """What to ask where the environment names a console elsewhere."""
+    from sluicegate.registry.words.settings import Settings
+
+    url = Settings.read().api_url
+    return f"to ask the console at {url}, which SLUICE_API names: sluice overview" if url else None
 
 
 def _noted() -> tuple[Sequence[str], Sequence[GatewayState], str | None]:

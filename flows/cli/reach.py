@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,6 +36,9 @@ PAUSES = (0.5, 1.0, 2.0)
 _WAYS = (
     "start it here with sluice up, or set SLUICE_API to the URL of a console that runs and SLUICE_TOKEN to its token"
 )
+_WHOSE = "name a console in SLUICE_API, by a name that it knows: its setting SLUICE_CONSOLE_HOSTS adds names"
+_TOLD = 200
+"""Bytes that are repeated of an answer that is no console's."""
 DRY_RUN: ContextVar[bool] = ContextVar("dry_run", default=False)
 """Whether acts are only tried: `sluice --dry-run`."""
 
@@ -185,14 +189,20 @@ def opener(ca: Path | None) -> urllib.request.OpenerDirector:
 
 
 def _problem(error: urllib.error.HTTPError) -> SluiceError:
+    """What was answered; in words of its own where it is no answer of a console."""
+    text = error.read()
     try:
-        body = json.loads(error.read())
+        body = json.loads(text)
     except ValueError:
-        body = {}
+        body = None
+    if not isinstance(body, dict) or "detail" not in body:
+        said = text[:_TOLD].decode(errors="replace").strip() or "nothing more"
+        unknown = UsageError if error.code < HTTPStatus.INTERNAL_SERVER_ERROR else SluiceError
+        return unknown(f"{error.url} answered {error.code}: {said}", fix=_WHOSE)
     kind = getattr(errors, str(body.get("title")), SluiceError)
     if not (isinstance(kind, type) and issubclass(kind, SluiceError)) or kind is errors.InvalidDocument:
         kind = errors.UsageError if error.code in (400, 422) else SluiceError
-    return kind(str(body.get("detail") or f"the console answered {error.code}."), fix=body.get("fix"))
+    return kind(str(body["detail"]), fix=body.get("fix"))
 
 
 def _on_ledger(asking: Asking) -> Any:

@@ -96,7 +96,7 @@ def reader_findings(known: Sequence[Reader], now: int) -> tuple[Finding, ...]:
     if len({each.host for each in known}) < 2:
         return ()
     return tuple(
-        passed("reader", f"{each.host}: {each.log} was read until {(now - each.read_until) / 1e6:,.0f} s ago")
+        passed("reader", f"{each.host}: {each.log} was read until {max(now - each.read_until, 0) / 1e6:,.0f} s ago")
         if each.is_present(now) and now - each.read_until <= _PATIENCE * 1e6
         else warned("reader", _told(each, now), _READER_FIX)
         for each in known

@@ -145,3 +145,20 @@ def test_a_console_of_this_machine_that_hangs_is_not_waited_for(state: Path, mon
     monkeypatch.setenv("SLUICE_API", "http://127.0.0.1:1")
     reach.call("GET", "/api/v1/rollouts")
     assert asked == ["console", "ledger", "console"], "one that was named is asked, and no other"
+
+
+def test_what_is_no_answer_of_a_console_is_told_with_what_it_said(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def strange(handler: Handler) -> None:
+        handler.send_response(400)
+        handler.end_headers()
+        handler.wfile.write(b"Invalid host header")
+
+    server = console(monkeypatch, 1)
+    monkeypatch.setattr(Handler, "do_POST", strange)
+    try:
+        with pytest.raises(UsageError, match="/rollouts/m/abort answered 400: Invalid host header") as refused:
+            abort()
+        assert "SLUICE_CONSOLE_HOSTS" in str(refused.value.fix)
+    finally:
+        server.shutdown()
+        server.server_close()

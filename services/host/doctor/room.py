@@ -45,4 +45,6 @@ def finding(demands: Sequence[Demand], cores: int, memory: int) -> Finding:
             f"services may use {format_memory(needed_memory)} of memory, and the machine has {format_memory(memory)}",
             "Lower serve.resources.memory or serve.replicas in the plans.",
         )
+    if not demands:
+        return passed(_CHECK, "no service is to run on this machine")
     return passed(_CHECK, f"services may use {wanted:g} cores of {cores}")
