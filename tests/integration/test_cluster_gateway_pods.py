@@ -17,6 +17,7 @@ from sluicegate.registry.words.errors import Fenced, SluiceError, TimedOut
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.gateways import Confirmation
 from sluicegate.services.cluster.kinds import CONFIG_MAP
+from sluicegate.services.cluster.rights import RIGHTS, Role
 from sluicegate.services.cluster.table_map import PLAIN, TABLE, table_map
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.sheet import write_sheet
@@ -139,6 +140,10 @@ def test_the_api_is_away_in_mid_ramp_and_comes_back(stage: Stage, trouble: str) 
         for pod in stage.pods:  # nobody waits for one that was long not heard: it serves stable alone
             eventually(lambda pod=pod: served(pod) == {"1", "2"})
     assert eventually(lambda: keeper.observe() == stage.table(6000, 2).version)
+    used = {(place, verb) for role, place, verb in stage.server.used if role is Role.GATEWAY}
+    granted = {(f"{kind.plural}.{kind.group}".rstrip("."), verb)
+               for kind, verbs in RIGHTS[Role.GATEWAY].items() for verb in verbs}  # fmt: skip
+    assert used == granted, "a gateway has the rights for what it does, and no other"
 
 
 def test_pods_of_builds_come_and_go_while_no_keeper_watches_and_stable_alone_answers(stage: Stage) -> None:
