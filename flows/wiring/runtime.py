@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from sluicegate.services.traffic.mark import Mark
 
 
+_PAGE_SECONDS = 1.0
+"""Time that a page waits for one answer of the cluster's API."""
 _EXAMPLE_SECONDS = 5.0
 """Time that the store may take to say a model's input example: a probe waits for it."""
 PREFECT_SECONDS = 6.0
@@ -301,7 +303,7 @@ class Runtime:
         """By gateway of the cluster, whether nobody watches it."""
         from sluicegate.flows.wiring.in_namespace import heard_in
 
-        return {} if self.settings.cluster is None else heard_in(self.cluster_api)
+        return {} if self.settings.cluster is None else heard_in(self._impatient_cluster_api)
 
     @property
     def mailboxes(self) -> tuple[Mailbox, ...]:
@@ -331,6 +333,14 @@ class Runtime:
         from sluicegate.flows.wiring.in_namespace import api_of
 
         return api_of(self.settings)
+
+    @cached_property
+    def _impatient_cluster_api(self) -> Api:
+        """The same, where a page or a scrape waits for it."""
+        from sluicegate.flows.wiring.in_namespace import api_of
+        from sluicegate.services.cluster.api import Limits
+
+        return api_of(self.settings, Limits(connect=_PAGE_SECONDS, whole=_PAGE_SECONDS))
 
     @cached_property
     def cluster_gateways(self) -> ClusterGateways | None:

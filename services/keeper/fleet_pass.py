@@ -96,9 +96,9 @@ class FleetPass:
     _good: dict[BuildRef, int] = field(default_factory=dict)
     _refusals: dict[BuildRef, int] = field(default_factory=dict)
     _lately: dict[BuildRef, str] = field(default_factory=dict)
+    """What the last probe of a build found."""
     _told: dict[str, str] = field(default_factory=dict)
     """By rollout, what people were told last of why its service is not ready."""
-    """What the last probe of a build found."""
     _since: dict[BuildRef, float] = field(default_factory=dict)
     _starts: dict[BuildRef, Future[None]] = field(default_factory=dict)
     """Starts under way: the whole bento is read first, which may take long."""
