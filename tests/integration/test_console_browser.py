@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.roles import Role
@@ -181,10 +181,19 @@ def test_what_is_looked_for_is_found_and_opened_by_the_keyboard_alone(
     expect(page.locator("#palette .hits a")).to_have_text(["Abort delays v1 → v2"])
     page.keyboard.press("Escape")
     expect(page.locator("#palette")).to_be_hidden()
+    late = list[Route]()
+    page.route(lambda url: url.endswith("q=abort+delays"), lambda route: late.append(route))
     page.keyboard.press("Control+k")
-    page.keyboard.type("abort delays")
+    page.keyboard.type("abort delay")
     expect(page.locator("#palette .hits a")).to_have_count(1)
+    with page.expect_request(lambda request: request.url.endswith("q=abort+delays")):
+        page.keyboard.type("s")
     page.keyboard.press("ArrowDown")
+    with page.expect_response(lambda answer: answer.url.endswith("q=abort+delays")) as answered:
+        late[0].continue_()
+    answered.value.finished()
+    page.evaluate("new Promise(done => setTimeout(done))")
+    expect(page.locator("#palette .hits a")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("#abort-effect")).to_be_visible()
     assert page.url.endswith(f"/rollouts/{rollout.id}#abort-effect")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from sluicegate.services.client import Client
+from sluicegate.services.client import Client, NoSuchModel
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 from tests.integration.test_stack_confirm import alias
 from tests.integration.traffic_rig import eventually
@@ -49,11 +49,18 @@ def previewed(stack: Stack, *, failing: float = 0.0) -> Iterator[tuple[str, Load
         yield name, load
 
 
+def preview(client: Client) -> str | None:
+    """The build that answers the preview; None until the gateway knows of it."""
+    try:
+        return client.predict(MODEL, [{"a": 1.9, "b": 0.5}], variation="default/preview").build
+    except NoSuchModel:
+        return None
+
+
 def test_what_is_good_is_promoted_after_the_bake_and_what_is_bad_goes_back_and_no_caller_fails(stack: Stack) -> None:
     known = stack.clients()
     with previewed(stack) as (name, load), Client(known["SLUICE_GATEWAY"], known["SLUICE_TOKEN"]) as client:
-        answer = client.predict(MODEL, [{"a": 1.9, "b": 0.5}], variation="default/preview")
-        assert answer.build == "2"
+        assert eventually(lambda: preview(client)) == "2"
         stack.run("rollout", "approve", name, "--reason", "the preview is fine")
         stack.until(name, lambda view: view["weight"] == 100 and view["observed"])
         shown = stack.run("rollout", "show", name, "-o", "table").stdout

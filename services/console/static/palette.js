@@ -19,7 +19,15 @@
     } catch {
       hits = ["No answer: the connection is lost."];
     }
-    if (mine === asked) results.replaceChildren(...hits);
+    if (mine === asked) show(hits);
+  }
+
+  function show(hits) {
+    const chosen = results.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    results.replaceChildren(...hits);
+    if (chosen === null) return;
+    const same = [...results.querySelectorAll("a")].find((link) => link.getAttribute("href") === chosen);
+    (same ?? field).focus(); // an answer that comes late does not take away what was chosen meanwhile
   }
 
   function open() {
