@@ -128,7 +128,7 @@ def test_a_step_that_was_not_seen_is_not_left() -> None:
         given.traffic.flow(given.rollout, 100, given.now)
         seen = given.ticks()
     assert given.rollout.weight == 1000
-    assert "gateway to apply" in seen.decision.reason
+    assert "the gateway has not applied 10 % yet" in seen.decision.reason
 
 
 def test_a_step_waits_for_requests_soak_and_a_person() -> None:

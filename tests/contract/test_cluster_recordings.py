@@ -110,7 +110,8 @@ def test_a_watch_from_a_forgotten_version_ends_with_an_event_that_says_so() -> N
     ],
 )  # fmt: skip
 def test_a_pod_that_cannot_run_is_given_up_in_plain_words(name: str, why: str) -> None:
-    assert why in str(given_up(recorded(f"pods-{name}")["body"]["items"], {}))
+    pods = recorded(f"pods-{name}")["body"]["items"]
+    assert why in str(given_up(pods, {}, {pod["metadata"]["name"] for pod in pods}))
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def test_critical_values_are_told_in_the_units_of_the_lattice() -> None:
     assert lattice.cut_counts(0.25)[1] == 2.0
     assert lattice.cut_counts(0.15)[1] == 2.5
     assert lattice.cut_counts(1.1) == (lattice, None)
+    lattice = Lattice(origin=1.0, pitch=0.5, masses=np.array([0.5, 0.3, 0.2]))
     cut, edge = lattice.cut(0.3)
     assert edge is not None
     assert math.isclose(edge, 1.0 + (2 - 0.5 - 1 / 3) * 0.5)
