@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.registry.words.errors import NotFound, Refused
+from sluicegate.registry.words.errors import NotFound, Refused, Unreachable
 from sluicegate.registry.words.sight import Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sluicegate.flows.wiring.runtime import Runtime
+    from sluicegate.registry.words.said import Said
     from sluicegate.services.telemetry.tailing.backlog import Read
     from sluicegate.services.traffic.joined import Mailbox
 
@@ -42,23 +44,28 @@ def remove_gateway(runtime: Runtime, name: str) -> int:
 
 
 def forget_lost(runtime: Runtime) -> None:
-    """See to gateways of a cluster whose pods are gone, and their logs with them. Raises Unreachable: try again."""
-    from sluicegate.services.telemetry.tailing.backlog import read_of_name
-    from sluicegate.services.telemetry.tailing.readers import retire
-
+    """See to gateways of a cluster whose pods are gone, and their logs with them. Where the telemetry is away, which
+    others tell, they wait."""
     gateways = runtime.cluster_gateways
     if gateways is None:
         return
-    for said in gateways.lost():
-        served = said.served or {}
-        logs = served.get("logs")
-        for name, log in logs.items() if isinstance(logs, dict) else ():
-            if name in list(Listener):
-                _close_account(
-                    runtime, str(said.instance), Listener(name), log, served, read_of_name(runtime.store, log)
-                )
-            retire(runtime.store, str(log).partition(":")[0])
-        gateways.forget(said)
+    with suppress(Unreachable):
+        for said in gateways.lost():
+            _take_for_ended(runtime, said)
+            gateways.forget(said)
+
+
+def _take_for_ended(runtime: Runtime, said: Said) -> None:
+    """Put on its account what it never sent, and have nobody wait for its log."""
+    from sluicegate.services.telemetry.tailing.backlog import read_of_name
+    from sluicegate.services.telemetry.tailing.readers import retire
+
+    served = said.served or {}
+    logs = served.get("logs")
+    for name, log in logs.items() if isinstance(logs, dict) else ():
+        if name in list(Listener):
+            _close_account(runtime, str(said.instance), Listener(name), log, served, read_of_name(runtime.store, log))
+        retire(runtime.store, str(log).partition(":")[0])
 
 
 def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
