@@ -13,6 +13,7 @@ from sluicegate.flows.cli.models import pair
 from sluicegate.flows.cli.output import Format, Output, columns, emit, emit_rows, plain, remark
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.variations import emit_connections
+from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.documents.documents import ReadDocument
 from sluicegate.registry.words import figures
 from sluicegate.registry.words.settings import Settings
@@ -143,7 +144,7 @@ def order(
 def _fallback_now(model: str) -> list[str]:
     """What share of the requests of the last minute no audience took, if there were any."""
     served = call("GET", "/api/v1/overview", query={"model": model})["served"]
-    shares = {each["taken"] for each in served if each["audience"] == "default" and each["taken"] is not None}
+    shares = {each["taken"] for each in served if each["audience"] == FALLBACK and each["taken"] is not None}
     return [
         f"fallback: {figures.per_cent(share)} of the last minute's requests, with the audiences in force now"
         for share in shares

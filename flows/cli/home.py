@@ -12,6 +12,7 @@ from typing import Any
 from sluicegate.flows.cli.output import remark
 from sluicegate.flows.cli.reach import call
 from sluicegate.flows.cli.tree import bar
+from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.words.errors import SluiceError, Unreachable
 from sluicegate.registry.words.figures import per_cent
 from sluicegate.registry.words.settings import Settings
@@ -85,10 +86,10 @@ def describe(
         if served
         else "\nServing: nothing yet. To deploy a first build: sluice deploy MODEL --build 1"
     )
-    targeted = {row["model"] for row in served if row["audience"] != "default"}
+    targeted = {row["model"] for row in served if row["audience"] != FALLBACK}
     for row in served:
         rest = "all other requests" if row["model"] in targeted else "all requests"
-        whose = rest if row["audience"] == "default" else f"requests of {row['audience']}"
+        whose = rest if row["audience"] == FALLBACK else f"requests of {row['audience']}"
         yield f"  {row['model']}  v{row['build']} ({row['arm']}) answers {per_cent(row['asked'])} of {whose}"
     yield f"\n{HELP}"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +18,9 @@ from sluicegate.flows.cli.output import Format, Output, emit, emit_rows, remark
 from sluicegate.flows.cli.reach import call, opener, segment
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.cli.waiting import Timeout, Wait, until_it_serves
+from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.words.errors import SluiceError, Unreachable, UsageError
-from sluicegate.registry.words.figures import Unit, measured, number, per_cent
+from sluicegate.registry.words.figures import Unit, measured, moment, number, per_cent
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.host.addresses import gateway_url
 
@@ -65,18 +67,27 @@ def overview(
     model: Annotated[str | None, Parameter(help="Only this model.")] = None, *, output: Output = Format.TABLE
 ) -> None:
     """Show which builds answer which audience: desired and observed share, requests, errors, latency."""
+    served = list(_served(model))
+    targeted = {row["model"] for row in served if row["audience"] != FALLBACK}
     emit_rows(
-        list(_served(model)), output,
+        served, output,
         ("MODEL", "AUDIENCE", "VARIATION", "BUILD", "ARM", "DESIRED", "OBSERVED", "VERDICT", "REQ/S", "ERRORS", "P95",
-         "SINCE", "ROLLOUT"),
+         "SINCE (UTC)", "ROLLOUT"),
         lambda s: (
-            s["model"], s["audience"], s["variation"], f"v{s['build']}", s["arm"], per_cent(s["asked"]),
+            s["model"], _whose(s, targeted), s["variation"], f"v{s['build']}", s["arm"], per_cent(s["asked"]),
             per_cent(s["seen"]), s["verdict"], number(s["requests_per_second"]), per_cent(s["error_rate"]),
-            None if s["p95"] is None else measured(s["p95"] / 1000, Unit.SECONDS), (s["since"] or "")[:19] or None,
-            s["rollout"],
+            None if s["p95"] is None else measured(s["p95"] / 1000, Unit.SECONDS),
+            None if s["since"] is None else moment(datetime.fromisoformat(s["since"])), s["rollout"],
         ),
         none="nothing is served yet; to deploy a first build: sluice deploy MODEL --build 1",
     )  # fmt: skip
+
+
+def _whose(row: Mapping[str, Any], targeted: Container[str]) -> str:
+    """The audience as people read it. `targeted`: the models of which some audience has a variation of its own."""
+    if row["audience"] != FALLBACK:
+        return str(row["audience"])
+    return "everybody else" if row["model"] in targeted else "everybody"
 
 
 def _served(model: str | None) -> Iterator[dict[str, Any]]:

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from sluicegate.flows.prover.prover import Claim, Finding, prove
 from sluicegate.registry.audience.audience import Audience
-from sluicegate.registry.audience.connections import Connections
+from sluicegate.registry.audience.connections import FALLBACK, Connections
 from sluicegate.registry.words.errors import UsageError
-
-FALLBACK = "default"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ class StepReport:
     asks: tuple[str, ...]
     """What must hold before it is left, in words."""
     state: str
-    """done, under way, left early, skipped or not reached."""
+    """done, under way, ended early, skipped or not reached."""
     entered_at: datetime | None = None
     observed_at: datetime | None = None
     """When the data plane was first seen to serve it."""
@@ -106,7 +106,7 @@ def _state(left: object, phase: Phase) -> str:
     if left is None:
         return "under way" if phase is not Phase.PAUSED else "paused"
     is_on = isinstance(left, StepEntered) or type(left).__name__ in ("Promoted", "Established", "Concluded")
-    return "done" if is_on else "left early"
+    return "done" if is_on else "ended early"
 
 
 def _last_visit(states: Sequence[tuple[Entry, Rollout]], number: int) -> list[tuple[Entry, Rollout]]:

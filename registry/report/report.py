@@ -107,7 +107,7 @@ class OutcomeCoverage:
     exposures: int
     labelled: int
     pending: int
-    """Known, and not old enough yet."""
+    """Known, but not mature yet."""
 
     @property
     def share(self) -> float | None:

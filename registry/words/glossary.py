@@ -63,7 +63,7 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "What a person or a trigger asks for: start, deploy, pause, resume, approve, promote, abort, retry, "
             "roll back.",
         "decision": "What the policy chose: advance, hold, pause, promote or abort.",
-        "check": "A question that a plan puts to another system before a step is left. Only yes is yes.",
+        "check": "A question that a plan puts to another system before a step ends. Every answer but yes counts as no.",
         "freeze":
             "A document with times in which no rollout starts or advances. (A *frozen* threshold is something "
             "else: one that was fixed from stable's history.)",
@@ -99,7 +99,7 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "Whether requests arrive in the shares that the weights ask for. If not, some requests are lost, and no "
             "gate can pass.",
         "slice": "The requests whose header has one value, such as those of one state; judged beside the whole.",
-        "gate": "A rule over a metric that must pass before a step is left.",
+        "gate": "A rule over a metric that must pass before a step ends.",
         "guardrail": "A rule over a metric that can only stop a rollout.",
         "external gate":
             "A limit for a number that another system measures, such as a Prometheus query. It is held against "

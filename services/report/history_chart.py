@@ -29,7 +29,7 @@ def history_chart(tenures: Sequence[Tenure], now: datetime, name: str, width: in
 
 
 def _lane(variation: str, tenures: Sequence[Tenure], top: int, now: datetime, x: Scale) -> Iterator[str]:
-    yield words("step", x.start, top + 13, variation)
+    yield words("step", x.start, top + 13, f"variation {variation}")
     for i, each in enumerate(one for one in tenures if one.variation == variation):
         left, right = (x.at((at - now).total_seconds()) for at in (each.since, each.until or now))
         lasted = ((each.until or now) - each.since).total_seconds()

@@ -30,7 +30,7 @@ TONES = {"PASS": "good", "OK": "good", "FAIL": "bad", "UNDECIDED": "wait", "NO D
 MARKS = {"PASS": "✓", "OK": "✓", "FAIL": "✕", "UNDECIDED": "…", "NO DATA": "○"}
 _STEP_TONES = {
     "done": "good",
-    "left early": "bad",
+    "ended early": "bad",
     "skipped": "wait",
     "under way": "wait",
     "paused": "wait",

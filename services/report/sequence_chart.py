@@ -149,9 +149,8 @@ def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale, y: Scale)
     yield line(f"decision {kind}", place, TOP, place, HEIGHT - BOTTOM)
     mark = "✓" if turn.verdict == "PASS" else "✕"
     text = f"{mark} {turn.verdict}"
-    height = HEIGHT - BOTTOM - 10
-    if abs(height - y.clamped(0.0)) < NEAR:  # not over the line of no difference
-        height = TOP + 18
+    bottom, zero = HEIGHT - BOTTOM, y.clamped(0.0)
+    height = (zero if abs(bottom - 10 - zero) < NEAR else bottom) - 10  # not over the line of no difference
     side = "end" if is_right else "start"
     yield words(f"verdict {kind}", place + (-7 if is_right else 7), height, text, side)
 

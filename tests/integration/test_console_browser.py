@@ -240,6 +240,25 @@ def test_every_page_fits_and_is_clean_to_axe(
     page.context.close()
 
 
+@pytest.mark.parametrize("width", [820, 1024, 1280])
+def test_no_table_is_cut_off_at_its_right_edge(
+    browser: Browser, everything: tuple[Console, dict[str, str]], width: int
+) -> None:
+    at, pages = everything
+    page = signed_in(browser, at, viewport={"width": width, "height": 900})
+    cut: dict[str, list[int]] = {}
+    for name, path in pages.items():
+        page.goto(at.url + path)
+        page.wait_for_load_state("load")
+        hidden = page.evaluate(
+            "[...document.querySelectorAll('.scroll')].filter(each => each.checkVisibility())"
+            ".map(each => each.scrollWidth - each.clientWidth)"
+        )
+        cut |= {name: hidden} if max(hidden, default=0) > 0 else {}
+    assert cut == {}, "pixels of each table that nobody sees who does not scroll sideways"
+    page.context.close()
+
+
 def test_a_page_with_all_it_loads_stays_small(browser: Browser, running: tuple[Console, Rollout]) -> None:
     at, rollout = running
     page = signed_in(browser, at)

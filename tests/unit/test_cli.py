@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sluicegate.flows.cli import rollouts
+from sluicegate.flows.cli import models, rollouts
 from sluicegate.flows.cli.gate import _step
 from sluicegate.flows.cli.home import describe
 from sluicegate.flows.cli.models import _refusal
@@ -195,6 +196,22 @@ def test_alone_it_says_first_what_needs_somebody_and_how_to_answer() -> None:
     assert not any("m-v1-0" in line for line in lines)
     assert "  m  v1 (stable) answers 90 % of all requests" in lines
     assert lines[-1].endswith("sluice COMMAND --help explains one.")
+
+
+def test_the_overview_names_those_whom_no_audience_matches_and_says_whose_time_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"variation": "default", "build": "1", "arm": "stable", "asked": 100.0, "seen": None, "verdict": None,
+           "requests_per_second": None, "error_rate": None, "p95": None, "rollout": None,
+           "since": "2026-11-30T17:05:57.123456+00:00"}  # fmt: skip
+    whose = [("m", "default"), ("n", "ny"), ("n", "default")]
+    served = [row | {"model": model, "audience": audience} for model, audience in whose]
+    monkeypatch.setattr(models, "call", lambda *_, **__: {"served": served, "unread": None, "next_after": None})
+    models.overview()
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert "SINCE (UTC)" in head
+    assert [re.split(r"  +", line)[1] for line in rows] == ["everybody", "ny", "everybody else"]
+    assert all("2026-11-30 17:05:57 " in line for line in rows)
 
 
 def test_alone_after_down_it_does_not_say_that_anything_serves() -> None:

@@ -502,7 +502,7 @@ def test_the_steps_mark_where_a_rollout_ended() -> None:
 def test_the_timeline_folds_what_happens_in_every_rollout_and_leaves_nothing_out(judged: Given) -> None:
     office = signed_in(MemoryDesk(ledger=judged.ledger))
     page = office.client.get(f"/rollouts/{judged.name}").text
-    told = page[page.index("<h2>Timeline</h2>") : page.index("Every fact as the ledger holds it")]
+    told = page[page.index("<h2>Timeline</h2>") : page.index("All facts in the ledger")]
     assert told.count('class="what') == len(judged.ledger.entries(judged.name))
     shown = text(re.sub("<details>.*?</details>", "", told, flags=re.DOTALL))
     assert shown.index("step 3 began") < shown.index("step 2 began") < shown.index("canary of delays v2 requested")

@@ -82,7 +82,7 @@ def test_report_markdown_and_mlflow_say_what_was_skipped() -> None:
     jump(given, 2)
     report = rollout_report(read_for_report(given.ledger, given.rollout), given.now)
     assert [(step.state, step.by) for step in report.steps] == [
-        ("left early", "ada"), ("skipped", "ada"), ("under way", ""),
+        ("ended early", "ada"), ("skipped", "ada"), ("under way", ""),
     ]  # fmt: skip
     assert "| 2 | 25 % |" in markdown(report)
     assert "**skipped**: the fair is on" in markdown(report)
@@ -119,7 +119,7 @@ def test_back_lowers_the_weight_and_goes_on_from_there() -> None:
     said = timeline(given.ledger.entries(given.name))[-1]
     assert said.text == "jumped back from step 3 to step 1: 10 % of requests"
     report = rollout_report(read_for_report(given.ledger, given.rollout), given.now)
-    assert [step.state for step in report.steps] == ["under way", "skipped", "left early"]
+    assert [step.state for step in report.steps] == ["under way", "skipped", "ended early"]
     given.runs(60_000, until=2500)
     assert given.rollout.step == 1
 

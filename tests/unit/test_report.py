@@ -89,7 +89,7 @@ def test_steps_are_told_as_planned_and_as_done(promoted: Report) -> None:
 
 
 def test_steps_that_were_not_reached_say_so(aborted: Report) -> None:
-    assert [step.state for step in aborted.steps] == ["left early", "not reached", "not reached"]
+    assert [step.state for step in aborted.steps] == ["ended early", "not reached", "not reached"]
     assert aborted.steps[0].why.startswith("log_loss failed: log loss is 0.")
     assert aborted.steps[1].entered_at is None
 
