@@ -57,9 +57,9 @@ HTTP an RFC 9457 problem: `title` (the class), `detail`, `status`, `fix`, and fo
 ```
 
 {table(("error", "exit code", "HTTP status", "means"), rows)}
-## Why no driver can be made
+## Why no driver is at work
 
-A Prefect run drives each rollout. If none can be made, `sluice rollout show`, `sluice explain`, the console and the
+A Prefect run drives each rollout. If none can be made, or its pod does not run, `sluice rollout show`, `sluice explain`, the console and the
 keeper's log say so: why, since when, and what to do. Guardrails, aborts and pauses work meanwhile.
 
 {table(("obstacle", "means", "what to do"), obstacles)}"""

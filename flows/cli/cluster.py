@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from sluicegate.services.cluster.install.control import CONSOLE_PORT, FLOWS, KEY
 if TYPE_CHECKING:
     from sluicegate.services.cluster.install.installation import Installation
 
+_TOLD_SECONDS = 5.0
 Image = Annotated[str | None, Parameter(help="The image of every role, with its tag or digest.")]
 Namespace = Annotated[str | None, Parameter(help="The namespace; by default sluicegate.")]
 Values = Annotated[
@@ -101,7 +103,7 @@ def image(
     if base is not None and not base.is_file():
         raise NotFound(f"{base} is not there.", fix="name a root file system's tar: --base.")
     try:
-        digest = write_image(output, name=name, base=base)
+        digest = write_image(output, name=name, base=base, tell=Progress())
     except OSError as error:
         raise Refused(f"the image cannot be written: {error}.", fix="name another folder: --output.") from error
     print(digest)
@@ -153,6 +155,23 @@ def conform(
         lambda each: ("yes" if each["held"] else "NO", each["check"], each["found"]), none="nothing was looked at",
     )  # fmt: skip
     return 0 if all(each.held for each in checks) else 1
+
+
+class Progress:
+    """Tells what is done when that changes, and how far it is every few seconds."""
+
+    def __init__(self) -> None:
+        self._what, self._told = "", 0.0
+
+    def __call__(self, what: str, share: float) -> None:
+        now = time.monotonic()
+        if what != self._what:
+            remark(f"{what} ...")
+        elif now - self._told >= _TOLD_SECONDS:
+            remark(f"{what}: {share:.0%}")
+        else:
+            return
+        self._what, self._told = what, now
 
 
 def _installation(image: str | None, namespace: str | None, values: Path | None) -> Installation:

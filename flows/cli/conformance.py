@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sluicegate.flows.cli.output import remark
 from sluicegate.flows.cli.reach import call, segment
 from sluicegate.flows.cli.waiting import LOOK_SECONDS, until_it_serves
-from sluicegate.registry.words.errors import SluiceError, TimedOut
+from sluicegate.registry.words.errors import SluiceError, TimedOut, Unreachable
 
 if TYPE_CHECKING:
     from sluicegate.services.client.sync import Client
@@ -30,6 +31,11 @@ _AFTER = 20.0
 _PROMISED = 15.0
 """Seconds after an abort within which the candidate's last answer comes, whatever is cut off."""
 _WHY = "sluice cluster conform"
+_PREFIX = "sluicegate-conformance-"
+_AT_WORK = "sluicegate.at-work"
+"""Tag of a model in MLflow: its run changes it while it goes on, so that no other run takes the model for left over."""
+_BEAT, _SILENT = 4.0, 15.0
+"""Seconds between two changes of the tag, and after which one that does not change is of a run that has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +81,76 @@ def conformance(timeout: float) -> tuple[Check, ...]:
     Each step may take `timeout` seconds. Whatever fails, what follows it is left out and what was made is removed.
     """
     _know_mlflow()
-    model = f"sluicegate-conformance-{secrets.token_hex(3)}"
-    checks: list[Check] = []
+    signal.signal(signal.SIGTERM, _end)  # a Job that is deleted removes what it made, too
+    model = f"{_PREFIX}{secrets.token_hex(3)}"
+    checks = [_told(each) for each in _left_over()]
     try:
-        for each in _story(model, timeout):
-            remark(f"{'held' if each.held else 'FAILED'}: {each.check}: {each.found}")
-            checks.append(each)
+        with _at_work(model):
+            checks.extend(map(_told, _story(model, timeout)))
     except SluiceError as error:
-        checks.append(Check(check="goes on", held=False, found=str(error)))
+        checks.append(_told(Check(check="goes on", held=False, found=str(error))))
     finally:
-        checks.append(_removed(model))
+        checks.append(_told(_removed("what was made is removed", model)))
     return tuple(checks)
+
+
+def _told(check: Check) -> Check:
+    remark(f"{'held' if check.held else 'FAILED'}: {check.check}: {check.found}")
+    return check
+
+
+def _end(*_: object) -> None:
+    remark("stopped; what was made is being removed")
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _left_over() -> Iterator[Check]:
+    """Remove what runs have left that were killed: the models of ours that no run is at work on."""
+    before = _models()
+    if before:
+        remark(f"whether another run is at work on {', '.join(sorted(before))} shows in {_SILENT:.0f} s")
+        time.sleep(_SILENT)
+        now = _models()
+        for model in sorted(name for name, beat in before.items() if name in now and now[name] == beat):
+            yield _removed("what an earlier run left is removed", model)
+
+
+def _models() -> dict[str, str | None]:
+    """The models of such runs, with what each says of its run."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = MlflowClient().search_registered_models(filter_string=f"name LIKE '{_PREFIX}%'")
+    except MlflowException as error:
+        raise Unreachable(f"MLflow does not tell its models: {error}", fix="check MLFLOW_TRACKING_URI") from error
+    return {each.name: each.tags.get(_AT_WORK) for each in found}
+
+
+@contextmanager
+def _at_work(model: str) -> Iterator[None]:
+    """Have the model, empty at first, say that a run is at work on it."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client, over = MlflowClient(), threading.Event()
+
+    def beat() -> None:
+        while not over.wait(_BEAT):
+            with suppress(MlflowException):  # the next one is soon
+                client.set_registered_model_tag(model, _AT_WORK, secrets.token_hex(4))
+
+    try:
+        client.create_registered_model(model, tags={_AT_WORK: secrets.token_hex(4)})
+    except MlflowException as error:
+        raise Unreachable(f"MLflow takes no model: {error}", fix="check MLFLOW_TRACKING_URI") from error
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _story(model: str, timeout: float) -> Iterator[Check]:
@@ -133,6 +198,7 @@ def _know_mlflow() -> None:
     from sluicegate.registry.words.settings import Settings
     from sluicegate.services.host.addresses import mlflow_server
 
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # an image may have no git, and no run is of a commit
     server = mlflow_server(Settings.read())
     known = {"URI": server.url, "USERNAME": server.username, "PASSWORD": server.password, "TOKEN": server.token}
     os.environ.update({f"MLFLOW_TRACKING_{name}": value for name, value in known.items() if value})
@@ -192,12 +258,11 @@ def _until(is_so: Callable[[], bool], what: str, timeout: float) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _removed(model: str) -> Check:
-    """What was made is removed again, as far as it was made."""
+def _removed(check: str, model: str) -> Check:
+    """What was made of a model is removed, as far as it was made: the model itself last, as it tells what is left."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    left = []
     try:
         for each in call("GET", "/api/v1/rollouts", query={"model": model, "limit": "10"})["rollouts"]:
             if each["ending"] is None:
@@ -206,9 +271,12 @@ def _removed(model: str) -> Check:
             call("POST", f"/api/v1/models/{model}/variations/default/undeploy", {"last": True, "reason": _WHY})
         call("DELETE", "/api/v1/documents", query={"kind": "plan", "name": model})
     except SluiceError as error:
-        left.append(str(error))
+        return Check(check=check, held=False, found=f"{model}: {error}")
+    client = MlflowClient()
     try:
-        MlflowClient().delete_registered_model(model)
+        for version in client.search_model_versions(f"name = '{model}'"):
+            client.delete_run(version.run_id)
+        client.delete_registered_model(model)
     except MlflowException as error:
-        left.append(f"MLflow: {error}")
-    return Check(check="what was made is removed", held=not left, found="; ".join(left) or "all of it")
+        return Check(check=check, held=False, found=f"{model}: MLflow: {error}")
+    return Check(check=check, held=True, found=f"all of {model}")

@@ -35,7 +35,7 @@ def _see_to_drivers(runtime: Runtime) -> None:
         progress.begin(runtime.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
         for rollout in runtime.ledger.current()
     )
-    states = runtime.drivers.ensure([rollout for rollout in begun if needs_driver(rollout, None)], now)
+    states = runtime.drivers().ensure([rollout for rollout in begun if needs_driver(rollout, None)], now)
     for name, state in states.items():
         if isinstance(state, Hindrance):
-            get_run_logger().warning("%s: no driver can be made: %s", name, state.detail)
+            get_run_logger().warning("%s: no driver is at work: %s", name, state.detail)

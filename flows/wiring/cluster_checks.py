@@ -72,6 +72,7 @@ def _prefect(runtime: Runtime, packaged: Packaged) -> Sequence[Finding]:
     """Prefect has our flows, and workers of a pool of Jobs take their runs."""
     import os
 
+    from sluicegate.flows.wiring import in_cluster
     from sluicegate.services.host.doctor.deployed import deployments_finding, pool_finding
     from sluicegate.services.host.installation import client_environment
     from sluicegate.services.host.prefect_setup.server import KUBERNETES, registered, work_pool
@@ -86,14 +87,20 @@ def _prefect(runtime: Runtime, packaged: Packaged) -> Sequence[Finding]:
         )
         for each in pools if each.type != KUBERNETES
     ]  # fmt: skip
-    return [deployments_finding(packaged, there), *map(pool_finding, pools), *others]
+    register, work = in_cluster.register(runtime.settings), in_cluster.work(runtime.settings)
+    return [
+        deployments_finding(packaged, there, register),
+        *(pool_finding(each, work) for each in pools),
+        *others,
+    ]
 
 
 def _ledger(runtime: Runtime) -> Sequence[Finding]:
     from sluicegate.registry.ledger.keeper_notes import untended
+    from sluicegate.registry.ledger.reading import undriven
     from sluicegate.services.host.doctor.examination import of_ledger
     from sluicegate.services.keeper.overdue import overdue
     from sluicegate.services.keeper.refusals import refusal
 
     ledger = runtime.ledger
-    return of_ledger(refusal(ledger), overdue(ledger, runtime.clock()), untended(ledger))
+    return of_ledger(refusal(ledger), overdue(ledger, runtime.clock()), untended(ledger), undriven(ledger))

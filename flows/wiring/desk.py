@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sluicegate.registry.catalog.port import Catalog
     from sluicegate.registry.ledger.calls import Calls
     from sluicegate.registry.ledger.port import Ledger
+    from sluicegate.registry.plan.plan import Plan
     from sluicegate.registry.report.overview import Served
     from sluicegate.registry.report.pulse import Pulse
     from sluicegate.registry.report.report import Evidence
@@ -68,6 +69,13 @@ class LocalDesk:
     @property
     def catalog(self) -> Catalog:
         return self.runtime.catalog
+
+    def check(self, plan: Plan) -> None:
+        from sluicegate.registry.words.errors import Refused
+        from sluicegate.services.cluster.impossible import impossible
+
+        if self.runtime.settings.cluster is not None and (cannot := impossible(plan.serve)) is not None:
+            raise Refused(f"plan {plan.model}: {cannot.what}", fix=cannot.fix)
 
     @property
     def champion_alias(self) -> str:

@@ -1,4 +1,4 @@
-"""What is otherwise where builds and gateways run in a cluster: names of the console, and how Prefect starts flows."""
+"""What is otherwise where builds and gateways run in a cluster: how the console is named and flows are started."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sluicegate.registry.words.obstacle import FIXES, Obstacle
 from sluicegate.services.cluster.install.control import CONSOLE_SERVICE
-from sluicegate.services.cluster.install.flow_jobs import TEMPLATE
+from sluicegate.services.cluster.install.control import NAME as CONTROL
+from sluicegate.services.cluster.install.flow_jobs import TEMPLATE, WORKER
 
 if TYPE_CHECKING:
+    from sluicegate.flows.wiring.runtime import Runtime
     from sluicegate.registry.words.settings import Settings
+    from sluicegate.services.cluster.flow_pods import FlowPods
     from sluicegate.services.host.folder import StateFolder
 
 
@@ -29,3 +33,42 @@ def work_pool(folder: StateFolder) -> Mapping[str, Any] | None:
     except FileNotFoundError:
         return None
     return template
+
+
+def run_pods(runtime: Runtime) -> FlowPods | None:
+    """The pods of flow runs, for the keeper; None on one machine."""
+    from sluicegate.services.cluster.flow_pods import FlowPods
+
+    return None if runtime.settings.cluster is None else FlowPods(runtime.cluster_api)
+
+
+def fixes(settings: Settings) -> Mapping[Obstacle, str]:
+    """What to do about what keeps drivers away: there is no `sluice up` in a cluster."""
+    if settings.cluster is None:
+        return FIXES
+    prefect, restart = f"in the Secret {settings.connections}", kubectl(settings, "rollout restart deployment")
+    return {
+        **FIXES,
+        Obstacle.UNREACHABLE: f"check that the Prefect server runs, and PREFECT_API_URL {prefect}",
+        Obstacle.DENIED: f"set PREFECT_API_AUTH_STRING or PREFECT_API_KEY {prefect} as the server wants it, "
+        f"then: {restart}",
+        Obstacle.MISSING: f"wait: the keeper registers the deployments again; to have it at once: {register(settings)}",
+        Obstacle.STALE: f"wait: the keeper registers the deployments again; to have it at once: {register(settings)}",
+        Obstacle.WAITING: f"see what the worker says: {kubectl(settings, f'logs deployment/{WORKER}')}",
+        Obstacle.CRASHED: "read its log in Prefect; the keeper creates another run",
+    }
+
+
+def register(settings: Settings) -> str:
+    """What has the work pool and the flows registered with Prefect at once."""
+    return kubectl(settings, f"rollout restart deployment/{CONTROL}")
+
+
+def work(settings: Settings) -> str:
+    """What has the worker start again."""
+    return kubectl(settings, f"rollout restart deployment/{WORKER}")
+
+
+def kubectl(settings: Settings, what: str) -> str:
+    """A command for the namespace."""
+    return f"kubectl --namespace {settings.cluster} {what}"

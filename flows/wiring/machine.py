@@ -85,6 +85,7 @@ def examine() -> tuple[Finding, ...]:
 def checks() -> Mapping[str, Check]:
     """Every check of this installation, by its name."""
     from sluicegate.registry.ledger.keeper_notes import untended
+    from sluicegate.registry.ledger.reading import undriven
     from sluicegate.services.host.doctor import examination
     from sluicegate.services.host.ports import read_ports
     from sluicegate.services.keeper.overdue import overdue
@@ -100,6 +101,7 @@ def checks() -> Mapping[str, Check]:
         now=runtime.wall,
         refusal=lambda: refusal(runtime.ledger),
         untended=lambda: untended(runtime.ledger),
+        undriven=lambda: undriven(runtime.ledger),
         overdue=lambda: overdue(runtime.ledger, runtime.clock()),
         files=lambda: _databases(runtime),
     )

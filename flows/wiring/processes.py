@@ -68,7 +68,7 @@ UNHURRIED = 3600.0
 def keeper() -> None:
     """Make the world follow the ledger until stopped."""
     from sluicegate.flows.stages.tick import Authority, tick
-    from sluicegate.flows.wiring import sight_watch
+    from sluicegate.flows.wiring import in_cluster, sight_watch
     from sluicegate.flows.wiring.generator import Generator
     from sluicegate.flows.wiring.keeper_names import is_gone, own_name
     from sluicegate.flows.wiring.machine import registering
@@ -98,7 +98,10 @@ def keeper() -> None:
     fleet = FleetPass(ledger=runtime.ledger, services=services, plane=plane, pool=pool)
 
     registration = Registration(registering)
-    drivers = DriverPass(ledger=runtime.ledger, drivers=runtime.drivers, registration=registration)
+    drivers = DriverPass(
+        ledger=runtime.ledger, drivers=runtime.drivers(in_cluster.run_pods(runtime)), registration=registration,
+        fixes=in_cluster.fixes(runtime.settings),
+    )  # fmt: skip
 
     def judge(rollout: str, now: datetime) -> tuple[Rollout, Decision]:
         seen = tick(runtime.ledger, runtime.telemetry, rollout, now, Authority.STOP)

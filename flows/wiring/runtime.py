@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sluicegate.services.host.keys import Keys
     from sluicegate.services.host.programs.supervising import Supervisor
     from sluicegate.services.keeper.drivers import PrefectDrivers
+    from sluicegate.services.keeper.ports import RunPods
     from sluicegate.services.outbox.address import Addresses
     from sluicegate.services.outbox.outbox import Outbox
     from sluicegate.services.telemetry.reading.queries import Queries
@@ -385,11 +386,14 @@ class Runtime:
             self.store, [log for folder in self.access_log_folders().values() for log in access_logs(folder)]
         )
 
-    @cached_property
-    def drivers(self) -> PrefectDrivers:
+    def drivers(self, pods: RunPods | None = None) -> PrefectDrivers:
+        """Where drivers run; `pods` are theirs, where whoever asks may look at them."""
         from sluicegate.services.keeper.drivers import PrefectDrivers
 
-        return PrefectDrivers(self.ledger, self.prefect, on_cancel=self.settings.on_cancel)
+        are_jobs = self.settings.cluster is not None
+        return PrefectDrivers(
+            self.ledger, self.prefect, on_cancel=self.settings.on_cancel, are_jobs=are_jobs, pods=pods
+        )
 
     @cached_property
     def asking(self) -> Asking:

@@ -71,12 +71,12 @@ def untended(notes: Notes) -> dict[str, Blindness]:
 
 
 def note_undriven(notes: Notes, undriven: Mapping[str, Undriven]) -> None:
-    """Note for which rollouts no driver can be made."""
+    """Note on which rollouts no driver works."""
     _UNDRIVEN.keep(notes, dict(undriven))
 
 
 def all_undriven(notes: Notes) -> dict[str, Undriven]:
-    """For which rollouts no driver can be made, and why, by rollout."""
+    """On which rollouts no driver works, and why, by rollout."""
     return _UNDRIVEN.read(notes) or {}
 
 

@@ -44,6 +44,13 @@ class Common:
         return readiness(self._ledger)
 
 
+def undriven(ledger: Ledger) -> dict[str, Undriven]:
+    """Which rollouts under way have no driver that they need, and why."""
+    noted = all_undriven(ledger)
+    under_way = (rollout for rollout in ledger.current() if rollout.id in noted) if noted else ()
+    return {rollout.id: noted[rollout.id] for rollout in under_way if needs_driver(rollout, None)}
+
+
 def read_for_policy(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:
     """What the policy looks at: only where it has something to say are other rollouts and freezes read.
 

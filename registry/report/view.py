@@ -136,7 +136,7 @@ class RolloutView:
     needs_person: bool
     """Whether nothing can happen until a person acts."""
     no_driver: str | None
-    """That no driver can be made for it, since when, why, and the fix; None while one is there or none is needed."""
+    """That no driver works on it, since when, why, and the fix; None while one is there or none is needed."""
     blind: str | None
     """That too many of its requests are not counted, or that it cannot be judged: since when, and why; None: it can."""
     actor: str

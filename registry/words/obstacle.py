@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -24,6 +25,10 @@ class Obstacle(StrEnum):
     """The run is created, and Prefect does not start it."""
     CRASHED = "crashed"
     """The run has ended without driving anything."""
+    HELD_UP = "held up"
+    """Kubernetes does not run the pod of the run yet."""
+    LOST = "lost"
+    """Kubernetes has ended the pod of the run: evicted, preempted, out of memory."""
 
     @property
     def is_of_server(self) -> bool:
@@ -36,16 +41,19 @@ class Obstacle(StrEnum):
         return self in (Obstacle.MISSING, Obstacle.STALE)
 
 
-FIXES = {
+_REGISTERED = "wait: the keeper registers the deployments again; sluice up does so, too"
+FIXES: Mapping[Obstacle, str] = {
     Obstacle.UNREACHABLE: "check that the Prefect server runs: sluice status, sluice doctor",
     Obstacle.DENIED: "set PREFECT_API_AUTH_STRING or PREFECT_API_KEY as the server wants it, then: sluice up",
-    Obstacle.MISSING: "wait: the keeper registers the deployments again; sluice up does so, too",
-    Obstacle.STALE: "wait: the keeper registers the deployments again; sluice up does so, too",
+    Obstacle.MISSING: _REGISTERED,
+    Obstacle.STALE: _REGISTERED,
     Obstacle.ERROR: "look into the log of the Prefect server; the keeper tries again",
     Obstacle.WAITING: "check that a worker polls the work pool and has a free slot: sluice doctor",
     Obstacle.CRASHED: "look into its log: sluice logs ROLLOUT; the keeper creates another run",
+    Obstacle.HELD_UP: "mend what the reason names, such as room on a node; until then the pod waits",
+    Obstacle.LOST: "where it needs more memory, give it more; the keeper creates another run",
 }
-"""What to do about each."""
+"""What to do about each, where the hindrance does not say it closer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +63,8 @@ class Hindrance:
     obstacle: Obstacle
     detail: str
     """What was asked and answered, in words."""
+    fix: str | None = None
+    """What to do; None: what is usual for the obstacle."""
 
 
 class Driver(StrEnum):
@@ -68,18 +78,21 @@ class Driver(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Undriven:
-    """That no driver can be made for a rollout."""
+    """That no driver works on a rollout."""
 
     hindrance: Hindrance
     since: datetime
     """Of the first attempt in a row that was hindered, whatever by."""
+    fix: str
 
     def __str__(self) -> str:
-        fix = FIXES[self.hindrance.obstacle]
-        return f"no driver can be made since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.hindrance.detail}. Fix: {fix}"
+        since = f"{self.since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"no driver is at work since {since}: {self.hindrance.detail}. Fix: {self.fix}"
 
 
-def undriven(former: Undriven | None, state: Driver | Hindrance, now: datetime) -> Undriven | None:
+def undriven(
+    former: Undriven | None, state: Driver | Hindrance, now: datetime, fixes: Mapping[Obstacle, str] = FIXES
+) -> Undriven | None:
     """What is to be noted after an attempt, from what was noted before; None: nothing.
 
     A run that is coming proves that Prefect answers and has the deployment, but not that runs start and live.
@@ -88,10 +101,13 @@ def undriven(former: Undriven | None, state: Driver | Hindrance, now: datetime) 
         case Driver.AT_WORK:
             return None
         case Driver.COMING:
-            lasts = former is not None and former.hindrance.obstacle in (Obstacle.WAITING, Obstacle.CRASHED)
-            return former if lasts else None
+            return former if former is not None and former.hindrance.obstacle in _OF_RUNS else None
         case Hindrance():
-            return Undriven(hindrance=state, since=former.since if former else now)
+            fix = state.fix or fixes[state.obstacle]
+            return Undriven(hindrance=state, since=former.since if former else now, fix=fix)
+
+
+_OF_RUNS = (Obstacle.WAITING, Obstacle.CRASHED, Obstacle.HELD_UP, Obstacle.LOST)
 
 
 def hindrance_of(what: str, status: int, text: str) -> Hindrance:

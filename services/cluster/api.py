@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from sluicegate.services.cluster.answers import Expired, Question, meaning, pars
 from sluicegate.services.cluster.kinds import Kind, Object
 from sluicegate.services.cluster.names import MANAGER, selector
 
+_ANYWHERE: Mapping[str, str] = MappingProxyType({})
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 
 
@@ -87,9 +89,10 @@ class Api:
         """The object of this name. Raises NotFound."""
         return self._ask("GET", kind.path(self.namespace, name))
 
-    def select(self, kind: Kind, wanted: Mapping[str, str]) -> Listing:
-        """Every object with these labels."""
+    def select(self, kind: Kind, wanted: Mapping[str, str], where: Mapping[str, str] = _ANYWHERE) -> Listing:
+        """Every object with these labels, and with these values of fields that the API selects by."""
         params = {"labelSelector": selector(wanted), "limit": str(self._limits.page)}
+        params |= {"fieldSelector": selector(where)} if where else {}
         items: list[Object] = []
         while True:
             try:

@@ -20,6 +20,7 @@ from sluicegate.services.bento.readiness import hangs, is_alive, probe
 from sluicegate.services.bento.stage_times import StageTimes
 from sluicegate.services.cluster import objects
 from sluicegate.services.cluster.api import Api
+from sluicegate.services.cluster.impossible import impossible
 from sluicegate.services.cluster.kinds import (
     AUTOSCALER,
     DEPLOYMENT,
@@ -88,7 +89,8 @@ class ClusterServices:
 
         Raises ServiceFailed, Unreachable, Forbidden.
         """
-        _check(serve)
+        if (cannot := impossible(serve)) is not None:
+            raise ServiceFailed(cannot.what, fix=cannot.fix)
         had = self._now().workloads.get(build)
         if had is not None and packed_of(had.deployment) != packed:
             raise ServiceFailed(f"{build} runs from another bento.", fix="Stop it first.")
@@ -278,15 +280,6 @@ class ClusterServices:
         self._unpulled = {name: self._unpulled.get(name, began) for name in unpulled}
         self._last = (began, _Seen(workloads=workloads, services=services, slices=slices))
         return self._last[1]
-
-
-def _check(serve: Serve) -> None:
-    """Raises ServiceFailed where a plan asks for what no pod can do."""
-    if serve.capture.has_bodies:
-        raise ServiceFailed(
-            "the plan captures bodies, which are written on one machine only: nobody reads the files of a pod.",
-            fix="remove serve: {capture: {features: …}} from the plan, and hashed or full predictions.",
-        )
 
 
 def _name(thing: Object) -> str:

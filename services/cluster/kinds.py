@@ -37,5 +37,6 @@ ENDPOINT_SLICE = Kind(name="EndpointSlice", plural="endpointslices", group="disc
 POD = Kind(name="Pod", plural="pods")
 CONFIG_MAP = Kind(name="ConfigMap", plural="configmaps")
 LEASE = Kind(name="Lease", plural="leases", group="coordination.k8s.io")
+EVENT = Kind(name="Event", plural="events")
 AUTOSCALER = Kind(name="HorizontalPodAutoscaler", plural="horizontalpodautoscalers", group="autoscaling", version="v2")
-KINDS = (DEPLOYMENT, SERVICE, DISRUPTION_BUDGET, ENDPOINT_SLICE, POD, CONFIG_MAP, LEASE, AUTOSCALER)
+KINDS = (DEPLOYMENT, SERVICE, DISRUPTION_BUDGET, ENDPOINT_SLICE, POD, CONFIG_MAP, LEASE, EVENT, AUTOSCALER)

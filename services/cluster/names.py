@@ -31,6 +31,8 @@ class Component(StrEnum):
     SERVICE = "service"
     GATEWAY = "gateway"
     CONTROL = "control"
+    FLOW = "flow"
+    """A flow run of Prefect's."""
 
 
 def build_name(build: BuildRef) -> str:

@@ -55,6 +55,27 @@ def waiting(pods: Iterable[Object], deployment: Object) -> str | None:
     return None
 
 
+def lost_to(pod: Object) -> tuple[str, str] | None:
+    """Why Kubernetes ends, or has ended, a pod that would have gone on, as a word of its own and in words; or None."""
+    status = pod.get("status", {})
+    for each in _containers(pod):
+        ended = (each.get("state") or {}).get("terminated") or {}
+        if ended.get("reason") == "OOMKilled":
+            return "OOMKilled", "it needs more memory than it may have, and is killed for it"
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return status["reason"], status.get("message") or status["reason"]
+    found = _condition(pod, "DisruptionTarget")
+    if found is None or found.get("status") != "True":
+        return None
+    return str(found.get("reason")), str(found.get("message") or found.get("reason"))
+
+
+def last_words(pod: Object) -> str:
+    """What the containers of a pod that has ended said last."""
+    ended = [(each.get("state") or {}).get("terminated") for each in _containers(pod)]
+    return next((_last_words(each) for each in ended if each and each.get("exitCode")), "nobody says why")
+
+
 def _pod_given_up(pod: Object, unpulled: Collection[str]) -> str | None:
     stuck = (why for status in _containers(pod) if (why := _stuck(pod, status)) is not None)
     return next(stuck, unpulled_image(pod) if _name(pod) in unpulled else None)

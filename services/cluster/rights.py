@@ -11,6 +11,7 @@ from sluicegate.services.cluster.kinds import (
     DEPLOYMENT,
     DISRUPTION_BUDGET,
     ENDPOINT_SLICE,
+    EVENT,
     LEASE,
     POD,
     SERVICE,
@@ -50,6 +51,7 @@ RIGHTS: Mapping[Role, Mapping[Kind, frozenset[Verb]]] = {
         POD: frozenset({Verb.LIST, Verb.PATCH, Verb.DELETE}),
         CONFIG_MAP: frozenset({Verb.GET, Verb.CREATE, Verb.PATCH}),
         LEASE: _APPLY | {Verb.LIST, Verb.WATCH},
+        EVENT: frozenset({Verb.LIST}),
     },
     Role.GATEWAY: {
         ENDPOINT_SLICE: frozenset({Verb.LIST, Verb.WATCH}),

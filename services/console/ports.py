@@ -10,6 +10,7 @@ from sluicegate.registry.audience.trial import Trial
 from sluicegate.registry.catalog.port import Catalog
 from sluicegate.registry.ledger.calls import Calls
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.pulse import Pulse
 from sluicegate.registry.report.report import Evidence
@@ -77,6 +78,10 @@ class Desk(Protocol):
     @property
     def champion_alias(self) -> str:
         """The alias of stable builds in the catalog."""
+        ...
+
+    def check(self, plan: Plan) -> None:
+        """Raises Refused where this installation cannot do what a plan asks for."""
         ...
 
     def clock(self) -> datetime: ...

@@ -13,7 +13,7 @@ import structlog
 from sluicegate.registry.ledger.keeper_notes import all_undriven, note_undriven
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.words.obstacle import Driver, Hindrance, Obstacle, Undriven, undriven
+from sluicegate.registry.words.obstacle import FIXES, Driver, Hindrance, Obstacle, Undriven, undriven
 from sluicegate.services.keeper.ports import Drivers
 from sluicegate.services.keeper.registration import Registration
 
@@ -25,12 +25,13 @@ SLOW = 60.0
 
 @dataclass
 class DriverPass:
-    """Sees that each rollout with something to do has a driver, and notes which cannot have one, and why."""
+    """Sees that each rollout with something to do has a driver, and notes which have none, and why."""
 
     ledger: Ledger
     drivers: Drivers
     registration: Registration
     elapsed: Callable[[], float] = time.monotonic
+    fixes: Mapping[Obstacle, str] = field(default_factory=lambda: FIXES)
     _thread: threading.Thread | None = field(default=None, init=False)
     _is_open: bool = field(default=True, init=False)
     """Whether a look has something to end although no rollout needs a driver: a note, a registration."""
@@ -70,15 +71,16 @@ class DriverPass:
     def _note(self, states: Mapping[str, Driver | Hindrance], now: datetime) -> bool:
         """Note what has changed, and say so once; whether anything is noted now."""
         before = all_undriven(self.ledger)
-        after = {name: note for name, state in states.items() if (note := undriven(before.get(name), state, now))}
+        found = {name: undriven(before.get(name), state, now, self.fixes) for name, state in states.items()}
+        after = {name: note for name, note in found.items() if note is not None}
         if after == before:
             return bool(after)
         note_undriven(self.ledger, after)
         for name, note in after.items():
             if _kind(before.get(name)) is not note.hindrance.obstacle:
-                log.warning("no driver can be made; traffic and guardrails go on", rollout=name, why=str(note))
+                log.warning("no driver is at work; traffic and guardrails go on", rollout=name, why=str(note))
         for name in before.keys() - after.keys():
-            log.info("drivers can be made again", rollout=name)
+            log.info("drivers can work again", rollout=name)
         return bool(after)
 
 

@@ -23,6 +23,7 @@ from sluicegate.registry.words.errors import Forbidden, LedgerConflict, Refused
 from sluicegate.registry.words.obstacle import Driver, Hindrance, Obstacle, hindrance_of
 from sluicegate.registry.words.settings import OnCancel
 from sluicegate.registry.words.units import format_weight
+from sluicegate.services.keeper.ports import RunPods
 
 log = structlog.get_logger("drivers")
 
@@ -31,6 +32,10 @@ PATIENCE = timedelta(seconds=90)
 START = timedelta(seconds=20)
 """Time after which a run that no worker has taken is said to wait. It is not replaced: a worker that comes back would
 start all of them."""
+HELD_UP = timedelta(minutes=10)
+"""Time after which a run whose pod does not start is given up for another one, which gets what has changed since."""
+UNMADE = timedelta(seconds=5)
+"""Time that Kubernetes has to make the pod of a run that a worker has taken."""
 OWN_DRIVER = timedelta(seconds=15)
 """Time that such a run has to take its lease."""
 UNRENEWED = 20.0
@@ -72,12 +77,18 @@ class Run:
     message: str
     is_queued: bool
     """Whether a work pool has it: a worker of the pool will take it, however late."""
+    job: str
+    """The Job that the worker has made of it in a cluster; empty where there is none."""
 
     @classmethod
     def from_answer(cls, answer: Mapping[str, Any]) -> Run:
         """From Prefect's JSON."""
-        message = str((answer.get("state") or {}).get("message") or "no reason given")
-        return cls(state=str(answer["state_type"]), message=message, is_queued=answer.get("work_pool_name") is not None)
+        return cls(
+            state=str(answer["state_type"]),
+            message=str((answer.get("state") or {}).get("message") or "no reason given"),
+            is_queued=answer.get("work_pool_name") is not None,
+            job=str(answer.get("infrastructure_pid") or "").partition(":")[2],
+        )
 
 
 @dataclass
@@ -122,12 +133,16 @@ class PrefectDrivers:
         *,
         deployment: Callable[[Rollout], str] = deployment_of,
         on_cancel: OnCancel = OnCancel.PAUSE,
+        are_jobs: bool = False,
+        pods: RunPods | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`are_jobs`: Prefect's worker makes runs Jobs of a cluster; `pods`: theirs, where we may look at them."""
         self._ledger = ledger
         self._http = http
         self._deployment = deployment
         self._on_cancel = on_cancel
+        self._are_jobs, self._pods = are_jobs, pods
         self._leases = LeaseWatch(elapsed)
 
     def ensure(self, rollouts: Sequence[Rollout], now: datetime) -> dict[str, Driver | Hindrance]:
@@ -136,18 +151,27 @@ class PrefectDrivers:
         How it stands with each. A server that does not answer is asked once for all of them.
         """
         leased = self._leases.live(self._ledger.leases(), now)
+        pods = self._pods.seen() if self._pods is not None and rollouts else {}
         states: dict[str, Driver | Hindrance] = {}
         met: Hindrance | None = None
         for rollout in rollouts:
-            state = Driver.AT_WORK if rollout.id in leased else met or self._ensure(rollout, now)
+            state = self._at_work(rollout, pods) if rollout.id in leased else met or self._ensure(rollout, pods, now)
             if isinstance(state, Hindrance) and state.obstacle.is_of_server:
                 met = state
             states[rollout.id] = state
         return states
 
-    def _ensure(self, rollout: Rollout, now: datetime) -> Driver | Hindrance:
+    def _at_work(self, rollout: Rollout, pods: Mapping[str, Hindrance | None]) -> Driver | Hindrance:
+        """How it stands where the lease is held: the pod that holds it may be gone already."""
+        if not any(pods.values()):
+            return Driver.AT_WORK
+        last = last_attempt(self._ledger, rollout.id)
+        met = pods.get(last.run) if last is not None else None
+        return met if met is not None and met.obstacle is Obstacle.LOST else Driver.AT_WORK
+
+    def _ensure(self, rollout: Rollout, pods: Mapping[str, Hindrance | None], now: datetime) -> Driver | Hindrance:
         try:
-            return self._attempt(rollout, now)
+            return self._attempt(rollout, pods, now)
         except httpx.HTTPStatusError as error:
             return hindrance_of(self._deployment(rollout), error.response.status_code, error.response.text)
         except httpx.HTTPError as error:
@@ -157,7 +181,7 @@ class PrefectDrivers:
             detail = f"the server at Prefect's address is not Prefect ({error!r})"
             return Hindrance(obstacle=Obstacle.ERROR, detail=detail)
 
-    def _attempt(self, rollout: Rollout, now: datetime) -> Driver | Hindrance:
+    def _attempt(self, rollout: Rollout, pods: Mapping[str, Hindrance | None], now: datetime) -> Driver | Hindrance:
         last = last_attempt(self._ledger, rollout.id)
         if last is None:
             is_new = timedelta(0) <= now - rollout.requested_at < OWN_DRIVER
@@ -166,7 +190,22 @@ class PrefectDrivers:
         run = self._run(last) if not last.stopped else None
         if run is not None and run.state in _CANCELLED and self._pause(rollout, last, now):
             return Driver.AT_WORK
-        return outlook(run, last, now) or self._create(rollout, last.number + 1, now)
+        met = self._pod(run, last, pods, now) if run is not None else None
+        is_pending = run is not None and run.state == "PENDING"
+        is_placed = self._are_jobs and is_pending and (self._pods is None or last.run in pods)
+        state = outlook(run, last, now, met, HELD_UP if is_placed else PATIENCE)
+        if state is not None:
+            return state
+        if met is not None and met.obstacle is Obstacle.HELD_UP and self._pods is not None:
+            self._pods.remove(last.run)
+        created = self._create(rollout, last.number + 1, now)
+        return met if met is not None and created is Driver.COMING else created
+
+    def _pod(self, run: Run, last: Attempt, pods: Mapping[str, Hindrance | None], now: datetime) -> Hindrance | None:
+        """What hinders the pod of a run, or that there is none."""
+        if self._pods is None or last.run in pods or run.state != "PENDING" or not run.job or now - last.at < UNMADE:
+            return pods.get(last.run)
+        return self._pods.unmade(run.job)
 
     def _pause(self, rollout: Rollout, last: Attempt, now: datetime) -> bool:
         """Pause a rollout whose run was cancelled, where that is the setting and the rollout admits it."""
@@ -216,9 +255,11 @@ class PrefectDrivers:
         return Driver.COMING
 
 
-def outlook(run: Run | None, attempt: Attempt, now: datetime) -> Driver | Hindrance | None:
-    """How it stands with a run that has no lease; None: another one is to be created. Pure."""
-    age = now - attempt.at if attempt.at <= now else PATIENCE * 2  # from the future: the clock was set back since
+def outlook(
+    run: Run | None, attempt: Attempt, now: datetime, pod: Hindrance | None = None, patience: timedelta = PATIENCE
+) -> Driver | Hindrance | None:
+    """How it stands with a run that has no lease; None: another one is to be created. `pod` hinders its pod. Pure."""
+    age = now - attempt.at if attempt.at <= now else HELD_UP * 2  # from the future: the clock was set back since
     is_early = age < BACKOFF[max(0, min(attempt.number, len(BACKOFF)) - 1)]
     coming = Driver.COMING if is_early and not attempt.stopped else None
     match run:
@@ -228,10 +269,16 @@ def outlook(run: Run | None, attempt: Attempt, now: datetime) -> Driver | Hindra
             if age < START:
                 return Driver.COMING
             return Hindrance(obstacle=Obstacle.WAITING, detail=f"Prefect does not start its run {attempt.run}")
+        case _ if pod is not None and pod.obstacle is Obstacle.LOST:
+            return pod if coming is not None else None
         case Run(state="FAILED" | "CRASHED") if coming is not None:
             detail = f"its run {attempt.run} {run.state.lower()}: {run.message[:200]}"
             return Hindrance(obstacle=Obstacle.CRASHED, detail=detail)
         case Run(state="SCHEDULED" | "COMPLETED" | "FAILED" | "CRASHED" | "CANCELLED"):
             return coming
+        case _ if pod is not None and pod.obstacle is Obstacle.HELD_UP:
+            return pod if age < HELD_UP else None
+        case _ if pod is not None:
+            return pod if coming is not None else None
         case _:
-            return Driver.COMING if age <= PATIENCE else coming
+            return Driver.COMING if age <= patience else coming

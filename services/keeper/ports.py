@@ -124,6 +124,22 @@ class Drivers(Protocol):
         ...
 
 
+class RunPods(Protocol):
+    """The pods of Prefect's flow runs, where these are Jobs of a cluster."""
+
+    def seen(self) -> Mapping[str, Hindrance | None]:
+        """What hinders the pod of each run that has one; None: nothing."""
+        ...
+
+    def unmade(self, job: str) -> Hindrance | None:
+        """Why no pod is made of a Job; None where nobody says so."""
+        ...
+
+    def remove(self, run: str) -> None:
+        """End the pod of a run that is given up."""
+        ...
+
+
 class Judge(Protocol):
     """One tick with authority to stop."""
 

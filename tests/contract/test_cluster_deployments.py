@@ -106,7 +106,7 @@ def test_an_autoscaler_that_is_not_there_is_said_before_anything_is_applied(worl
 
 
 def test_a_plan_that_captures_bodies_is_refused(world: InCluster) -> None:
-    with pytest.raises(ServiceFailed, match="captures bodies"):
+    with pytest.raises(ServiceFailed, match="captures bodies of requests or answers"):
         world.services().start(REF, world.pack(), Serve.model_validate({"capture": {"features": "full"}}))
 
 

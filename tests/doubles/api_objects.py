@@ -81,10 +81,10 @@ class Objects:
                 raise Failure(404, "NotFound", f'{place} "{name}" not found')
             return copy.deepcopy(self._things[place, name])
 
-    def select(self, place: Place, selector: str = "") -> list[Object]:
+    def select(self, place: Place, selector: str = "", fields: str = "") -> list[Object]:
         with self.changed:
             found = [thing for (at, _), thing in sorted(self._things.items(), key=_by_name) if at == place]
-            return [copy.deepcopy(thing) for thing in found if matches(selector, thing)]
+            return [copy.deepcopy(each) for each in found if matches(selector, each) and has_fields(fields, each)]
 
     def create(self, place: Place, body: Object, manager: str = "test") -> Object:
         with self.changed:
@@ -248,6 +248,12 @@ def matches(selector: str, thing: Object) -> bool:
     has = thing["metadata"].get("labels") or {}
     pairs = (part.partition("=") for part in selector.split(",") if part)
     return all(has.get(name.rstrip("=")) == value.lstrip("=") for name, _, value in pairs)
+
+
+def has_fields(selector: str, thing: Object) -> bool:
+    """Whether an object has the values of fields that a query names."""
+    pairs = (part.partition("=") for part in selector.split(",") if part)
+    return all(_at(thing, tuple(name.split("."))) == value for name, _, value in pairs)
 
 
 def _by_name(entry: tuple[tuple[Place, str], Object]) -> tuple[str, str]:

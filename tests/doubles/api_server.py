@@ -303,7 +303,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _page(self, place: Place, query: Mapping[str, str]) -> Object:
         with self.api.objects.changed:
-            items = self.api.objects.select(place, query.get("labelSelector", ""))
+            items = self.api.objects.select(place, query.get("labelSelector", ""), query.get("fieldSelector", ""))
             version = self.api.objects.version
             begins = 0
             if "continue" in query:

@@ -1,4 +1,4 @@
-"""A rollout for which no driver can be made, on the whole stack: it says why, and is driven once it can be."""
+"""A rollout on which no driver works, on the whole stack: it says why, and is driven once it can be."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_prefect_that_hangs_is_said_and_no_abort_waits_for_it(stack: Stack) ->
         stack.run("rollout", "abort", rollout)
         ended = stack.until(rollout, lambda view: view["ending"] == "aborted" and view["observed"], seconds=30)
         assert ended["weight"] == 0
-        assert "no driver can be made" in stack.run("explain", rollout).stdout, "MLflow is not told yet, and why"
+        assert "no driver is at work" in stack.run("explain", rollout).stdout, "MLflow is not told yet, and why"
     finally:
         for process in family:
             process.resume()

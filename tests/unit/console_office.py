@@ -75,6 +75,9 @@ class MemoryDesk:
     changes: Changes = field(default_factory=Changes)
     in_time: InTime = field(default_factory=InTime)
 
+    def check(self, plan: Plan) -> None:
+        """This machine can do whatever a plan asks for."""
+
     def clock(self) -> datetime:
         return datetime.now(UTC)
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate.flows.wiring.desk import LocalDesk
 from sluicegate.flows.wiring.runtime import Runtime
+from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.registry.words.settings import Settings
@@ -16,6 +18,7 @@ from sluicegate.services.bento.fleet import Fleet
 from sluicegate.services.cluster.deployments import ClusterServices
 from sluicegate.services.host.keys import make_keys
 from tests.doubles.api_server import ADMIN, ApiServer
+from tests.unit.console_office import BEARER, MemoryDesk, Office
 
 REF = BuildRef(model="delays", version="3")
 IN_CLUSTER = {
@@ -61,3 +64,31 @@ def test_who_may_not_ask_the_api_finds_a_build_by_its_service(tmp_path: Path) ->
 def test_a_cluster_without_an_image_for_builds_is_refused_with_the_fix(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="set it to the image that `sluice cluster render` was given"):
         _ = runtime(tmp_path, **IN_CLUSTER | {"SLUICE_IMAGE": ""}).fleet
+
+
+class ClusterDesk(MemoryDesk):
+    """With what the real one says of plans."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__()
+        self._real = LocalDesk(runtime=runtime, ledger=self.ledger)
+
+    def check(self, plan: Plan) -> None:
+        self._real.check(plan)
+
+
+def test_a_plan_that_captures_bodies_is_refused_when_it_is_applied_in_a_cluster(tmp_path: Path) -> None:
+    """And not when its first build is packed and is to be started."""
+    captures = {
+        "kind": "plan",
+        "model": "delays",
+        "serve": {"capture": {"features": "full"}},
+        "steps": [{"weight": 10}],
+    }
+    for name, settings, status in (("here", {}, 201), ("there", IN_CLUSTER, 409)):
+        office = Office(ClusterDesk(runtime(tmp_path / name, **settings)))
+        answer = office.client.post("/api/v1/documents", headers=BEARER, json={"values": captures})
+        assert answer.status_code == status, answer.text
+    assert "plan delays: the plan captures bodies" in answer.json()["detail"]
+    assert "serve: {capture: …}" in answer.json()["fix"]
+    assert office.ledger.applied("plan", "delays") is None

@@ -108,3 +108,10 @@ def test_twice_the_same_chart(tmp_path: Path) -> None:
     assert sluice(None, "cluster", "chart", str(tmp_path / "chart")).code == 0
     written = {str(path.relative_to(tmp_path / "chart")) for path in (tmp_path / "chart").rglob("*") if path.is_file()}
     assert written == set(CHART)
+
+
+def test_each_value_stands_under_what_it_means() -> None:
+    lines = CHART["values.yaml"].splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"[a-z_]+:", line):
+            assert re.match(r"# [A-Z].*\.$", lines[number - 1]), line

@@ -10,10 +10,12 @@ import os
 import re
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sluicegate.flows.cli import cluster
 from sluicegate.registry.words.errors import Refused
 from sluicegate.services.cluster.install.image import config, distributions, with_bytecode
 from sluicegate.services.cluster.install.oci import File, Layout
@@ -138,3 +140,17 @@ def test_the_containerfile_says_what_the_layout_says() -> None:
     assert f"USER {told['User']}" in text
     assert f"CMD {json.dumps(told['Cmd'])}" in text
     assert "[server,s3,cluster]" in text
+
+
+def test_progress_is_told_when_what_is_done_changes_and_every_few_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: Path
+) -> None:
+    now = iter([0.0, 1.0, 4.9, 5.1, 6.0])
+    monkeypatch.setattr("sluicegate.flows.cli.cluster.time", SimpleNamespace(monotonic=lambda: next(now)))
+    tell = cluster.Progress()
+    for what, share in (("compiling", 0.0), ("compiling", 0.1), ("compiling", 0.2), ("compiling", 0.5), ("packing", 0)):
+        tell(what, share)
+    assert capsys.readouterr().err.splitlines() == ["compiling ...", "compiling: 50%", "packing ..."]
+    shares: list[float] = []
+    Layout(tmp_path / "out").add_files([File(path="a/run", source=source), File(path="b", text=b"x")], shares.append)
+    assert shares == [0.0, 1 / 3, 2 / 3], "the folder of a file is written, too"

@@ -7,14 +7,16 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 
+from sluicegate.flows.wiring import in_cluster
 from sluicegate.registry.ledger.attempt import last_attempt
 from sluicegate.registry.ledger.keeper_notes import all_undriven
 from sluicegate.registry.ledger.port import Lease
-from sluicegate.registry.ledger.reading import read_for_report, read_for_view
+from sluicegate.registry.ledger.reading import read_for_report, read_for_view, undriven
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.report import rollout_report
@@ -22,14 +24,20 @@ from sluicegate.registry.report.view import rollout_view
 from sluicegate.registry.rollout.facts import Packed, Ready
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import ServiceFailed, Unreachable
-from sluicegate.registry.words.obstacle import Driver, Obstacle
+from sluicegate.registry.words.obstacle import Driver, Hindrance, Obstacle
+from sluicegate.registry.words.settings import Settings
+from sluicegate.services.host.doctor.deployed import deployments_finding, pool_finding
+from sluicegate.services.host.doctor.examination import of_ledger
+from sluicegate.services.host.doctor.finding import CheckStatus
+from sluicegate.services.host.prefect_setup.deployments import Packaged, WorkPool
 from sluicegate.services.keeper.driver_pass import SLOW, DriverPass
-from sluicegate.services.keeper.drivers import UNRENEWED, LeaseWatch, PrefectDrivers
+from sluicegate.services.keeper.drivers import UNMADE, UNRENEWED, LeaseWatch, PrefectDrivers
 from sluicegate.services.keeper.registration import DEADLINE, EVERY, Registration
 from tests import giving as orders
 from tests.doubles.ledger import MemoryLedger
 from tests.giving import Giver
 
+ROOT = Path(__file__).parents[2]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PLAN = Plan.model_validate({"model": "m", "steps": [{"weight": 10}], "bake": "1m"})
 WHO = Giver(actor="ada", cause="cli")
@@ -182,7 +190,7 @@ def test_what_keeps_a_driver_away_is_noted_and_said_with_its_fix(
     assert house.noted() is obstacle
     said = house.shown()
     assert said is not None
-    assert said.startswith("no driver can be made since 2026-01-01 00:00:01 UTC: ")
+    assert said.startswith("no driver is at work since 2026-01-01 00:00:01 UTC: ")
     assert words in said
     assert " Fix: " in said
     whole = rollout_report(read_for_report(house.ledger, house.rollout), house.now)
@@ -413,7 +421,7 @@ def test_a_rollout_that_ended_waits_for_a_driver_until_mlflow_is_told(house: Hou
     house.look()
     assert house.rollout.is_ended
     assert (
-        "no driver can be made"
+        "no driver is at work"
         in explanation(rollout_report(read_for_report(house.ledger, house.rollout), house.now)).next
     )
 
@@ -452,3 +460,152 @@ def test_a_clock_that_was_set_back_keeps_no_dead_run_from_being_replaced(house: 
     house.now -= timedelta(days=1)
     house.look()
     assert house.run() == "run-2"
+
+
+@dataclass
+class FakePods:
+    """The pods of runs, by run; and Jobs without a pod."""
+
+    pods: dict[str, Hindrance | None] = field(default_factory=dict)
+    unmade_jobs: dict[str, Hindrance] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+
+    def seen(self) -> dict[str, Hindrance | None]:
+        return self.pods
+
+    def unmade(self, job: str) -> Hindrance | None:
+        return self.unmade_jobs.get(job)
+
+    def remove(self, run: str) -> None:
+        self.removed.append(run)
+
+
+NO_ROOM = Hindrance(obstacle=Obstacle.HELD_UP, detail="no node has room", fix="add a node")
+EVICTED = Hindrance(obstacle=Obstacle.LOST, detail="Kubernetes ended its pod", fix="give it more")
+EXITED = Hindrance(obstacle=Obstacle.CRASHED, detail="its pod ended: no module", fix="read its log")
+
+
+@pytest.fixture
+def pods(house: House) -> FakePods:
+    """The house in a cluster."""
+    pods = FakePods()
+    house.drivers = PrefectDrivers(
+        house.ledger, house.prefect.client(), are_jobs=True, pods=pods, elapsed=house.elapsed
+    )
+    house.passing.drivers = house.drivers
+    return pods
+
+
+def test_a_pod_that_no_node_has_room_for_is_told_at_once_and_given_up_after_ten_minutes(
+    house: House, pods: FakePods
+) -> None:
+    house.look()
+    house.prefect.put("run-1", "PENDING")
+    pods.pods["run-1"] = NO_ROOM
+    house.look()
+    assert str(house.shown()).endswith("UTC: no node has room. Fix: add a node")
+    house.look(timedelta(minutes=9))
+    assert (house.run(), pods.removed) == ("run-1", []), "it starts by itself once there is room"
+    house.look(timedelta(minutes=2))
+    assert (house.run(), pods.removed) == ("run-2", ["run-1"]), "the next one gets what was changed meanwhile"
+    pods.pods = {"run-2": None}
+    house.look()
+    assert house.noted() is Obstacle.HELD_UP, "that a run is created says nothing yet"
+    house.lease()
+    house.look()
+    assert house.noted() is None
+
+
+def test_a_driver_whose_pod_was_evicted_is_told_at_once_and_replaced_when_its_lease_has_ended(
+    house: House, pods: FakePods
+) -> None:
+    house.look()
+    house.prefect.put("run-1", "RUNNING")
+    house.lease()
+    house.look()
+    assert house.noted() is None
+    pods.pods["run-1"] = EVICTED
+    house.look()
+    assert "Kubernetes ended its pod. Fix: give it more" in str(house.shown()), (
+        "though Prefect and the lease say nothing"
+    )
+    line = of_ledger(None, {}, {}, undriven(house.ledger))[-1]
+    assert (line.check, line.status, line.fix) == ("drivers", CheckStatus.FAIL, "give it more")
+    assert line.found == f"{house.first.id}: Kubernetes ended its pod, since 00:00:03 UTC"
+    house.look(timedelta(seconds=UNRENEWED + 1))
+    assert house.run() == "run-2"
+    assert house.noted() is Obstacle.LOST, "until the next one works"
+
+
+@pytest.mark.parametrize("pod", [NO_ROOM, EXITED], ids=["waits", "ended"])
+def test_a_pod_of_an_earlier_run_is_nothing_to_a_driver_at_work(house: House, pods: FakePods, pod: Hindrance) -> None:
+    house.look()
+    house.lease()
+    pods.pods = {"run-1": pod, "run-0": EVICTED}
+    house.look()
+    assert house.noted() is None
+
+
+def test_a_run_whose_pod_ended_before_prefect_heard_of_it_is_told_and_replaced(house: House, pods: FakePods) -> None:
+    house.look()
+    house.prefect.put("run-1", "PENDING")
+    pods.pods["run-1"] = EXITED
+    house.look()
+    assert "its pod ended: no module. Fix: read its log" in str(house.shown())
+    house.look(timedelta(seconds=3))
+    assert house.run() == "run-2"
+    house.prefect.put("run-2", "FAILED", "no such build")
+    pods.pods["run-2"] = EXITED
+    house.look()
+    assert "failed: no such build" in str(house.shown()), "where Prefect says why, it knows better"
+    assert pods.removed == [], "somebody may read their logs"
+
+
+def test_a_pod_that_runs_is_waited_for_and_one_that_is_gone_is_not(house: House, pods: FakePods) -> None:
+    house.look()
+    house.prefect.put("run-1", "PENDING")
+    pods.pods["run-1"] = None
+    house.look(timedelta(minutes=5))
+    assert (house.run(), house.noted()) == ("run-1", None), "it starts on a busy node"
+    house.drivers = PrefectDrivers(house.ledger, house.prefect.client(), are_jobs=True, elapsed=house.elapsed)
+    house.passing.drivers = house.drivers
+    house.look()
+    assert house.run() == "run-1", "who cannot see pods does not take them for gone"
+    house.passing.drivers = PrefectDrivers(
+        house.ledger, house.prefect.client(), are_jobs=True, pods=FakePods(), elapsed=house.elapsed
+    )
+    house.look()
+    assert house.run() == "run-2"
+
+
+def test_a_job_that_gets_no_pod_is_told_with_the_reason(house: House, pods: FakePods) -> None:
+    house.look()
+    house.prefect.put("run-1", "PENDING")
+    house.prefect.runs["run-1"]["infrastructure_pid"] = "ml:ridge-canary-x"
+    pods.unmade_jobs["ridge-canary-x"] = NO_ROOM
+    house.look()
+    assert house.noted() is None, "Kubernetes has a moment"
+    house.look(UNMADE)
+    assert house.noted() is Obstacle.HELD_UP
+
+
+def test_what_to_do_in_a_cluster_is_told_in_its_words(house: House) -> None:
+    """There is no `sluice up` there, and no log of this machine."""
+    database = "postgresql://db/sluice"
+    shared = {"SLUICE_LEDGER": database, "SLUICE_TELEMETRY": database, "SLUICE_STORE": "mlflow-artifacts:/bentos"}
+    settings = Settings.read(shared | {"SLUICE_CLUSTER": "ml"})
+    fixes = in_cluster.fixes(settings)
+    house.passing.fixes = fixes
+    house.prefect.deployed = False
+    house.look()
+    assert "kubectl --namespace ml rollout restart deployment/sluicegate-control" in str(house.shown())
+    assert fixes.keys() == set(Obstacle)
+    pool = WorkPool(name="sluice", type="kubernetes", paused=False, workers=0)
+    packaged = Packaged(prefect_file=ROOT / "prefect.yaml", code=())
+    of_doctor = (
+        deployments_finding(packaged, (), in_cluster.register(settings)),
+        pool_finding(pool, in_cluster.work(settings)),
+    )
+    told = [*fixes.values(), *(str(each.fix) for each in of_doctor)]
+    assert not [fix for fix in told if "sluice up" in fix or "sluice status" in fix or "sluice logs" in fix]
+    assert "kubectl --namespace ml rollout restart deployment/sluicegate-worker" in told[-1]

@@ -33,16 +33,17 @@ def chart_files(version: str) -> dict[str, str]:
     }  # fmt: skip
     return {
         "Chart.yaml": document(metadata),
-        "values.yaml": document(_values()),
+        "values.yaml": _values(),
         "values.schema.json": json.dumps(_schema(), indent=1, sort_keys=True) + "\n",
         "templates/installation.yaml": "".join(map(_template, GROUPS)),
     }
 
 
-def _values() -> Object:
-    """The defaults. The image is empty, which the schema refuses: somebody must name it."""
-    values = Installation(image="none").model_dump(mode="json", exclude={"namespace"})
-    return {**values, "image": ""}
+def _values() -> str:
+    """The defaults, each under what it means. The image is empty, which the schema refuses: somebody must name it."""
+    values = {**Installation(image="none").model_dump(mode="json", exclude={"namespace"}), "image": ""}
+    meanings = {name: " ".join(str(field.description).split()) for name, field in Installation.model_fields.items()}
+    return "".join(f"# {meanings[name]}\n{document({name: value})}" for name, value in values.items())
 
 
 def _schema() -> Object:

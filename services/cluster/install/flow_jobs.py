@@ -17,9 +17,9 @@ from sluicegate.services.cluster.install.parts import (
     variables,
 )
 from sluicegate.services.cluster.kinds import Object
-from sluicegate.services.cluster.names import COMPONENT_LABEL
+from sluicegate.services.cluster.names import COMPONENT_LABEL, Component
 
-POOL = "sluice"
+POOL, WORKER = "sluice", "sluicegate-worker"
 TEMPLATE = "work-pool.json"
 """Key of the ConfigMap, and name of the file that the keeper gives Prefect."""
 _MINUTES = 5 * 60
@@ -68,7 +68,7 @@ def worker(installation: Installation) -> list[Object]:
         livenessProbe={**healthy, "periodSeconds": 20, "failureThreshold": 3},
     )
     spec = pod(installation, installation.accounts.worker, [started], storage="1Gi", terminationGracePeriodSeconds=45)
-    return [deployment(installation, "sluicegate-worker", "worker", 1, spec)]
+    return [deployment(installation, WORKER, "worker", 1, spec)]
 
 
 def _job(installation: Installation) -> Object:
@@ -100,7 +100,7 @@ def _job(installation: Installation) -> Object:
         "spec": {
             "backoffLimit": 0,
             "ttlSecondsAfterFinished": _MINUTES,
-            "template": {"metadata": {"labels": {COMPONENT_LABEL: "flow"}}, "spec": spec},
+            "template": {"metadata": {"labels": {COMPONENT_LABEL: str(Component.FLOW)}}, "spec": spec},
         },
     }
 

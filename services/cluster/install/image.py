@@ -14,14 +14,15 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from sluicegate.registry.words.errors import NotFound, Refused
-from sluicegate.services.cluster.install.oci import File, Layout
+from sluicegate.services.cluster.install.oci import File, Layout, watched
 from sluicegate.services.cluster.install.parts import STATE, USER
 from sluicegate.services.cluster.kinds import Object
 from sluicegate.services.host.installation import TELEMETRY_OFF
@@ -37,18 +38,22 @@ _ELF = b"\x7fELF"
 _AT_ONCE = 100
 
 
-def write_image(output: Path, *, name: str, base: Path | None) -> str:
+def write_image(output: Path, *, name: str, base: Path | None, tell: Callable[[str, float], None]) -> str:
     """Write the image as an OCI layout, and give its digest.
 
-    `base`: a root file system below it, as a tar; without one the libraries of this machine are below.
+    `base`: a root file system below it, as a tar; without one the libraries of this machine are below. `tell` is told
+    what is done, and the share of it that is done.
     """
-    files = [*with_bytecode((*python_files(), *package_files())), *_scripts(), *_account()]
-    layout = Layout(output)
+    layout, plain = Layout(output), [*python_files(), *package_files()]
+    compiled = with_bytecode(watched(plain, partial(tell, f"compiling {len(plain):,} files of Python and packages")))
+    files = [*compiled, *_scripts(), *_account()]
     if base is not None:
+        tell("copying the base", 0.0)
         layout.add_tar(base)
     else:
+        tell("looking for the libraries that they load", 0.0)
         layout.add_files(library_files(files))
-    layout.add_files(files)
+    layout.add_files(files, partial(tell, f"compressing {len(files):,} files"))
     return layout.close(config(), name=name)
 
 

@@ -85,7 +85,6 @@ class Demands(Document):
     keeper: Resources = Resources(cpu="250m", memory="768Mi")
     console: Resources = Resources(cpu="100m", memory="768Mi")
     gateway: Resources = Resources(cpu="500m", memory="1536Mi")
-    """Envoy, its agent, and the collector of its log."""
     worker: Resources = Resources(cpu="100m", memory="512Mi")
     flow: Resources = Resources(cpu="250m", memory="2Gi")
 
@@ -95,9 +94,7 @@ class Storage(Document):
 
     control: Quantity = "4Gi"
     gateway: Quantity = "4Gi"
-    """It holds the access log until that is counted: some 500 bytes a request."""
     flow: Quantity = "8Gi"
-    """It holds the files of a model and the bento that is packed from them."""
 
 
 class Reference(Document):
@@ -110,9 +107,11 @@ class Installation(Document):
     """Everything that the manifests of one installation depend on."""
 
     namespace: Label = "sluicegate"
+    """Where everything is."""
     image: Image
     """The image of every role."""
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    """When the image is pulled, as Kubernetes says it."""
     pull_secrets: tuple[Reference, ...] = ()
     """Secrets by which the image is pulled."""
     gateways: Annotated[int, Field(ge=2, le=64)] = 2
@@ -126,14 +125,20 @@ class Installation(Document):
     keys: Name = "sluicegate-keys"
     """Secret that `sluice cluster keys` prints."""
     accounts: Accounts = Accounts()
+    """Names of the service accounts."""
     resources: Demands = Demands()
+    """What each container asks for; its memory is its limit as well. A gateway is Envoy, its agent and the collector of
+    its log; a flow is one run of Prefect's, which packs a build and drives a rollout."""
     storage: Storage = Storage()
+    """Sizes of the folders that pods write to. A gateway keeps its access log until that is counted, some 500 bytes a
+    request; a flow the files of a model and the bento that is packed from them."""
     console_hosts: Hosts = ""
     """Names, separated by commas, by which callers reach the console from outside, such as that of an Ingress."""
     console_from: tuple[Label, ...] = ()
     """Namespaces whose pods may reach the console, such as those of the Ingress and of Prometheus."""
     network_policies: bool = True
+    """Whether the manifests have NetworkPolicies."""
     service_monitor: bool = False
-    """Needs the resources of the Prometheus operator."""
+    """Whether the manifests have a ServiceMonitor, which needs the resources of the Prometheus operator."""
     monitor_secret: Name = "sluicegate-monitor"  # noqa: S105
     """Secret whose key `token` holds a token of the role viewer, by which Prometheus asks."""

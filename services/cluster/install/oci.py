@@ -11,14 +11,15 @@ import platform
 import shutil
 import stat
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from sluicegate.registry.words.errors import Refused
 from sluicegate.services.cluster.kinds import Object
 
+T = TypeVar("T")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -66,10 +67,10 @@ class Layout:
         shutil.rmtree(self._blobs, ignore_errors=True)
         self._blobs.mkdir(parents=True)
 
-    def add_files(self, files: Sequence[File]) -> None:
-        """A layer of these files, in the order of their paths, with their folders."""
+    def add_files(self, files: Sequence[File], tell: Callable[[float], None] = lambda _: None) -> None:
+        """A layer of these files, in the order of their paths, with their folders. `tell`: the share that is done."""
         with self._new_layer() as layer:
-            _write_tar(layer, files)
+            _write_tar(layer, files, tell)
         self._layers.append(layer.blob(self._blobs))
 
     def add_tar(self, path: Path) -> None:
@@ -144,14 +145,21 @@ class _Layer(io.RawIOBase):
         return Blob(digest=f"sha256:{digest}", size=size, diff=f"sha256:{self._plain.hexdigest()}")
 
 
-def _write_tar(into: IO[bytes] | io.RawIOBase, files: Sequence[File]) -> None:
+def watched(items: Sequence[T], tell: Callable[[float], None]) -> Iterator[T]:
+    """The same, one after the other; told is the share that was taken."""
+    for number, each in enumerate(items):
+        tell(number / len(items))
+        yield each
+
+
+def _write_tar(into: IO[bytes] | io.RawIOBase, files: Sequence[File], tell: Callable[[float], None]) -> None:
     there = {each.path: each for each in files}
     for path in list(there):
         for parent in Path(path).parents:
             if str(parent) != ".":
                 there.setdefault(str(parent), File(path=str(parent)))
     with tarfile.open(fileobj=into, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(there):
+        for path in watched(sorted(there), tell):
             _add(tar, there[path])
 
 

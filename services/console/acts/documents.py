@@ -60,6 +60,8 @@ class DocumentActs:
 
     def apply(self, request: Request, body: DocumentBody) -> Answer:
         read, desk = body.read(self._desk.champion_alias), self._desk
+        if isinstance(read.value, Plan):
+            desk.check(read.value)
         document = Applied(
             kind=read.kind, name=read.name, body=read.body, digest=read.digest, actor=request.actor, at=desk.clock()
         )

@@ -10,16 +10,16 @@ from sluicegate.services.host.prefect_setup.deployments import Packaged, Registe
 DEPLOYMENTS, POOL = "prefect deployments", "prefect work pool"
 
 
-def deployments_finding(packaged: Packaged, registered: Sequence[Registered]) -> Finding:
-    """Every deployment is registered, of this version, and its schedules fire."""
+def deployments_finding(packaged: Packaged, registered: Sequence[Registered], register: str = "sluice up") -> Finding:
+    """Every deployment is registered, of this version, and its schedules fire. `register` is a command that does it."""
     if missing := packaged.missing(registered):
-        fix = "run sluice up, which registers them; the keeper also does so as soon as a rollout needs a driver"
+        fix = f"{register} registers them; the keeper also does so as soon as a rollout needs a driver"
         return failed(DEPLOYMENTS, f"not registered in Prefect, or without a work pool: {', '.join(missing)}", fix)
     if stale := packaged.stale(registered):
         return warned(
             DEPLOYMENTS,
             f"from another version of Sluicegate, or registered by hand: {', '.join(stale)}",
-            "sluice up",
+            register,
         )
     if paused := [each.name for each in registered if each.paused]:
         fix = "resume them in the Prefect UI"
@@ -27,11 +27,11 @@ def deployments_finding(packaged: Packaged, registered: Sequence[Registered]) ->
     return passed(DEPLOYMENTS, f"all {len(registered)} are of this version")
 
 
-def pool_finding(pool: WorkPool) -> Finding:
-    """A worker takes the runs of this work pool."""
+def pool_finding(pool: WorkPool, work: str = "sluice up") -> Finding:
+    """A worker takes the runs of this work pool. `work` is a command that starts one here."""
     if pool.paused:
         return failed(POOL, f"{pool.name} is paused: no run starts", f"prefect work-pool resume {pool.name}")
     if not pool.workers:
-        fix = f"sluice up, or on another machine: prefect worker start --pool {pool.name}"
+        fix = f"{work}, or on another machine: prefect worker start --pool {pool.name}"
         return failed(POOL, f"no worker polls {pool.name}: no run starts", fix)
     return passed(POOL, f"{pool.name}, polled by {pool.workers} {'worker' if pool.workers == 1 else 'workers'}")

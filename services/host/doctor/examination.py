@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.obstacle import Undriven
 from sluicegate.registry.words.sight import Blindness
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
 from sluicegate.services.host.doctor.rounds import Check
@@ -20,13 +21,14 @@ def checks(
     refusal: Callable[[], str | None],
     untended: Callable[[], Mapping[str, Blindness]],
     overdue: Callable[[], Mapping[str, str]],
+    undriven: Callable[[], Mapping[str, Undriven]],
     files: Callable[[], Sequence[Finding]],
 ) -> dict[str, Check]:
     """Every check by its name; those of running servers only after an `up`. No check changes anything.
 
     `refusal` tells why the data plane refuses the routes that the ledger asks for, if it does; `untended` which
-    rollouts the keeper cannot judge, and why; `overdue` which weights were ordered and are not in force;
-    `files` how those of the databases are.
+    rollouts the keeper cannot judge, and why; `overdue` which weights were ordered and are not in force; `undriven`
+    which rollouts have no driver; `files` how those of the databases are.
     """
     from sluicegate.services.host.doctor import local, servers
 
@@ -53,13 +55,15 @@ def checks(
         "clock": lambda: running.clock(now()),
         "webhook": running.webhook,
         "prefect": running.prefect,
-        "ledger": lambda: of_ledger(refusal(), overdue(), untended()),
+        "ledger": lambda: of_ledger(refusal(), overdue(), untended(), undriven()),
     }
 
 
-def of_ledger(refusal: str | None, overdue: Mapping[str, str], untended: Mapping[str, Blindness]) -> Sequence[Finding]:
-    """Whether what the ledger asks for is in force, and can be judged."""
-    return [_routes(refusal), _orders(overdue), _rollouts(untended)]
+def of_ledger(
+    refusal: str | None, overdue: Mapping[str, str], untended: Mapping[str, Blindness], undriven: Mapping[str, Undriven]
+) -> Sequence[Finding]:
+    """Whether what the ledger asks for is in force, can be judged, and goes on."""
+    return [_routes(refusal), _orders(overdue), _rollouts(untended), _drivers(undriven)]
 
 
 def _routes(refusal: str | None) -> Finding:
@@ -81,6 +85,14 @@ def _orders(overdue: Mapping[str, str]) -> Finding:
         f"not in force: {those}",
         "The keeper tries again every second. Fix the other failures first: disk, heartbeats.",
     )
+
+
+def _drivers(undriven: Mapping[str, Undriven]) -> Finding:
+    if not undriven:
+        return passed("drivers", "every rollout that needs a driver has one")
+    first, note = next(iter(undriven.items()))
+    others = f", and {len(undriven) - 1} more" if len(undriven) > 1 else ""
+    return failed("drivers", f"{first}{others}: {note.hindrance.detail}, since {note.since:%H:%M:%S} UTC", note.fix)
 
 
 def _rollouts(untended: Mapping[str, Blindness]) -> Finding:

@@ -41,7 +41,7 @@ class Scrape:
     overdue: int = 0
     """Rollouts whose weight is not in force although it was ordered a while ago."""
     undriven: int = 0
-    """Rollouts for which no driver can be made."""
+    """Rollouts on which no driver works."""
     waiting: int | None = 0
     """Rollouts that wait for a person; None where that cannot be told without the telemetry."""
     free: float | None = None
@@ -110,7 +110,7 @@ class _Families:
         yield _gauge("sluice_rollouts_untended", meaning, float(self._scrape.untended))
         meaning = "Rollouts whose weight was ordered more than 10 s ago and is not in force."
         yield _gauge("sluice_rollouts_overdue", meaning, float(self._scrape.overdue))
-        meaning = "Rollouts under way for which no driver can be made: they do not advance."
+        meaning = "Rollouts under way on which no driver works: they do not advance."
         yield _gauge("sluice_rollouts_undriven", meaning, float(self._scrape.undriven))
         if self._scrape.waiting is not None:
             meaning = "Rollouts that wait for a person, such as for an approval."
