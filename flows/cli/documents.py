@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.output import Format, Output, emit, plain, remark
+from sluicegate.flows.cli.output import Format, Output, emit, errors_exit_with_1, plain, remark
 from sluicegate.registry.words.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,14 +48,9 @@ def diff(
 ) -> int:  # fmt: skip
     """Show what apply would change, value by value. For a folder also applied documents that are not in it."""
     from sluicegate.registry.documents.diff import State
-    from sluicegate.registry.words.errors import SluiceError
 
-    try:
+    with errors_exit_with_1() if detailed_exitcode else nullcontext():
         differences = _differences(file, environment)
-    except SluiceError as error:
-        if not detailed_exitcode or error.exit_code == 1:
-            raise
-        raise SluiceError(error.message, fix=error.fix) from error
     lines = [
         line
         for each in differences

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+
+from sluicegate.registry.words.errors import SluiceError
 
 
 class Format(StrEnum):
@@ -36,6 +39,15 @@ def emit(value: object, output: Format, *, table: str | None = None) -> None:
 def remark(text: str) -> None:
     """Talk to the person, apart from the data."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def errors_exit_with_1() -> Iterator[None]:
+    """For commands whose exit code 2 means that something differs: no error has another exit code than 1."""
+    try:
+        yield
+    except SluiceError as error:
+        raise SluiceError(error.message, fix=error.fix) from error
 
 
 def emit_rows(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from sluicegate.flows.cli.output import Format, Output, emit, plain, remark
+from sluicegate.flows.cli.output import Format, Output, emit, errors_exit_with_1, plain, remark
 from sluicegate.registry.words.errors import NotFound
 
 NOT_IN_SYNC = 2
@@ -35,7 +35,10 @@ def sync(
         str | None, Parameter(help="When a build was promoted here, push a branch that deploys it in this environment.")
     ] = None,
     follow: Annotated[
-        bool | None, Parameter(help="Follow the branch from now on, every five minutes; or stop following it.")
+        bool | None,
+        Parameter(
+            help="Follow the branch from now on, every five minutes; or stop following it, and showing it in doctor."
+        ),
     ] = None,
     output: Output = Format.TABLE,
 ) -> int:
@@ -65,6 +68,7 @@ def sync(
     follower = Follower(
         desk=desk, actor=actor(), role=Role.ADMIN, revert=revert, write_back=write_back, hand_to=propose_to
     )
-    outcome = synchronise(follower, tree)
+    with errors_exit_with_1():
+        outcome = synchronise(follower, tree)
     emit(plain(outcome), output, table=str(outcome))
     return 0 if outcome.is_in_sync else NOT_IN_SYNC

@@ -56,9 +56,15 @@ def remember(notes: Notes, tree: Tree, base: Base, at: datetime, wrong: tuple[st
 
 
 def remember_failure(notes: Notes, tree: Tree, at: datetime, error: SluiceError) -> None:
-    """Record that the tree could not be followed; up to where it was stays."""
-    note = notes.recall(tree.key) or {"commit": "", "digests": []}
-    _write(notes, tree, {**note, "at": at.isoformat(), "wrong": [error.message]})
+    """Record why a tree could not be read; its last commit stays.
+
+    A tree that was never read and that nobody follows is not recorded: its URL, branch or folder may be a typing error.
+    """
+    note = notes.recall(tree.key)
+    if note is None and tree.key not in (notes.recall(_STANDING) or {}):
+        return
+    empty = {"commit": "", "digests": []}
+    _write(notes, tree, {**(note or empty), "at": at.isoformat(), "wrong": [error.message], "fix": error.fix})
 
 
 def _write(notes: Notes, tree: Tree, note: dict[str, object]) -> None:
@@ -80,6 +86,8 @@ class Followed:
     """When it was last looked at."""
     wrong: tuple[str, ...]
     """What is not as Git says, or why it could not be followed."""
+    fix: str | None
+    """How to mend what kept the tree from being read; None if it was read."""
 
 
 def followed(notes: Notes) -> tuple[Followed, ...]:
@@ -87,7 +95,11 @@ def followed(notes: Notes) -> tuple[Followed, ...]:
     found: list[Any] = [notes.recall(key) for key in sorted(notes.recall(_ALL) or {})]
     return tuple(
         Followed(
-            tree=note["tree"], commit=note["commit"], at=datetime.fromisoformat(note["at"]), wrong=tuple(note["wrong"])
+            tree=note["tree"],
+            commit=note["commit"],
+            at=datetime.fromisoformat(note["at"]),
+            wrong=tuple(note["wrong"]),
+            fix=note.get("fix"),
         )
         for note in found
         if note is not None
@@ -119,11 +131,13 @@ def follow(notes: Notes, standing: Standing) -> None:
 
 
 def unfollow(notes: Notes, tree: Tree) -> bool:
-    """Follow a tree no longer; False where it was not."""
-    standings = dict(notes.recall(_STANDING) or {})
-    was_followed = standings.pop(tree.key, None) is not None
-    notes.remember(_STANDING, standings)
-    return was_followed
+    """Stop following a tree, and showing how it stands. Returns False if it was neither followed nor shown."""
+    was_known = False
+    for key in (_STANDING, _ALL):
+        trees = dict(notes.recall(key) or {})
+        was_known |= trees.pop(tree.key, None) is not None
+        notes.remember(key, trees)
+    return was_known
 
 
 def standing(notes: Notes) -> tuple[Standing, ...]:

@@ -76,6 +76,7 @@ def _run(url: str, words: Sequence[str]) -> str:
     except subprocess.TimeoutExpired:
         raise Unreachable(f"git did not finish with {shown} within {SECONDS:g} s.") from None
     if done.returncode != 0:
-        said = " ".join(done.stderr.replace(url, shown).split()) or f"exit code {done.returncode}"
+        lines = (line for line in done.stderr.splitlines() if not line.startswith("warning:"))
+        said = " ".join(" ".join(lines).replace(url, shown).split()) or f"exit code {done.returncode}"
         raise Unreachable(f"git cannot use {shown}: {said}", fix="check the URL, the branch and git's credentials")
     return done.stdout

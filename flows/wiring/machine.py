@@ -309,7 +309,9 @@ def _followed(runtime: Runtime) -> tuple[Finding, ...]:
         warned(
             "git",
             f"{each.tree}: {'; '.join(each.wrong)}",
-            "Change it in Git or in this installation, then run: sluice sync",
+            each.fix
+            or "change it in Git or in this installation, then run sluice sync again; with --no-follow it "
+            "is not shown any more",
         )
         if each.wrong
         else passed("git", f"{each.tree} is at commit {each.commit[:12]}, checked {each.at:%Y-%m-%d %H:%M} UTC")

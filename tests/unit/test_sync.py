@@ -405,3 +405,27 @@ def test_the_command_says_what_it_did_and_doctor_how_it_stands(repo: Git, tmp_pa
     code, _, said = sluice(state, "sync", "https://ada:s3cret@localhost/x.git", "--follow")
     assert (code != 0, "credential helper" in said, "s3cret" in said) == (True, True, False)
     ledger.close()
+
+
+def test_an_error_exits_with_1_because_2_means_that_something_differs(repo: Git, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    SqlLedger(f"sqlite:///{tmp_path / 'state/ledger.db'}").close()
+    repo.commit(plan=PLAN.replace("weight: 10", "weight: 1O"))
+    assert sluice(tmp_path / "state", "sync", str(repo.bare), "--path", "documents").code == 1
+    assert sluice(tmp_path / "state", "sync", str(tmp_path / "nothing")).code == 1
+
+
+def test_what_was_never_read_is_shown_only_if_it_is_followed(repo: Git, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    SqlLedger(f"sqlite:///{state / 'ledger.db'}").close()
+    words = ("sync", str(repo.bare), "--branch", "nowhere")
+    assert "Remote branch nowhere not found" in sluice(state, *words).err
+    assert "nowhere" not in sluice(state, "doctor").out
+    sluice(state, *words, "--follow")
+    shown = sluice(state, "doctor").out
+    assert "nowhere:." in shown
+    assert "check the URL, the branch and git's credentials" in shown
+    assert "warning:" not in shown
+    sluice(state, *words, "--no-follow")
+    assert "nowhere" not in sluice(state, "doctor").out
