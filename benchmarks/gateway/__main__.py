@@ -1,6 +1,7 @@
 """What the gateway costs, how fast a change of weight is, and what callers notice of a shadow.
 
-    python -m benchmarks.gateway [cost|latency|changes|gateways|shadow …] [--rounds N] [--requests N] [--changes N]
+    python -m benchmarks.gateway [cost|latency|changes|gateways|joined|shadow …] [--rounds N] [--requests N]
+                                [--changes N]
 
 Writes benchmarks/results/gateway-*.json and .md. Compare ratios, which are of one run.
 """
@@ -17,8 +18,10 @@ from pathlib import Path
 import structlog
 
 from benchmarks.gateway import changes, cost, latency, shadow
+from benchmarks.gateway.joined import HOST, joined
 from benchmarks.results import Figure, report
 from sluicegate.registry.words.build import Endpoints
+from tests.integration.namespaces import hosts
 from tests.integration.traffic_load import constant_services
 from tests.integration.traffic_rig import build, gateway
 
@@ -27,6 +30,7 @@ TITLES = {
     "latency": "What the gateway adds to a call of a BentoML service",
     "changes": "From a recorded change of weight to Envoy serving it",
     "gateways": "From a recorded change of weight to ten gateways serving it",
+    "joined": "From a recorded change of weight to ten gateways of other hosts, and one more, serving it",
     "shadow": "What callers notice of a shadow",
 }
 
@@ -51,13 +55,26 @@ def _runs(folder: Path, endpoints: Endpoints, chosen: argparse.Namespace) -> dic
     def changing(many: int, at_most: float) -> list[Figure]:
         with ExitStack() as stack:
             running = [stack.enter_context(gateway(folder / f"changes-{many}" / str(i))) for i in range(many)]
-            return changes.measure(running, endpoints, folder / f"of-{many}", chosen.changes, at_most)
+            plane, url = changes.together(running), running[0].plane.url
+            return changes.measure(plane, url, endpoints, folder / f"of-{many}", chosen.changes, at_most, many=many)
+
+    def changing_joined(many: int, at_most: float) -> list[Figure]:
+        there = folder / "joined"
+        there.mkdir()
+        with (
+            hosts({"first": HOST}) as made,
+            made.on("first"),
+            constant_services(there, *endpoints) as services,
+            joined(there / "first", many) as (plane, url),
+        ):
+            return changes.measure(plane, url, services, there / "of", chosen.changes, at_most, many=many + 1)
 
     return {
         "cost": lambda: cost.measure(folder, endpoints, chosen.rounds, chosen.requests),
         "latency": lambda: latency.measure(folder / "bento", chosen.rounds),
         "changes": lambda: changing(1, 100),
         "gateways": lambda: changing(10, 250),
+        "joined": lambda: changing_joined(10, 250),
         "shadow": lambda: shadow.measure(folder, 4 * chosen.rounds, chosen.requests // 32),
     }
 

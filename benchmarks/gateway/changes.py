@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.results import Figure
+from sluicegate.flows.wiring.processes import GatewayPlane
 from sluicegate.flows.wiring.ringing import RingingLedger
 from sluicegate.registry.ledger.restoration import MadeFrom
 from sluicegate.registry.plan.fields import Serve
@@ -77,7 +78,7 @@ class Fleet(OneEach):
 class Plane:
     """Envoy, or several, and when all were seen to serve each epoch."""
 
-    def __init__(self, envoy: Envoy | Gateways) -> None:
+    def __init__(self, envoy: Envoy | Gateways | GatewayPlane) -> None:
         self.observe, self.in_flight = envoy.observe, envoy.in_flight
         self._envoy = envoy
         self.served: dict[tuple[str | None, int | None], float] = {}
@@ -99,21 +100,25 @@ class Plane:
                 self.served.setdefault((mark.rollout, mark.epoch if mark.rollout else None), at)
 
 
+def together(running: Sequence[Gateway]) -> Envoy | Gateways:
+    """Gateways of this machine as a keeper reaches them."""
+    planes = {str(number): each.plane for number, each in enumerate(running)}
+    return running[0].plane if len(running) == 1 else Gateways(planes, now)
+
+
 def measure(
-    running: Sequence[Gateway], endpoints: Endpoints, folder: Path, changes: int, at_most: float
+    gateways: Envoy | Gateways | GatewayPlane, url: str, endpoints: Endpoints, folder: Path, changes: int,
+    at_most: float, *, many: int,
 ) -> list[Figure]:  # fmt: skip
-    """Figures of `changes` weight changes under load, which comes to the first of the gateways."""
+    """Figures of `changes` weight changes at so many gateways, under load, which comes to the one at this URL."""
     folder.mkdir(exist_ok=True)
-    ledger, first = RingingLedger(f"sqlite:///{folder / 'ledger.db'}", folder / "bell"), running[0].plane
-    plane = Plane(
-        first if len(running) == 1 else Gateways({str(number): each.plane for number, each in enumerate(running)}, now)
-    )
+    ledger, plane = RingingLedger(f"sqlite:///{folder / 'ledger.db'}", folder / "bell"), Plane(gateways)
     with keeping(ledger, plane, Fleet(endpoints), folder / "bell"):
         _deploy(ledger)
-        with asking(first.url) as seen:
+        with asking(url) as seen:
             taken = [took for _ in range(-(-changes // (STEPS + 1))) for took in _ramp(ledger, plane)][:changes]
     return [
-        Figure(name="gateways", value=len(running)),
+        Figure(name="gateways", value=many),
         Figure(name="changes of weight under load, one in a hundred an abort", value=changes),
         Figure(name="requests meanwhile", value=seen["requests"]),
         Figure(name="of these failed", value=seen["failed"], at_most=0),

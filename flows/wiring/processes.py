@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sluicegate.services.telemetry.tailing.log_collector import LogCollector
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
     from sluicegate.services.traffic.envoy.plane import Envoy
+    from sluicegate.services.traffic.envoy.relay import Relay
     from sluicegate.services.traffic.joined import Joined, Mailbox
     from sluicegate.services.traffic.switch import Switch
     from sluicegate.services.traffic.table import RouteTable
@@ -338,7 +339,7 @@ class GatewayPlane:
         self._joined: dict[str, Joined] = {}
         self._relay = runtime.relay(runtime.site)
         self.gateways = Gateways(runtime.envoys, runtime.clock)
-        self._relayed: Endpoints | None = None
+        self._relayed: tuple[Endpoints, frozenset[str]] | None = None
         self._noted: tuple[float, Sequence[GatewayState]] = (-math.inf, ())
         self.observe = self.gateways.observe
         self.in_flight = self.gateways.in_flight
@@ -358,12 +359,18 @@ class GatewayPlane:
 
         self._check()
         self._follow()
-        if self._relay is not None and endpoints != self._relayed:
-            self._relay.publish(endpoints)
-            self._relayed = dict(endpoints)
+        if self._relay is not None:
+            self._let_in(self._relay, endpoints)
         if self._runtime.cluster_gateways is not None:  # also where no gateway is there yet
             self._runtime.cluster_gateways.leave(write_sheet(table, endpoints.keys()))
         self.gateways.apply(table, endpoints)
+
+    def _let_in(self, relay: Relay, endpoints: Endpoints) -> None:
+        """Let the gateways that have joined reach the services that run."""
+        addresses = frozenset(filter(None, (box.said().address for box in self._runtime.joined())))
+        if (endpoints, addresses) != self._relayed:
+            relay.publish(endpoints, addresses)
+            self._relayed = dict(endpoints), addresses
 
     def _follow(self) -> None:
         """Go by the gateways of other hosts, and of the cluster, that there are now."""

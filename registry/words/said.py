@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import IPv4Address
 from typing import Any
 
 
@@ -27,6 +28,8 @@ class Said:
     """The models whose former routes stay for that reason, where all others have theirs."""
     instance: str | None = None
     """Which gateway it is: its host and folder."""
+    address: str | None = None
+    """The IPv4 address that its console heard it from."""
     served: Mapping[str, Any] | None = None
     """What ought to stand in its logs, and how much of them was not sent."""
     stable_only: Mapping[str, str] | None = None
@@ -65,6 +68,13 @@ def _is_served(value: object) -> bool:
     return all(counts) and _are_numbers(value.get("ended")) and _are_numbers(value.get("unsent"))
 
 
+def _is_address(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(IPv4Address(value))
+    except ValueError:
+        return False
+
+
 def _is_mark(value: object) -> bool:
     """Whether this says since when, and why, it serves stable builds alone."""
     if not isinstance(value, dict):
@@ -79,6 +89,7 @@ _SAYS: Mapping[str, Callable[[object], bool]] = {
     "has": lambda value: isinstance(value, str),
     "serves": lambda value: value is None or isinstance(value, str),
     "instance": lambda value: isinstance(value, str),
+    "address": lambda value: value is None or _is_address(value),
     "in_flight": _are_requests,
     "why": lambda value: isinstance(value, str),
     "refused": lambda value: isinstance(value, bool),

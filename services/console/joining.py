@@ -37,7 +37,7 @@ def joining_routes(desk: Desk) -> list[Route]:
         if not isinstance(said, dict):
             raise UsageError("a gateway says what it serves as a JSON object.")
         name, has = request.state.caller.name, said.get("has")
-        await run_in_threadpool(desk.hear_gateway, name, said)
+        await run_in_threadpool(desk.hear_gateway, name, {**said, "address": request.client and request.client.host})
         is_brief, elapsed = bool(said.get("retired") or said.get("at_once")), asyncio.get_running_loop().time
         began = elapsed()
         until = began + (0 if is_brief else LONGEST_WAIT)

@@ -1,54 +1,56 @@
-"""Callers of one gateway, inside its host, until standard input ends. Prints what they got, as JSON.
+"""Callers of one gateway, by the client and the variables that it reads, until standard input ends. Prints what they
+got, as JSON.
 
-python hosts_load.py URL CA TOKEN CALLERS PAUSE
+python hosts_load.py MODEL ROW CALLERS PAUSE
 """
 
 from __future__ import annotations
 
 import collections
 import json
-import ssl
 import sys
 import threading
 import time
 
-import httpx
+from sluicegate import Client, ClientError, Retries
 
-URL, CA, TOKEN, CALLERS, PAUSE = sys.argv[1:6]
+MODEL, ROW, CALLERS, PAUSE = sys.argv[1:5]
 over = threading.Event()
-statuses: collections.Counter[str] = collections.Counter()
 builds: collections.Counter[str] = collections.Counter()
 last: dict[str, float] = {}
 """When each build answered last, in seconds since 1970: the hosts share a clock."""
-lost: list[str] = []
+failed: list[tuple[float, str]] = []
+"""When a request came to nothing, and how."""
 lock = threading.Lock()
 
 
-def call(caller: int) -> None:
-    headers = {"authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(base_url=URL, verify=ssl.create_default_context(cafile=CA), headers=headers, timeout=30) as http:
-        number = 0
-        while not over.wait(float(PAUSE)):
-            number += 1
-            try:
-                answer = http.post("/delays/predict", json=[{"x": 1.0}], headers={"x-user-id": f"{caller}-{number}"})
-            except httpx.TransportError as error:
-                with lock:
-                    lost.append(repr(error))
-                continue
+def call(client: Client, caller: int) -> None:
+    number = 0
+    while not over.wait(float(PAUSE)):
+        number += 1
+        try:
+            answer = client.predict(MODEL, [json.loads(ROW)], unit=f"{caller}-{number}")
+        except ClientError as error:
             with lock:
-                statuses[str(answer.status_code)] += 1
-                if answer.status_code == 200:
-                    build = answer.headers["x-sluice-build"]
-                    builds[build] += 1
-                    last[build] = time.time()
+                failed.append((time.time(), f"{type(error).__name__} {getattr(error, 'status', '')} {error}"))
+            continue
+        with lock:
+            builds[answer.build] += 1
+            last[answer.build] = time.time()
 
 
-threads = [threading.Thread(target=call, args=(number,)) for number in range(int(CALLERS))]
-for each in threads:
-    each.start()
-sys.stdin.read()
-over.set()
-for each in threads:
-    each.join()
-print(json.dumps({"statuses": statuses, "builds": builds, "last": last, "lost": lost}))
+def told() -> str:
+    with lock:
+        return json.dumps({"builds": builds, "last": last, "failed": failed})
+
+
+with Client(retries=Retries(attempts=1)) as asking:
+    threads = [threading.Thread(target=call, args=(asking, number)) for number in range(int(CALLERS))]
+    for each in threads:
+        each.start()
+    for _ in sys.stdin:
+        print(told(), flush=True)
+    over.set()
+    for each in threads:
+        each.join()
+print(told())

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,14 @@ class Registrar:
         )  # fmt: skip
         atexit.register(self.end)
 
-    def register(self, model: str, failing: float, environment: Mapping[str, str], folder: Path) -> str:
+    def register(
+        self, model: str, failing: float, environment: Mapping[str, str], folder: Path, columns: Sequence[str] = "ab"
+    ) -> str:
         """The new version's number."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         asked = {"model": model, "failing": failing, "environment": dict(environment), "folder": str(folder)}
+        asked["columns"] = list(columns)
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         self._process.stdin.flush()
         if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
@@ -88,15 +91,16 @@ def main() -> None:
             self.model, self.failing = model, failing
 
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads such hints
-            if (model_input["a"] % 1.0 < self.failing).any():
+            rows = model_input.to_numpy()
+            if (rows[:, 0] % 1.0 < self.failing).any():
                 raise RuntimeError("planted failure")
-            return pd.DataFrame({"probability": self.model.predict_proba(model_input[["a", "b"]].to_numpy())[:, 1]})
+            return pd.DataFrame({"probability": self.model.predict_proba(rows)[:, 1]})
 
-    def version(name: str, failing: float) -> str:
+    def version(name: str, failing: float, columns: list[str]) -> str:
         rng = np.random.default_rng(1)
-        x = rng.random((200, 2))
-        model = LogisticRegression().fit(x, x.sum(axis=1) > 1)
-        frame = pd.DataFrame(x + 1.5, columns=["a", "b"])
+        x = rng.random((200, len(columns)))
+        model = LogisticRegression().fit(x, x.sum(axis=1) > len(columns) / 2)
+        frame = pd.DataFrame(x + 1.5, columns=columns)
         signature = infer_signature(frame, pd.DataFrame({"probability": [0.5]}))
         with mlflow.start_run():
             info = mlflow.pyfunc.log_model(
@@ -110,7 +114,7 @@ def main() -> None:
         os.environ.update(asked["environment"])
         os.chdir(asked["folder"])
         try:
-            return {"version": version(asked["model"], asked["failing"])}
+            return {"version": version(asked["model"], asked["failing"], asked["columns"])}
         except Exception:  # whoever asked is told
             return {"error": traceback.format_exc()}
 

@@ -21,15 +21,17 @@ import uvicorn
 
 from sluicegate import Client, NotAllowed, Unreachable
 from sluicegate.flows.wiring.answering import Answering, answering_others
+from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.services.console.app import create
 from sluicegate.services.host.certificates import Door, joining_pair, own_pair
 from sluicegate.services.loopback import is_listening, socket_path
+from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Outside
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.names import cluster_name
 from sluicegate.services.traffic.envoy.plane import find_binary
-from sluicegate.services.traffic.envoy.relay import Relay
+from sluicegate.services.traffic.envoy.relay import Relay, Relayed
 from sluicegate.services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, build, eventually, free_port, gateway, standing, upstreams
 from tests.unit.console_office import TOKEN, Office
@@ -259,7 +261,7 @@ def test_the_relay_lets_in_who_has_our_certificate_and_leads_to_the_build_that_i
     try:
         with upstreams(build("1"), build("2")) as services:
             eventually(lambda: is_listening(socket_path(relay.folder, "admin")))
-            relay.publish({build(version): (each.endpoint,) for version, each in services.items()})
+            relay.publish({build(version): (each.endpoint,) for version, each in services.items()}, [])
             ours = ssl.create_default_context(cafile=files.ca)
             ours.load_cert_chain(joining_pair(authority, datetime.now(UTC)))
             ours.check_hostname = False
@@ -279,7 +281,7 @@ def test_the_relay_lets_in_who_has_our_certificate_and_leads_to_the_build_that_i
             ):
                 with pytest.raises((OSError, http.client.HTTPException)):
                     asked(port, context, name)
-            relay.publish({build("2"): (services["2"].endpoint,)})
+            relay.publish({build("2"): (services["2"].endpoint,)}, [])
             with pytest.raises((OSError, http.client.HTTPException)):
                 asked(port, ours, cluster_name(build("1")))
             assert asked(port, ours, cluster_name(build("2"))) == "2"
@@ -288,47 +290,74 @@ def test_the_relay_lets_in_who_has_our_certificate_and_leads_to_the_build_that_i
         process.wait()
 
 
-def test_strangers_hold_the_relays_connections_for_as_long_as_a_handshake_may_take_and_no_more_than_it_has(
+def test_strangers_who_hold_more_connections_of_the_relay_than_it_has_hold_up_no_gateway(
     tmp_path: Path, files: Files
 ) -> None:
-    authority, port = tmp_path / "authority", free_port()
+    authority, port, first = tmp_path / "authority", free_port(), build("1")
     relay = Relay(
         folder=tmp_path / "relay", host=HOST, port=port, pair=files.door.in_use, authority=authority / "ca.pem",
-        binary=find_binary(), limits=Limits(connections=4),
+        binary=find_binary(), limits=Limits(connections=32),
     )  # fmt: skip
+    pair = joining_pair(authority, datetime.now(UTC))
+    relayed = Relayed(name=HOST, pair=pair, authority=Path(files.ca))
     ours = ssl.create_default_context(cafile=files.ca)
-    ours.load_cert_chain(joining_pair(authority, datetime.now(UTC)))
+    ours.load_cert_chain(pair)
     ours.check_hostname = False
     relay.prepare()
     process = subprocess.Popen(relay.command())
     try:
-        with upstreams(build("1")) as services, contextlib.ExitStack() as open_:
+        with (
+            upstreams(first) as services,
+            gateway(tmp_path / "edge", relayed=relayed) as edge,
+            contextlib.ExitStack() as open_,
+        ):
             eventually(lambda: is_listening(socket_path(relay.folder, "admin")))
-            relay.publish({build("1"): (services["1"].endpoint,)})
-            assert asked(port, ours, cluster_name(build("1"))) == "1"
-            held = [open_.enter_context(socket.create_connection((HOST, port), timeout=60)) for _ in range(12)]
-            eventually(lambda: len(select.select(held, [], [], 0)[0]) >= 12 - 4)  # closed
-            with pytest.raises((OSError, http.client.HTTPException)):
-                asked(port, ours, cluster_name(build("1")))
-            for each in held:  # they say nothing, so the relay ends them
-                each.settimeout(60)
-                with contextlib.suppress(ConnectionResetError):
-                    assert each.recv(1) == b""
-            eventually(lambda: is_answered(port, ours))
+            relay.publish({first: (services["1"].endpoint,)}, ["127.0.0.1"])
+            there = Endpoint(build=first, host=HOST, port=port)
+            edge.plane.apply(routes([standing(weight=0)], {first}, {}), {first: (there,)})
+
+            def stranger(says: bytes = b"") -> socket.socket:
+                link = socket.create_connection((HOST, port), timeout=60, source_address=("127.0.0.9", 0))
+                link.sendall(says)
+                return open_.enter_context(link)
+
+            hello = client_hello(ours, cluster_name(first))
+            held = [stranger(says) for says in (hello, hello[:40], b"") for _ in range(40)]
+            eventually(lambda: len(select.select(held, [], [], 0)[0]) >= len(held) - 4)  # closed, or half greeted
+            assert connected(relay, first) == 0, "who shows no certificate takes nothing of a service"
+            with edge.client() as callers:
+                for number in range(40):
+                    held += [stranger(hello) for _ in range(4)]
+                    answer = callers.post("/delays/predict", json={}, headers={"x-user-id": f"u-{number}"})
+                    assert (answer.status_code, answer.headers["x-sluice-build"]) == (200, "1")
+                    assert asked(port, ours, cluster_name(first)) == "1", "one connection more of the gateway's host"
+                    with pytest.raises((OSError, http.client.HTTPException)):
+                        asked(port, ours, cluster_name(first), source="127.0.0.9")
     finally:
         process.kill()
         process.wait()
 
 
-def is_answered(port: int, context: ssl.SSLContext) -> bool:
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        return asked(port, context, cluster_name(build("1"))) == "1"
-    return False
+def connected(relay: Relay, build: BuildRef) -> int:
+    """How often the relay has connected to a build's service."""
+    stats = Admin(socket_path(relay.folder, "admin"), timeout=20).stats(
+        f"^cluster.{cluster_name(build)}.upstream_cx_total$"
+    )
+    return int(*stats.values())
 
 
-def asked(port: int, context: ssl.SSLContext, name: str) -> str:
+def client_hello(context: ssl.SSLContext, name: str) -> bytes:
+    """How a client begins that asks for this name."""
+    sent = ssl.MemoryBIO()
+    link = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        link.do_handshake()
+    return sent.read()
+
+
+def asked(port: int, context: ssl.SSLContext, name: str, source: str = "127.0.0.1") -> str:
     """The build that answers where this name is asked for."""
-    with socket.create_connection((HOST, port), timeout=20) as plain:
+    with socket.create_connection((HOST, port), timeout=20, source_address=(source, 0)) as plain:
         connection = http.client.HTTPConnection(HOST, timeout=20)
         connection.sock = context.wrap_socket(plain, server_hostname=name)
         connection.request("POST", "/predict", body="{}", headers={"content-type": "application/json"})

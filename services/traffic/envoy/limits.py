@@ -49,3 +49,13 @@ class Limits:
     def outside_connections(self) -> int:
         """Those that callers of other hosts may have among all."""
         return max(1, self.connections - max(1, self.connections // 8))
+
+    @property
+    def gateway_connections(self) -> int:
+        """Those that one gateway of another host may have to the services of this one."""
+        return max(1, self.connections // 2)
+
+    @property
+    def stranger_connections(self) -> int:
+        """Those that all may have there who are not known to be a gateway."""
+        return max(1, self.connections // 8)

@@ -3,11 +3,15 @@
 The services listen on Unix sockets of their owner. An Envoy of its own stands before them: by TLS in both directions,
 one name (SNI) for each build, and nothing but bytes. It follows what runs, not what is routed: a build can be reached
 before any gateway sends it somebody, and for as long as one may.
+
+Anybody may open a connection, and show nothing. So connections are counted by where they come from before a byte of
+them is read: each gateway's address has room of its own, and all other addresses share little.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,6 +38,8 @@ from sluicegate.services.traffic.envoy.watched_file import WatchedFile
 NAME = "relay"
 _LISTENER, _CLUSTER = "envoy.config.listener.v3.Listener", "envoy.config.cluster.v3.Cluster"
 _TLS = "envoy.extensions.transport_sockets.tls.v3"
+_FILTERS, _INTERNAL = "envoy.extensions.filters.network", "envoy.extensions.bootstrap.internal_listener"
+_BUILDS = "builds"
 _CONNECT_SECONDS, _HANDSHAKE_SECONDS = 1.0, 10.0
 
 
@@ -113,8 +119,9 @@ class Relay:
             "--log-level", "warning", "--log-path", str(self.folder / "envoy.log"),
         )  # fmt: skip
 
-    def publish(self, endpoints: Endpoints) -> None:
-        """Let gateways reach these services and no others. Raises RoutesRejected, TimedOut."""
+    def publish(self, endpoints: Endpoints, gateways: Collection[str]) -> None:
+        """Let gateways, which come from these addresses, reach these services and no others. Raises RoutesRejected,
+        TimedOut."""
         found = {cluster_name(build): replicas for build, replicas in endpoints.items()}
         named = {name: replicas for name, replicas in sorted(found.items()) if replicas}
         admin = Admin(self._admin_socket, timeout=5.0)
@@ -122,7 +129,7 @@ class Relay:
             WatchedFile, admin=admin, log=self.folder / "envoy.log", patience=5.0, passing=contextlib.nullcontext
         )  # fmt: skip
         clusters = [_cluster(name, there, self.limits.connections) for name, there in named.items()]
-        listeners = [self._listener(tuple(named))] if named else []
+        listeners = [self._door(sorted(set(gateways))), self._builds(tuple(named))] if named else []
         for name, kind, resources, subscription in (
             ("cds.json", _CLUSTER, clusters, "cluster_manager.cds"),
             ("lds.json", _LISTENER, listeners, "listener_manager.lds"),
@@ -139,15 +146,34 @@ class Relay:
             "dynamic_resources": {
                 "cds_config": watched(self.folder / "cds.json"), "lds_config": watched(self.folder / "lds.json"),
             },
+            "bootstrap_extensions": [
+                extension("envoy.bootstrap.internal_listener", f"{_INTERNAL}.v3.InternalListener"),
+            ],
+            "static_resources": {"clusters": [_within(self.limits.connections)]},
             "overload_manager": overload(self.limits, refuse="reject_incoming_connections"),
         }  # fmt: skip
 
-    def _listener(self, clusters: tuple[str, ...]) -> Resource:
-        kind = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+    def _door(self, gateways: Sequence[str]) -> Resource:
+        """Where connections come in. From one address, or from all that are not named, only so many at once."""
+        named = [
+            _from(each, self.limits.gateway_connections, filter_chain_match={"source_prefix_ranges": [_only(each)]})
+            for each in gateways
+        ]
         return {
             "name": NAME,
             "address": address(self.host, self.port),
             "freebind": True,
+            "per_connection_buffer_limit_bytes": self.limits.buffer_bytes,
+            "filter_chains": named,
+            "default_filter_chain": _from("others", self.limits.stranger_connections),
+        }
+
+    def _builds(self, clusters: tuple[str, ...]) -> Resource:
+        """Where they are led: within this Envoy, to the build whose name they ask for."""
+        kind = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+        return {
+            "name": _BUILDS,
+            "internal_listener": {},
             "per_connection_buffer_limit_bytes": self.limits.buffer_bytes,
             "listener_filters_timeout": seconds(_HANDSHAKE_SECONDS),
             "listener_filters": [extension("envoy.filters.listener.tls_inspector", kind)],
@@ -164,17 +190,31 @@ class Relay:
             "envoy.transport_sockets.tls", f"{_TLS}.DownstreamTlsContext",
             require_client_certificate=True, common_tls_context=context,
         )  # fmt: skip
-        proxy = extension(
-            "envoy.filters.network.tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-            stat_prefix=NAME, cluster=cluster,
-        )  # fmt: skip
         return {
             "name": cluster,
             "filter_chain_match": {"server_names": [cluster]},
             "transport_socket": tls,
             "transport_socket_connect_timeout": seconds(_HANDSHAKE_SECONDS),
-            "filters": [proxy],
+            "filters": [_pass_on(cluster, upstream_connect_mode="ON_DOWNSTREAM_TLS_HANDSHAKE", max_early_data_bytes=0)],
         }
+
+
+def _from(source: str, most: int, **match: object) -> Resource:
+    """What becomes of connections from a source: so many at once at most, whatever they say or do not say."""
+    limit = extension(
+        "envoy.filters.network.connection_limit", f"{_FILTERS}.connection_limit.v3.ConnectionLimit",
+        stat_prefix=NAME, max_connections=most,
+    )  # fmt: skip
+    return {"name": source, **match, "filters": [limit, _pass_on(_BUILDS)]}
+
+
+def _only(source: str) -> Resource:
+    return {"address_prefix": source, "prefix_len": 32}
+
+
+def _pass_on(cluster: str, **how: object) -> Resource:
+    kind = f"{_FILTERS}.tcp_proxy.v3.TcpProxy"
+    return extension("envoy.filters.network.tcp_proxy", kind, stat_prefix=NAME, cluster=cluster, **how)
 
 
 def _cluster(name: str, replicas: tuple[Endpoint, ...], most: int) -> Resource:
@@ -187,6 +227,17 @@ def _cluster(name: str, replicas: tuple[Endpoint, ...], most: int) -> Resource:
         "connect_timeout": seconds(_CONNECT_SECONDS),
         "circuit_breakers": {"thresholds": [{"max_connections": most}]},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]},
+    }
+
+
+def _within(most: int) -> Resource:
+    """The listener of this Envoy that has no address."""
+    there = {"endpoint": {"address": {"envoy_internal_address": {"server_listener_name": _BUILDS}}}}
+    return {
+        "name": _BUILDS,
+        "connect_timeout": seconds(_CONNECT_SECONDS),
+        "circuit_breakers": {"thresholds": [{"max_connections": most}]},
+        "load_assignment": {"cluster_name": _BUILDS, "endpoints": [{"lb_endpoints": [there]}]},
     }
 
 
