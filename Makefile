@@ -60,6 +60,7 @@ bench: setup  ## Measure everything that has a target, print one table; fails wh
 	$(BIN)/python -m benchmarks.collector
 	$(BIN)/python -m benchmarks.collector --rich
 	$(BIN)/python -m benchmarks.history
+	$(BIN)/python -m benchmarks.slopes
 	$(BIN)/python -m benchmarks.predictor.run
 	$(BIN)/python -m benchmarks.first_answer
 	$(BIN)/python -m benchmarks.results

@@ -4,16 +4,20 @@
 
 Fills two ledgers through the product's own functions: each model has a first build and one that was promoted, and in
 one ledger rollouts that ended besides, every fifth of them promoted. Then measures both in turns: opening a ledger
-until what is current is known, the ledger's part of a keeper's look, an order and the abort of what it began, the first
-page of the list of rollouts, and the console's pages and lists, rendered. Writes benchmarks/results/history.json
-and .md.
+until what is current is known, keeper and console as whole programs until they have looked or answer for the first
+time, the ledger's part of a keeper's look, an order and the abort of what it began, the first page of the list of
+rollouts, and the console's pages and lists, rendered. Writes benchmarks/results/history.json and .md.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
+import secrets
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -21,6 +25,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+
+import psutil
 
 from benchmarks.results import Figure, report
 from sluicegate.registry.ledger.record import Changes, Receipt
@@ -47,7 +53,12 @@ from sluicegate.registry.rollout.facts import (
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.pages.rollouts import MOST
+from sluicegate.services.heartbeat import Heartbeats
+from sluicegate.services.host.folder import StateFolder
+from sluicegate.services.host.installation import make_site
+from sluicegate.services.host.keys import make_keys
 from sluicegate.services.keeper.fleet_pass import needs
+from tests.integration.traffic_rig import free_port
 from tests.plans import plan_from_values
 from tests.unit.console_office import BEARER, MemoryDesk, Office
 
@@ -65,6 +76,7 @@ PAGES = (
     "/api/v1/overview", "/api/v1/experiments", "/api/v1/audiences",
 )  # fmt: skip
 """First pages of the console's lists, and what the commands for them ask."""
+PROGRAMS = ("keeper", "console")
 AT_ONCE = 100
 """Rollouts that are recorded with one commit."""
 
@@ -139,6 +151,29 @@ def ask(office: Office, page: str) -> None:
         raise RuntimeError(f"{page} answered {answer.status_code}: {answer.text[:200]}")
 
 
+def started(program: str, ledger: str) -> float:
+    """Milliseconds of processor time of a program until its first beat, in an installation where nothing else runs."""
+    with tempfile.TemporaryDirectory() as root:
+        folder = StateFolder(root=Path(root))
+        folder.prepare()
+        make_keys(folder.secrets, secrets.token_bytes)
+        make_site(folder, {name: free_port() for name in ("gateway", "console", "mlflow", "prefect")}, {})
+        environment = {**os.environ, "SLUICE_STATE": root, "SLUICE_LEDGER": ledger}
+        command = [sys.executable, "-m", "sluicegate.flows.wiring.processes", program]
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                while Heartbeats(folder=folder.beats).last(program) is None:
+                    if process.poll() is not None:
+                        raise RuntimeError(f"{program} ended with {process.returncode} before its first beat")
+                    time.sleep(0.02)
+                took = psutil.Process(process.pid).cpu_times()
+            finally:
+                process.kill()
+    return 1e3 * (took.user + took.system)
+
+
 def spent(act: Callable[[], object]) -> float:
     """Milliseconds of processor time."""
     began = time.process_time()
@@ -156,6 +191,8 @@ def measure(folder: Path, chosen: argparse.Namespace) -> dict[str, dict[str, lis
     offices = {name: Office(MemoryDesk(ledger=ledger)) for name, ledger in warm.items()}
     for turn in range(chosen.rounds):
         for name, ledger in warm.items():
+            for program in PROGRAMS:
+                took[f"cold start of the {program}"][name].append(started(program, urls[name]))
             took["cold start"][name].append(spent(lambda url=urls[name]: SqlLedger(url).current()))  # type: ignore[misc]
             model = f"model-{turn % chosen.models}"
             took["first order on a model"][name].append(spent(lambda: order(ledger, model, 2 * turn)))  # noqa: B023
@@ -169,7 +206,8 @@ def measure(folder: Path, chosen: argparse.Namespace) -> dict[str, dict[str, lis
 
 def run(folder: Path, chosen: argparse.Namespace) -> list[Figure]:
     """Medians with a long past, and as ratios to those with none."""
-    targets = {"cold start": 2_000.0, "first order on a model": 10.0, "next order on it": 10.0}
+    targets = {"cold start": 2_000.0, "cold start of the keeper": 2_000.0, "cold start of the console": 2_000.0}
+    targets |= {"first order on a model": 10.0, "next order on it": 10.0}
     figures = [Figure(name="ended rollouts", value=chosen.ended), Figure(name="models", value=chosen.models)]
     for what, by_ledger in measure(folder, chosen).items():
         none, long = (statistics.median(by_ledger[name]) for name in ("none", "long"))

@@ -278,9 +278,9 @@ def settle_rollout(name: str) -> tuple[str, ...]:
 
 
 def _show_verdicts(runtime: Runtime, seen: Tick) -> None:
-    from sluicegate.flows.views.evidence import seen_of
+    from sluicegate.flows.views.evidence import all_seen
 
-    share = seen_of(runtime.telemetry, seen.rollout, seen.rollout.epoch).share
+    share = all_seen(runtime.telemetry, [(seen.rollout, seen.rollout.epoch)])[0].share
     show_verdicts(seen, share, lambda: runtime.readings.report(seen.rollout.id))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -29,22 +29,24 @@ MISMATCH = 0.001
 class Telemetry(Protocol):
     """What is read of the telemetry."""
 
-    def seen(self, rollout: str, epoch: int | None = None) -> Seen:
-        """Requests by arm in one epoch."""
+    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> Mapping[tuple[str, int | None], Seen]:
+        """Requests by arm of each rollout, in the epoch that is named with it, or in all."""
         ...
 
     def coverage(self, rollout: str, metric: str) -> Coverage:
         """How far outcomes have come for a metric."""
         ...
 
-    def latency(self, rollout: str) -> Mapping[Arm, Latency]:
-        """How long the callers of each arm waited, in all epochs."""
+    def latencies(self, rollouts: Collection[str]) -> Mapping[str, Mapping[Arm, Latency]]:
+        """How long the callers of each arm of these rollouts waited, in all epochs."""
         ...
 
 
 def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int]) -> Evidence:
     """Requests by weight, outcomes, and the sample ratio; `weights` are those asked in each epoch, in basis points."""
-    found = tuple(_exposure(seen_of(telemetry, rollout, epoch), epoch) for epoch in sorted(weights))
+    epochs = sorted(weights)
+    seen = all_seen(telemetry, [(rollout, epoch) for epoch in epochs])
+    found = tuple(_exposure(each, epoch) for each, epoch in zip(seen, epochs, strict=True))
     exposures = tuple(each for each in found if each.stable.requests or each.candidate.requests)
     outcomes = [name for name, metric in rollout.plan.metrics.items() if metric.source is Source.OUTCOME]
     return Evidence(
@@ -55,18 +57,24 @@ def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int])
     )
 
 
-def seen_of(telemetry: Telemetry, rollout: Rollout, epoch: int) -> Seen:
-    """The requests of both arms in an epoch; of a comparison, those of the control that all comparisons share."""
-    own = telemetry.seen(rollout.id, epoch)
-    experiment = rollout.requested.experiment
-    return own if experiment is None else replace(own, stable=telemetry.seen(experiment).stable)
+def all_seen(telemetry: Telemetry, wanted: Sequence[tuple[Rollout, int | None]]) -> list[Seen]:
+    """The requests of both arms of each rollout, in the epoch that is named with it, or in all; of a comparison, with
+    those of the control that all comparisons share."""
+    keys = {(rollout.id, epoch) for rollout, epoch in wanted}
+    shared = {(rollout.requested.experiment, None) for rollout, _ in wanted if rollout.requested.experiment is not None}
+    found = telemetry.all_seen(keys | shared)
+    return [
+        found[rollout.id, epoch]
+        if rollout.requested.experiment is None
+        else replace(found[rollout.id, epoch], stable=found[rollout.requested.experiment, None].stable)
+        for rollout, epoch in wanted
+    ]
 
 
-def whole_exposure(telemetry: Telemetry, rollout: Rollout) -> Exposure:
-    """The requests of both arms at all weights; of a comparison, with the control's that all comparisons share."""
-    own, experiment = telemetry.seen(rollout.id), rollout.requested.experiment
-    seen = own if experiment is None else replace(own, stable=telemetry.seen(experiment).stable)
-    return _exposure(seen, rollout.epoch)
+def whole_exposures(telemetry: Telemetry, rollouts: Sequence[Rollout]) -> list[Exposure]:
+    """The requests of both arms of each rollout at all weights."""
+    seen = all_seen(telemetry, [(rollout, None) for rollout in rollouts])
+    return [_exposure(each, rollout.epoch) for each, rollout in zip(seen, rollouts, strict=True)]
 
 
 def _exposure(seen: Seen, epoch: int) -> Exposure:
@@ -88,9 +96,9 @@ def _coverage(metric: str, known: Coverage) -> OutcomeCoverage:
 
 def _latency(telemetry: Telemetry, rollout: Rollout) -> tuple[ArmLatency, ...]:
     """By arm; of a comparison, stable is the control that all comparisons share."""
-    own, experiment = telemetry.latency(rollout.id), rollout.requested.experiment
-    shared = own if experiment is None else telemetry.latency(experiment)
-    arms = {Arm.STABLE: shared.get(Arm.STABLE), Arm.CANDIDATE: own.get(Arm.CANDIDATE)}
+    shared = rollout.requested.experiment or rollout.id
+    found = telemetry.latencies({rollout.id, shared})
+    arms = {Arm.STABLE: found[shared].get(Arm.STABLE), Arm.CANDIDATE: found[rollout.id].get(Arm.CANDIDATE)}
     return tuple(
         ArmLatency(
             arm=arm.value, requests=it.requests, p50=1e3 * it.p50, p95=1e3 * it.p95, p99=1e3 * it.p99, bins=_bins(it)

@@ -23,6 +23,8 @@ from sluicegate.services.traffic.table import AudienceRoute, RouteTable
 
 Key = tuple[str, str, str]
 """Variation, build, arm."""
+Shares = Mapping[tuple[str, str, str, str], int]
+"""Requests by audience, variation, build and arm."""
 Spent = Callable[[BuildRef], Mapping[str, float]]
 """Mean milliseconds of a request in each stage of a build's service; nothing where none is known."""
 
@@ -34,41 +36,40 @@ _MINUTE = timedelta(seconds=70)
 class Telemetry(Protocol):
     """What the overview reads of the last minute."""
 
-    def recent(self, model: str) -> tuple[Recent, ...]: ...
+    def recent(self, models: Collection[str]) -> Mapping[str, tuple[Recent, ...]]: ...
 
-    def shares(self, model: str) -> Mapping[tuple[str, str, str, str], int]:
-        """Requests by audience, variation, build and arm."""
+    def shares(self, models: Collection[str]) -> Mapping[str, Shares]:
+        """Of each of these models."""
         ...
 
 
 class Unobserved:
     """The last minute of a telemetry that cannot be read."""
 
-    def recent(self, model: str) -> tuple[Recent, ...]:
-        del model
-        return ()
+    def recent(self, models: Collection[str]) -> Mapping[str, tuple[Recent, ...]]:
+        return dict.fromkeys(models, ())
 
-    def shares(self, model: str) -> Mapping[tuple[str, str, str, str], int]:
-        del model
-        return {}
+    def shares(self, models: Collection[str]) -> Mapping[str, Shares]:
+        return {model: {} for model in models}
 
 
 def overview(
     ledger: Ledger, telemetry: Telemetry, models: Collection[str], now: datetime, spent: Spent = lambda _: {}
 ) -> tuple[Served, ...]:
-    """Every build of these models that answers somebody, by model, in the order in which audiences are asked.
-
-    What the last minute saw is asked model by model: the work grows with the models that are shown.
-    """
+    """Every build of these models that answers somebody, by model, in the order in which audiences are asked."""
     by_model: dict[str, list[Rollout]] = {model: [] for model in models}
     for rollout in ledger.current():
         if rollout.requested.model in by_model:
             by_model[rollout.requested.model].append(rollout)
     table = _table(ledger, [rollout for found in by_model.values() for rollout in found])
+    recent = telemetry.recent(models)
+    shares = telemetry.shares([model for model in models if recent[model]])  # who had no requests has no shares either
     return tuple(
         row
         for route in table.models
-        for row in _Model(route.model, by_model, telemetry, now, spent).rows(route.audiences)
+        for row in _Model(
+            route.model, by_model[route.model], recent[route.model], shares.get(route.model, {}), now, spent
+        ).rows(route.audiences)
     )
 
 
@@ -83,14 +84,14 @@ class _Model:
     """One model's rollouts and last minute."""
 
     def __init__(
-        self, model: str, rollouts: Mapping[str, list[Rollout]], telemetry: Telemetry, now: datetime, spent: Spent
+        self, model: str, rollouts: list[Rollout], recent: Sequence[Recent], shares: Shares, now: datetime, spent: Spent
     ) -> None:
         self._model = model
         self._now = now
         self._spent = spent
-        self._rollouts = rollouts[model]
-        self._recent = {(each.variation, each.build): each for each in telemetry.recent(model)}
-        self._shares = telemetry.shares(model) if self._recent else {}  # a build that had none has no shares either
+        self._rollouts = rollouts
+        self._recent = {(each.variation, each.build): each for each in recent}
+        self._shares = shares
 
     def rows(self, audiences: tuple[AudienceRoute, ...]) -> Iterator[Served]:
         for audience in audiences:

@@ -87,14 +87,14 @@ class LocalDesk:
     def over(self, ledger: Ledger) -> LocalDesk:
         return replace(self, ledger=ledger)
 
-    def requests(self, rollout: Rollout) -> tuple[int, int] | None:
-        return self.runtime.readings.requests(rollout)
+    def requests(self, rollouts: Sequence[Rollout]) -> Mapping[str, tuple[int, int]]:
+        return self.runtime.readings.requests(rollouts)
 
-    def generated(self, rollout: Rollout) -> int | None:
-        return self.runtime.readings.generated(rollout)
+    def generated(self, rollouts: Sequence[Rollout]) -> Mapping[str, int]:
+        return self.runtime.readings.generated(rollouts)
 
-    def errors(self, rollout: Rollout) -> Mapping[str, str]:
-        return self.runtime.readings.errors(rollout)
+    def errors(self, rollouts: Sequence[Rollout]) -> Mapping[str, Mapping[str, str]]:
+        return self.runtime.readings.errors(rollouts)
 
     def evidence(self, rollout: Rollout) -> Evidence:
         return self.runtime.readings.evidence(rollout)
@@ -119,8 +119,8 @@ class LocalDesk:
 
         return overview(self.ledger, self.runtime.telemetry, models, self.clock(), self._spent)
 
-    def pulse(self, model: str) -> Pulse:
-        return self.runtime.telemetry.pulse(model)
+    def pulses(self, models: Collection[str]) -> Mapping[str, Pulse]:
+        return self.runtime.telemetry.pulses(models)
 
     def desired(self, models: Collection[str]) -> Sequence[Served]:
         from sluicegate.flows.views.overview import Unobserved, overview

@@ -42,12 +42,13 @@ class Readings:
         from sluicegate.registry.report.course import asked_weights
 
         seen = evidence(self.telemetry, rollout, asked_weights(self.ledger.entries(rollout.id)))
-        seen = replace(seen, generated=self.generated(rollout))
+        seen = replace(seen, generated=self.generated([rollout])[rollout.id])
         return replace(seen, shadow=self._shadow(rollout)) if rollout.is_shadow else seen
 
-    def generated(self, rollout: Rollout) -> int:
-        """Requests of both arms that no caller sent."""
-        return sum(self.telemetry.generated(rollout.id).values())
+    def generated(self, rollouts: Sequence[Rollout]) -> Mapping[str, int]:
+        """Requests of both arms that no caller sent, by rollout."""
+        found = self.telemetry.generated([each.id for each in rollouts])
+        return {name: sum(by_arm.values()) for name, by_arm in found.items()}
 
     def _shadow(self, rollout: Rollout) -> ShadowView:
         from sluicegate.flows.shadow.reading import read_shadow
@@ -56,22 +57,22 @@ class Readings:
 
         return read_shadow(ShadowQueries(self.store), rollout, declared_differences(self.ledger, rollout))
 
-    def requests(self, rollout: Rollout) -> tuple[int, int]:
-        """Requests assigned to stable and candidate at the present weight."""
-        from sluicegate.flows.views.evidence import seen_of
+    def requests(self, rollouts: Sequence[Rollout]) -> Mapping[str, tuple[int, int]]:
+        """Requests assigned to stable and candidate at the present weight, by rollout."""
+        from sluicegate.flows.views.evidence import all_seen
 
-        seen = seen_of(self.telemetry, rollout, rollout.epoch)
-        return seen.stable.requests, seen.candidate.requests
+        found = all_seen(self.telemetry, [(each, each.epoch) for each in rollouts])
+        counted = ((seen.stable.requests, seen.candidate.requests) for seen in found)
+        return {each.id: both for each, both in zip(rollouts, counted, strict=True)}
 
-    def errors(self, rollout: Rollout) -> Mapping[str, str]:
-        """What the errors of each arm died of, in words."""
-        from sluicegate.flows.views.evidence import whole_exposure
+    def errors(self, rollouts: Sequence[Rollout]) -> Mapping[str, Mapping[str, str]]:
+        """What the errors of each arm died of, in words, by rollout; of those that were judged."""
+        from sluicegate.flows.views.evidence import whole_exposures
         from sluicegate.registry.report.report import arm_errors, errors_in_words
 
-        if not rollout.is_judged:
-            return {}
-        whole = whole_exposure(self.telemetry, rollout)
-        return errors_in_words(arm_errors([whole]))
+        judged = [each for each in rollouts if each.is_judged]
+        whole = whole_exposures(self.telemetry, judged)
+        return {each.id: errors_in_words(arm_errors([it])) for each, it in zip(judged, whole, strict=True)}
 
     def waiting(self, now: datetime) -> Sequence[Happening]:
         """What waits for a person."""
@@ -80,7 +81,7 @@ class Readings:
 
         judged = (Phase.RUNNING, Phase.CONFIRMING)
         running = [rollout for rollout in self.ledger.current() if rollout.phase in judged]
-        common = Common(self.ledger)
+        common, requests = Common(self.ledger), self.requests(running)
         records = [read_for_policy(self.ledger, rollout, common) for rollout in running]
-        happenings = [waits_for_person(record, now, self.requests(record.rollout)) for record in records]
+        happenings = [waits_for_person(record, now, requests[record.rollout.id]) for record in records]
         return [happening for happening in happenings if happening is not None]

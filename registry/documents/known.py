@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from sluicegate.registry.documents.connections_document import ConnectionsDocument, connections_document
@@ -9,9 +10,10 @@ from sluicegate.registry.documents.diff import Known
 from sluicegate.registry.documents.documents import KINDS, VIEWS
 from sluicegate.registry.documents.variation_document import VariationDocument, variation_document
 from sluicegate.registry.ledger.record import Record
-from sluicegate.registry.orders.answering import filled, unrecorded
+from sluicegate.registry.orders.answering import filled_by, unrecorded
 from sluicegate.registry.orders.connections_record import KIND as TRAFFIC
-from sluicegate.registry.orders.connections_record import connections_of
+from sluicegate.registry.orders.connections_record import all_connections
+from sluicegate.registry.rollout.rollout import Rollout
 
 View = ConnectionsDocument | VariationDocument
 
@@ -32,8 +34,9 @@ def known_view(record: Record, kind: str, name: str) -> View | None:
 
 
 def _views(record: Record) -> Iterator[Known]:
+    by_model = {each.name: each for each in record.all_applied(TRAFFIC)}
     for view in _all_views(record):
-        said = record.applied(TRAFFIC, view.model)
+        said = by_model.get(view.model)
         yield Known(
             kind=view.kind, name=KINDS[view.kind].name(view), digest=view.digest, body=view.document(),
             is_bare=view.is_bare, actor=said.actor if said else None, at=said.at if said else None,
@@ -42,9 +45,11 @@ def _views(record: Record) -> Iterator[Known]:
 
 def _all_views(record: Record) -> Iterator[View]:
     """The connections of every model that has a variation, then the terms of every variation."""
-    models = {*record.models()} | {each.name for each in record.all_applied(TRAFFIC)}
-    there = {model: connections_of(record, model) or unrecorded(model) for model in sorted(models)}
-    variations = {model: filled(record, model) for model in there}
+    said, current = all_connections(record), defaultdict[str, list[Rollout]](list)
+    for rollout in record.current():
+        current[rollout.requested.model].append(rollout)
+    there = {model: said.get(model) or unrecorded(model) for model in sorted({*record.models(), *said})}
+    variations = {model: filled_by(current[model]) for model in there}
     yield from (connections_document(each) for model, each in there.items() if variations[model])
     for model, names in variations.items():
         yield from (variation_document(model, there[model].terms_of(name)) for name in names)

@@ -63,15 +63,15 @@ class Folds:
         """What `take` would make of the entry."""
         return begin(entry) if entry.seq == 0 else advance(self.get(entry.rollout), entry)
 
-    def moves(self, entries: Iterable[Entry]) -> list[tuple[Entry, Rollout | None, Rollout]]:
-        """Each entry with the state before and after it; the folds stay as they are. Raises as `take` does."""
+    def moves(self, entries: Iterable[Entry]) -> list[Rollout]:
+        """The state after each entry; the folds stay as they are. Raises as `take` does."""
         states: dict[str, Rollout] = {}
-        moves: list[tuple[Entry, Rollout | None, Rollout]] = []
+        moves: list[Rollout] = []
         for entry in entries:
             before = None if entry.seq == 0 else states.get(entry.rollout) or self.get(entry.rollout)
             after = begin(entry) if before is None else advance(before, entry)
             states[entry.rollout] = after
-            moves.append((entry, before, after))
+            moves.append(after)
         return moves
 
     def get(self, rollout: str) -> Rollout:

@@ -96,8 +96,8 @@ class Looks(Protocol):
         """The rollout's looks in order of metric and k."""
         ...
 
-    def last_looks(self, rollout: str) -> tuple[Look, ...]:
-        """Of each metric the look with the highest k, in order of metric."""
+    def last_looks(self, *rollouts: str) -> tuple[Look, ...]:
+        """Of each metric of each of these rollouts the look with the highest k, in order of rollout and metric."""
         ...
 
 

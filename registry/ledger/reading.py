@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from sluicegate.registry.words.launching import Reached
 from sluicegate.registry.words.obstacle import Undriven
 from sluicegate.registry.words.readiness import Readiness
 from sluicegate.registry.words.sight import Sights
+from sluicegate.registry.words.verdict import Look
 
 
 class Common:
@@ -70,8 +72,15 @@ def read_for_policy(ledger: Ledger, rollout: Rollout, common: Common | None = No
 
 def read_for_view(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:
     """The same with the last look of each gate, whose figures a view shows."""
-    looks = ledger.last_looks(rollout.id) if rollout.is_judged else ()
-    return replace(_read_for_people(ledger, rollout, common), looks=looks)
+    return read_for_views(ledger, [rollout], common)[0]
+
+
+def read_for_views(
+    ledger: Ledger, rollouts: Sequence[Rollout], common: Common | None = None
+) -> tuple[RolloutRecord, ...]:
+    """The same of several rollouts."""
+    common, looks = common or Common(ledger), _last_looks(ledger, [each for each in rollouts if each.is_judged])
+    return tuple(replace(_read_for_people(ledger, each, common), looks=tuple(looks[each.id])) for each in rollouts)
 
 
 def read_for_report(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
@@ -82,7 +91,16 @@ def read_for_report(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
 
 def read_for_readout(ledger: Ledger, comparisons: Sequence[Rollout]) -> tuple[RolloutRecord, ...]:
     """The comparisons of an experiment, each with the last look of each gate."""
-    return tuple(RolloutRecord(rollout=each, looks=ledger.last_looks(each.id)) for each in comparisons)
+    looks = _last_looks(ledger, comparisons)
+    return tuple(RolloutRecord(rollout=each, looks=tuple(looks[each.id])) for each in comparisons)
+
+
+def _last_looks(ledger: Ledger, rollouts: Iterable[Rollout]) -> Mapping[str, list[Look]]:
+    """The last look of each gate, by rollout."""
+    found = defaultdict[str, list[Look]](list)
+    for look in ledger.last_looks(*(each.id for each in rollouts)):
+        found[look.rollout].append(look)
+    return found
 
 
 def _read_for_people(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, insert, or_, select, true, update
 
 from sluicegate.registry.ledger.columns import entry_of
 from sluicegate.registry.ledger.selection import SEARCHED, Selection, state_of
@@ -28,14 +28,23 @@ class Folded:
     state: Rollout
 
 
-def insert_row(connection: Connection, state: Rollout, place: int) -> None:
-    """Add the row of a rollout whose first fact has this place."""
-    connection.execute(insert(rollouts).values(rollout=state.id, place=place, **_columns(state, place)))
+def write_rows(connection: Connection, changed: Iterable[tuple[Rollout, int]]) -> None:
+    """Bring the rows of rollouts up to date. `changed`: states, each with the place of the fact that led to it, in the
+    order of the facts; a rollout's first fact adds its row."""
+    changed = list(changed)
+    first = {state.id: place for state, place in changed if state.seq == 0}
+    last = {state.id: _columns(state, place) for state, place in changed}
+    for is_holding in (False, True):  # what holds a target no longer goes before what holds it now
+        rows = {name: row for name, row in last.items() if row["holding"] is is_holding}
+        new = [{"rollout": name, "place": first[name], **row} for name, row in rows.items() if name in first]
+        known = [{"its": name, **row} for name, row in rows.items() if name not in first]
+        for statement, written in ((_NEW_ROW, new), (_NEXT_ROW, known)):
+            if written:
+                connection.execute(statement, written)
 
 
-def update_row(connection: Connection, state: Rollout, place: int) -> None:
-    """Bring a rollout's row to the state after the fact with this place."""
-    connection.execute(update(rollouts).where(rollouts.c.rollout == state.id).values(**_columns(state, place)))
+_NEW_ROW = insert(rollouts)
+_NEXT_ROW = update(rollouts).where(rollouts.c.rollout == bindparam("its"))
 
 
 def _columns(state: Rollout, last: int) -> dict[str, object]:
@@ -62,7 +71,7 @@ def write_all_rows(connection: Connection) -> None:
     """Write the row of every rollout that there are facts of."""
     for folded in _fold(connection.execute(select(entries).order_by(entries.c.id))):
         row = {"rollout": folded.state.id, "place": folded.first, **_columns(folded.state, folded.last)}
-        connection.execute(insert(rollouts).values(row))
+        connection.execute(_NEW_ROW, row)
 
 
 def row_faults(connection: Connection) -> Iterator[str]:
@@ -183,7 +192,7 @@ def _refuse_unknown(connection: Connection, selection: Selection) -> None:
 def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
     """The same as `Selection.admits`, and what is told by the order in which rollouts were opened."""
     columns = rollouts.c
-    yield from _searched(selection)
+    yield from _named(selection)
     for column in ("model", "variation", "version", "plan_digest", "experiment", "follows"):
         if getattr(selection, column) is not None:
             yield columns[column] == getattr(selection, column)
@@ -203,9 +212,11 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
         yield columns.place < _place_of(selection.before)
 
 
-def _searched(selection: Selection) -> Iterator[ColumnElement[bool]]:
-    """That the text stands in it, and that it is new enough to be searched."""
+def _named(selection: Selection) -> Iterator[ColumnElement[bool]]:
+    """That it is one of the ids; that the text stands in it, and that it is new enough to be searched."""
     columns = rollouts.c
+    if selection.ids is not None:
+        yield columns.rollout.in_(selection.ids)
     if selection.text:
         searched = func.lower(columns.rollout + " " + columns.variation + " " + columns.reason)
         yield searched.contains(selection.text.lower(), autoescape=True)

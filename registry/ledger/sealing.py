@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 
 from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 from sqlalchemy import Row as SqlRow
@@ -19,28 +19,38 @@ from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.words.verdict import Look
 
 
-def insert_entry(connection: Connection, entry: Entry) -> int:
-    """Record a fact; its place."""
+def insert_entries(connection: Connection, new: Sequence[Entry]) -> Sequence[int]:
+    """Record facts; their places."""
+    if not new:
+        return ()
     announce(connection)
-    return _insert(connection, Kind.ENTRY, entry_columns(entry))
+    rows = [entry_columns(entry) for entry in new]
+    places = connection.scalars(_NEW_ENTRIES, rows).all()
+    sealed = [Row(kind=Kind.ENTRY, columns={**row, "id": place}) for row, place in zip(rows, places, strict=True)]
+    _link(connection, sealed)
+    return places
 
 
 def insert_document(connection: Connection, document: Applied) -> None:
     """Record a document."""
     announce(connection)
-    _insert(connection, Kind.DOCUMENT, document_columns(document))
+    columns = document_columns(document)
+    key = connection.execute(_NEW_DOCUMENT, columns).inserted_primary_key
+    assert key is not None
+    _link(connection, [Row(kind=Kind.DOCUMENT, columns={**columns, "id": int(key[0])})])
 
 
 def insert_look(connection: Connection, look: Look) -> None:
     """Record a look."""
-    _insert(connection, Kind.LOOK, look_columns(look))
+    columns = look_columns(look)
+    connection.execute(_NEW_LOOK, columns)
+    _link(connection, [Row(kind=Kind.LOOK, columns=columns)])
 
 
 def seal_all(connection: Connection) -> None:
     """Link what was recorded without links: facts, then looks, then documents."""
     connection.execute(insert(heads).values(place=START.place, hash=START.hash))
-    for row in list(_rows(connection)):
-        _link(connection, row)
+    _link(connection, list(_rows(connection)))
 
 
 def examination(engine: Engine, kept: Head | None) -> Examination:
@@ -61,30 +71,29 @@ def examination_of(connection: Connection, kept: Head | None) -> Examination:
     return examine(chain, _rows(connection), _head(connection), kept=kept)
 
 
-def _insert(connection: Connection, kind: Kind, columns: dict[str, object]) -> int:
-    """Write a row and its link. Ids are given by the database; 0 where the kind has none."""
-    key = connection.execute(insert(_TABLES[kind]).values(columns)).inserted_primary_key
-    place = int(key[0]) if "id" in COLUMNS[kind] and key is not None else 0
-    _link(connection, Row(kind=kind, columns={**columns, "id": place} if place else columns))
-    return place
-
-
-def _link(connection: Connection, row: Row) -> None:
+def _link(connection: Connection, rows: Sequence[Row]) -> None:
+    """Write the links of rows that were recorded, in their order."""
+    if not rows:
+        return
     head = _head(connection)
-    link = seal(Head(place=max(head.place, _last_place(connection)), hash=head.hash), row)
-    connection.execute(insert(links).values(place=link.place, kind=link.kind, name=link.name, hash=link.hash))
-    if not connection.execute(update(heads).values(place=link.place, hash=link.hash)).rowcount:
-        connection.execute(insert(heads).values(place=link.place, hash=link.hash))
+    head, new = Head(place=max(head.place, _last_place(connection)), hash=head.hash), list[dict[str, object]]()
+    for row in rows:
+        link = seal(head, row)
+        new.append(asdict(link))
+        head = link.head
+    connection.execute(_NEW_LINKS, new)
+    if not connection.execute(_NEXT_HEAD, asdict(head)).rowcount:
+        connection.execute(_FIRST_HEAD, asdict(head))
 
 
 def _head(connection: Connection) -> Head:
-    row = connection.execute(select(heads)).first()
+    row = connection.execute(_HEAD).first()
     return Head(place=row.place, hash=row.hash) if row is not None else START
 
 
 def _last_place(connection: Connection) -> int:
     """Of the links that are there: a head that was tampered with keeps nobody from recording an abort."""
-    return int(connection.execute(select(func.coalesce(func.max(links.c.place), 0))).scalar_one())
+    return int(connection.execute(_LAST_PLACE).scalar_one())
 
 
 def _rows(connection: Connection) -> Iterator[Row]:
@@ -105,5 +114,11 @@ def _read_any_text(connection: Connection) -> None:
     assert driver is not None
     driver.text_factory = lambda stored: stored.decode("utf-8", "surrogateescape")
 
+
+_NEW_ENTRIES = insert(entries).returning(entries.c.id, sort_by_parameter_order=True)
+_NEW_DOCUMENT, _NEW_LOOK, _NEW_LINKS = insert(documents), insert(looks), insert(links)
+_HEAD, _FIRST_HEAD, _NEXT_HEAD = select(heads), insert(heads), update(heads)
+_LAST_PLACE = select(func.coalesce(func.max(links.c.place), 0))
+"""Statements are made once: making one takes longer than the database does."""
 
 _TABLES: Mapping[Kind, Table] = {Kind.ENTRY: entries, Kind.LOOK: looks, Kind.DOCUMENT: documents}

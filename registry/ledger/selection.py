@@ -18,6 +18,7 @@ SEARCHED = 5_000
 class Selection:
     """What rollouts must have in common; a field that is left out admits all."""
 
+    ids: tuple[str, ...] | None = None
     model: str | None = None
     variation: str | None = None
     version: str | None = None
@@ -53,7 +54,8 @@ class Selection:
     def admits(self, rollout: Rollout) -> bool:
         """Whether the rollout is one of them, as far as its own state tells."""
         return (
-            _is(self.model, rollout.requested.model)
+            (self.ids is None or rollout.id in self.ids)
+            and _is(self.model, rollout.requested.model)
             and _is(self.variation, rollout.requested.variation)
             and _is(self.version, rollout.requested.version)
             and _is(self.plan_digest, rollout.requested.plan_digest)

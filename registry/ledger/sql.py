@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import RLock
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, delete, func, insert, select, update
 
 from sluicegate.registry.ledger.chain import Examination, Head
 from sluicegate.registry.ledger.columns import document_of, entry_of
@@ -26,14 +26,13 @@ from sluicegate.registry.ledger.rollout_rows import (
     compared_models,
     count_selected,
     current_ids,
-    insert_row,
     is_of_model,
     read_states,
     selected_ids,
-    update_row,
+    write_rows,
 )
 from sluicegate.registry.ledger.samples import keep_sample, last_samples
-from sluicegate.registry.ledger.sealing import examination, insert_document, insert_entry, insert_look
+from sluicegate.registry.ledger.sealing import examination, insert_document, insert_entries, insert_look
 from sluicegate.registry.ledger.selection import ALL, Selection
 from sluicegate.registry.ledger.stale import refuse_stale
 from sluicegate.registry.ledger.tables import documents, entries, keepers, leases, looks, notes, orders
@@ -82,7 +81,8 @@ class SqlLedger:
         with writing(self._engine) as connection:
             if connection.execute(select(entries.c.id).where(entries.c.rollout == rollout)).first() is not None:
                 raise taken(rollout)
-            insert_row(connection, state, insert_entry(connection, entry))
+            (place,) = insert_entries(connection, [entry])
+            write_rows(connection, [(state, place)])
         return state
 
     def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:
@@ -94,7 +94,8 @@ class SqlLedger:
             before, state = self._folds.get(rollout), self._folds.after(entry)
             if state.holds_target and not before.holds_target:
                 self._folds.refuse_busy(state)
-            update_row(connection, state, insert_entry(connection, entry))
+            (place,) = insert_entries(connection, [entry])
+            write_rows(connection, [(state, place)])
         return state
 
     def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
@@ -105,9 +106,8 @@ class SqlLedger:
             self._catch_up(connection)
             changes = decide(_Present(self._folds, connection, self._read))
             self._read(connection, sorted({entry.rollout for entry in changes.entries if entry.seq > 0}))
-            for entry, before, after in self._folds.moves(changes.entries):
-                note = insert_row if before is None else update_row
-                note(connection, after, insert_entry(connection, entry))
+            states = self._folds.moves(changes.entries)
+            write_rows(connection, zip(states, insert_entries(connection, changes.entries), strict=True))
             for document in changes.documents:
                 insert_document(connection, document)
             if key is not None:
@@ -226,9 +226,9 @@ class SqlLedger:
             rows = sorted(connection.execute(wanted), key=lambda row: (row.metric, row.k))
         return tuple(look_from_json(row.body) for row in rows)
 
-    def last_looks(self, rollout: str) -> tuple[Look, ...]:
+    def last_looks(self, *rollouts: str) -> tuple[Look, ...]:
         with reading(self._engine) as connection:
-            rows = connection.execute(_LAST_LOOKS, {"rollout": rollout}).all()
+            rows = connection.execute(_LAST_LOOKS, {"rollouts": rollouts}).all()
         return tuple(look_from_json(row.body) for row in rows)
 
     def record_sample(self, sample: Sample) -> Sample:
@@ -364,16 +364,15 @@ def _last_place(connection: Connection) -> int:
 
 
 def _last_looks() -> Select[tuple[str]]:
-    of_rollout = looks.c.rollout == bindparam("rollout")
-    newest = (
-        select(looks.c.metric, func.max(looks.c.k).label("k")).where(of_rollout).group_by(looks.c.metric).subquery()
-    )
-    is_newest = (looks.c.metric == newest.c.metric, looks.c.k == newest.c.k)
-    return select(looks.c.body).where(of_rollout, *is_newest).order_by(looks.c.metric)
+    key = (looks.c.rollout, looks.c.metric)
+    wanted = looks.c.rollout.in_(bindparam("rollouts", expanding=True))
+    newest = select(*key, func.max(looks.c.k).label("k")).where(wanted).group_by(*key).subquery()
+    is_newest = and_(*(looks.c[each] == newest.c[each] for each in ("rollout", "metric", "k")))
+    return select(looks.c.body).select_from(newest.join(looks, is_newest)).order_by(*key)
 
 
 _LAST_LOOKS = _last_looks()
-"""Made once: a page of rollouts asks it for each of them."""
+"""Made once: pages ask it often."""
 
 
 def _latest(connection: Connection, *where: ColumnElement[bool]) -> list[Applied]:

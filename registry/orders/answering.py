@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -71,8 +71,12 @@ def present_connections(record: Record, model: str, fallback: str | None) -> Con
 
 
 def filled(record: Record, model: str) -> list[str]:
-    """The variations that hold a build or are getting their first one, by name."""
-    rollouts = record.current(model)
+    """The variations of a model that hold a build or are getting their first one, by name."""
+    return filled_by(record.current(model))
+
+
+def filled_by(rollouts: Sequence[Rollout]) -> list[str]:
+    """The same by a model's current rollouts."""
     getting = {each.requested.variation for each in rollouts if each.is_under_way and not each.is_aside}
     return sorted(getting | {each.variation for each in standings(rollouts)})
 

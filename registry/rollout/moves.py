@@ -101,8 +101,8 @@ def begin(entry: Entry) -> Rollout:
         raise IllegalMove(f"rollout {entry.rollout} does not start with Requested.")
     requested = entry.fact
     return Rollout(
-        id=entry.rollout, seq=0, requested=requested, requested_at=entry.at, reason=requested.cause,
-        actor=requested.actor, party=requested.party,
+        id=entry.rollout, seq=0, requested=requested, requested_at=entry.at, changed_at=entry.at,
+        reason=requested.cause, actor=requested.actor, party=requested.party,
     )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
     if entry.seq != rollout.seq + 1:
         raise IllegalMove(f"rollout {rollout.id} is at fact {rollout.seq}: fact {entry.seq} cannot be next.")
     refuse_illegal(rollout, fact)
-    state = replace(rollout, seq=entry.seq)
+    state = replace(rollout, seq=entry.seq, changed_at=entry.at)
     match fact:
         case Requested():
             raise IllegalMove(f"rollout {rollout.id} is requested already.")

@@ -94,6 +94,8 @@ class Rollout:
     seq: int
     requested: Requested
     requested_at: datetime
+    changed_at: datetime
+    """When its last fact was recorded."""
     phase: Phase = Phase.QUEUED
     ending: Ending | None = None
     reason: str = ""

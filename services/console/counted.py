@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.report.overview import Served
@@ -12,29 +13,33 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.console.ports import Desk
 
+T = TypeVar("T")
 
-def requests(desk: Desk, rollout: Rollout) -> tuple[int, int] | None:
-    """Requests assigned to (stable, candidate) at the present weight; None where nobody can count them now."""
+
+def requests(desk: Desk, rollouts: Sequence[Rollout]) -> Mapping[str, tuple[int, int]]:
+    """Requests assigned to (stable, candidate) at the present weight of each rollout; none where nobody can count them
+    now."""
+    return _asked(desk, desk.requests, rollouts)
+
+
+def generated(desk: Desk, rollouts: Sequence[Rollout]) -> Mapping[str, int]:
+    """Requests that no caller sent, of each rollout whose plan asks for some; none where nobody can count them now."""
+    return _asked(desk, desk.generated, [each for each in rollouts if each.plan.generate is not None])
+
+
+def errors(desk: Desk, rollouts: Sequence[Rollout]) -> Mapping[str, Mapping[str, str]]:
+    """What the errors of each arm died of, by rollout; nothing where that cannot be read."""
+    return _asked(desk, desk.errors, rollouts)
+
+
+def _asked(
+    desk: Desk, question: Callable[[Sequence[Rollout]], Mapping[str, T]], rollouts: Sequence[Rollout]
+) -> Mapping[str, T]:
+    """By rollout; nothing where the telemetry does not answer."""
+    if not rollouts:
+        return {}
     try:
-        return desk.in_time(lambda: desk.requests(rollout))
-    except Unreachable:
-        return None
-
-
-def generated(desk: Desk, rollout: Rollout) -> int | None:
-    """Requests that no caller sent; None where nobody can count them now, or the plan asks for none."""
-    if rollout.plan.generate is None:
-        return None
-    try:
-        return desk.in_time(lambda: desk.generated(rollout))
-    except Unreachable:
-        return None
-
-
-def errors(desk: Desk, rollout: Rollout) -> Mapping[str, str]:
-    """What the errors of each arm died of; nothing where that cannot be read."""
-    try:
-        return desk.in_time(lambda: desk.errors(rollout))
+        return desk.in_time(lambda: question(rollouts))
     except Unreachable:
         return {}
 
@@ -56,7 +61,7 @@ def report(desk: Desk, rollout: Rollout) -> Report:
 def pulses(desk: Desk, models: Collection[str]) -> Mapping[str, Pulse]:
     """How many requests each model got lately; nothing where that cannot be read."""
     try:
-        return desk.in_time(lambda: {model: desk.pulse(model) for model in models})
+        return desk.in_time(lambda: desk.pulses(models))
     except Unreachable:
         return {}
 

@@ -100,16 +100,16 @@ class Desk(Protocol):
         """The same over another record, such as a copy to try an act on."""
         ...
 
-    def requests(self, rollout: Rollout) -> tuple[int, int] | None:
-        """Requests assigned to (stable, candidate) at the rollout's present weight."""
+    def requests(self, rollouts: Sequence[Rollout]) -> Mapping[str, tuple[int, int]]:
+        """Requests assigned to (stable, candidate) at the present weight of each rollout, by id."""
         ...
 
-    def generated(self, rollout: Rollout) -> int | None:
-        """Requests of both arms that no caller sent."""
+    def generated(self, rollouts: Sequence[Rollout]) -> Mapping[str, int]:
+        """Requests of both arms that no caller sent, by rollout."""
         ...
 
-    def errors(self, rollout: Rollout) -> Mapping[str, str]:
-        """What the errors of each arm died of, in words."""
+    def errors(self, rollouts: Sequence[Rollout]) -> Mapping[str, Mapping[str, str]]:
+        """What the errors of each arm died of, in words, by rollout."""
         ...
 
     def evidence(self, rollout: Rollout) -> Evidence:
@@ -128,8 +128,8 @@ class Desk(Protocol):
         """Every build that an audience gets, of these models."""
         ...
 
-    def pulse(self, model: str) -> Pulse:
-        """How many requests it got in the last minutes, and how many failed."""
+    def pulses(self, models: Collection[str]) -> Mapping[str, Pulse]:
+        """How many requests each model got in the last minutes, and how many failed."""
         ...
 
     def desired(self, models: Collection[str]) -> Sequence[Served]:

@@ -12,10 +12,9 @@ PATIENCE = timedelta(seconds=10)
 
 def overdue(ledger: Ledger, now: datetime) -> dict[str, str]:
     """What is not in force, by rollout."""
-    behind = [rollout for rollout in ledger.current() if rollout.epoch != rollout.observed_epoch]
     late = {}
-    for rollout in behind:
-        age = now - ledger.entries(rollout.id, after=rollout.seq - 1)[-1].at
+    for rollout in (each for each in ledger.current() if each.epoch != each.observed_epoch):
+        age = now - rollout.changed_at
         if not timedelta(0) <= age < PATIENCE:
             weight = f"{format_weight(rollout.weight)} %"
             late[rollout.id] = f"{weight} for {rollout.candidate}, ordered {abs(age).total_seconds():.0f} s ago"

@@ -100,7 +100,7 @@ def test_who_left_is_an_error_by_unit_and_in_the_last_minute_too(rig: Rig) -> No
     row = rig.tally("errors", "candidate")
     assert row is not None
     assert row.units == UnitSums.from_unit(1.0, 1)
-    assert {each.build: each.error_share for each in rig.queries.recent("delays")} == {"1": 0.0, "2": 1.0}
+    assert {each.build: each.error_share for each in rig.queries.recent(["delays"])["delays"]} == {"1": 0.0, "2": 1.0}
 
 
 def test_answers_that_their_callers_closed_stop_nothing_and_every_page_tells_the_same_figures(rig: Rig) -> None:

@@ -100,10 +100,10 @@ def test_a_request_for_a_variation_by_its_name_is_traffic_and_part_of_no_compari
     rig.collect()
     assert (rig.sums("errors"), rig.sums("p99"), rig.sums("spend")) == ((1, 0, 0.0), (1, 0, 0.0), (1, 0, 3.0))
     assert rig.queries.seen("r1").stable.requests == 1
-    assert rig.queries.latency("r1")[Arm.STABLE].requests == 1
-    (recent,) = rig.queries.recent("delays")
+    assert rig.queries.latencies(["r1"])["r1"][Arm.STABLE].requests == 1
+    (recent,) = rig.queries.recent(["delays"])["delays"]
     assert (recent.variation, recent.error_share) == ("default", pytest.approx(1 / 3))
-    assert {key[0] for key in rig.queries.shares("delays")} == {"everyone"}
+    assert {key[0] for key in rig.queries.shares(["delays"])["delays"]} == {"everyone"}
     assert len(rig.queries.history("delays", "1")) == 1, "what thresholds and effects are frozen from"
     predictions = rig.queries.stable_predictions("delays", "1", PredictionField(column="probability"), (0.5,))
     assert predictions == ((0.25,), 1)

@@ -77,7 +77,7 @@ def test_they_count_for_the_arm_that_answered_and_in_no_other_table(two: Two) ->
     assert {row.metric for row in two.rig.queries.tallies("r1")[1]} <= {
         "errors", "mean", "contract", *(m for m, _ in ASKS.measures.limits),
     }  # fmt: skip
-    assert two.rig.queries.generated("r1") == {Arm.STABLE: 2, Arm.CANDIDATE: 2}
+    assert two.rig.queries.generated(["r1"])["r1"] == {Arm.STABLE: 2, Arm.CANDIDATE: 2}
     assert two.rows().keys() - KEPT_ANYWAY == COUNTED
     assert two.rig.queries.counters()[Count.GENERATED] == 4
     assert two.rig.queries.counters()[Count.EXPOSURES] == 0
@@ -116,7 +116,7 @@ def test_lines_are_counted_once_across_a_restart(two: Two, tmp_path: Path) -> No
     two.write(sent("g1"), "not a line\n")
     two.generated = GeneratedCollector(two.rig.store, two.log, two.specs.get, lambda: two.rig.now)
     two.write(sent("g2", "candidate"))
-    assert two.rig.queries.generated("r1") == {Arm.STABLE: 1, Arm.CANDIDATE: 1}
+    assert two.rig.queries.generated(["r1"])["r1"] == {Arm.STABLE: 1, Arm.CANDIDATE: 1}
     assert two.rig.queries.counters()[Count.QUARANTINED] == 1
 
 

@@ -28,7 +28,7 @@ def test_the_queries_of_a_tick(rig: Rig) -> None:
     assert (seen.candidate.abandoned, seen.candidate.failed, seen.candidate.fallbacks) == (1, 1, 1)
     assert rig.sums("errors", "candidate") == (2, 0, 2.0)
     rig.now = START + timedelta(seconds=25)
-    stable = next(recent for recent in rig.queries.recent("delays") if recent.build == "1")
+    stable = next(recent for recent in rig.queries.recent(["delays"])["delays"] if recent.build == "1")
     assert stable.variation == "default"
     assert stable.requests_per_second == pytest.approx(101 / 65)
     assert (stable.p50, stable.p95, stable.p99) == tuple(
@@ -61,6 +61,6 @@ def test_the_pulse_of_a_model_has_whole_minutes_of_all_its_builds(rig: Rig) -> N
     rig.write(line("f", ts=str(begin + 59_000_000), status=500, **CANDIDATE), line("now", ts=str(begin + 61_000_000)))
     rig.now = datetime.fromtimestamp((begin + 62_000_000) / 1e6, UTC)
     rig.collect()
-    told = rig.queries.pulse("delays")
+    told = rig.queries.pulses(["delays"])["delays"]
     assert (told.requests[-2:], told.failed[-2:]) == ((0, 4), (0, 1)), "the minute under way is not among them"
-    assert rig.queries.pulse("other").is_quiet
+    assert rig.queries.pulses(["other"])["other"].is_quiet

@@ -21,10 +21,10 @@ def test_requests_of_the_last_minute_are_counted_by_audience_variation_build_and
     )  # fmt: skip
     rig.collect()
     rig.now -= timedelta(seconds=30)
-    assert rig.queries.shares("delays") == {
+    assert rig.queries.shares(["delays"])["delays"] == {
         ("everyone", "default", "1", "stable"): 2, ("ny", "default", "2", "candidate"): 1,
     }  # fmt: skip
-    assert rig.queries.shares("other") == {}
+    assert rig.queries.shares(["other"])["other"] == {}
     rig.now += timedelta(minutes=5)
-    assert rig.queries.shares("delays") == {}
+    assert rig.queries.shares(["delays"])["delays"] == {}
     rig.store.close()

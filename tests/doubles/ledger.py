@@ -63,7 +63,8 @@ class MemoryLedger:
             if key is not None and key.key in self._receipts:
                 return repeated(key, *self._receipts[key.key])
             changes = decide(self)
-            for entry, _, _ in self._folds.moves(changes.entries):
+            self._folds.moves(changes.entries)  # refuses what cannot follow
+            for entry in changes.entries:
                 self._keep(replace(entry, fact=_own(entry.fact)))
             for document in changes.documents:
                 self._keep_document(copy.deepcopy(document))
@@ -158,8 +159,8 @@ class MemoryLedger:
             keys = sorted(key for key in self._looks if key[0] == rollout and metric in (None, key[1]))
             return tuple(look_from_json(self._looks[key]) for key in keys)
 
-    def last_looks(self, rollout: str) -> tuple[Look, ...]:
-        last = {look.metric: look for look in self.looks(rollout)}
+    def last_looks(self, *rollouts: str) -> tuple[Look, ...]:
+        last = {(name, look.metric): look for name in sorted({*rollouts}) for look in self.looks(name)}
         return tuple(last.values())
 
     def record_sample(self, sample: Sample) -> Sample:

@@ -6,7 +6,7 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -200,17 +200,17 @@ class RigDesk(MemoryDesk):
     def plan(self, model: str, variation: str) -> Plan:
         return Plan.model_validate({**PLAN, "model": model, "variation": variation})
 
-    def requests(self, rollout: Rollout) -> tuple[int, int] | None:
-        return (900, 100) if rollout.is_tried else None
+    def requests(self, rollouts: Sequence[Rollout]) -> Mapping[str, tuple[int, int]]:
+        return {rollout.id: (900, 100) for rollout in rollouts if rollout.is_tried}
 
     def evidence(self, rollout: Rollout) -> Evidence:
         if rollout.is_shadow:
             return Evidence(shadow=read_shadow(ShadowQueries(self._store), rollout))
         return EVIDENCE if rollout.requested.strategy == "canary" else Evidence()
 
-    def pulse(self, model: str) -> Pulse:
+    def pulses(self, models: Collection[str]) -> Mapping[str, Pulse]:
         busy = [int(400 + 90 * math.sin(minute / 2)) for minute in range(MINUTES)]
-        return Pulse(requests=tuple(busy), failed=tuple(each // 80 for each in busy))
+        return dict.fromkeys(models, Pulse(requests=tuple(busy), failed=tuple(each // 80 for each in busy)))
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         return overview(self.ledger, self._telemetry, models, self.clock())

@@ -67,7 +67,7 @@ class Counted:
         for each in self.all:
             while each.collect():
                 pass
-        return Counter(self.queries.generated("r-7"))
+        return Counter(self.queries.generated(["r-7"])["r-7"])
 
     def exposures(self) -> int:
         with self.store.read() as connection:

@@ -86,14 +86,16 @@ class MemoryDesk:
         other.ledger = ledger
         return other
 
-    def generated(self, rollout: Rollout) -> int | None:
-        return None
-
-    def errors(self, rollout: Rollout) -> dict[str, str]:
+    def generated(self, rollouts: Sequence[Rollout]) -> Mapping[str, int]:
+        del rollouts
         return {}
 
-    def requests(self, rollout: Rollout) -> tuple[int, int] | None:
-        return 90, 10
+    def errors(self, rollouts: Sequence[Rollout]) -> Mapping[str, Mapping[str, str]]:
+        del rollouts
+        return {}
+
+    def requests(self, rollouts: Sequence[Rollout]) -> Mapping[str, tuple[int, int]]:
+        return {rollout.id: (90, 10) for rollout in rollouts}
 
     def evidence(self, rollout: Rollout) -> Evidence:
         return Evidence()
@@ -108,8 +110,8 @@ class MemoryDesk:
     def overview(self, models: Collection[str]) -> Sequence[Served]:
         return ()
 
-    def pulse(self, model: str) -> Pulse:
-        return Pulse(requests=(), failed=())
+    def pulses(self, models: Collection[str]) -> Mapping[str, Pulse]:
+        return dict.fromkeys(models, Pulse(requests=(), failed=()))
 
     def desired(self, models: Collection[str]) -> Sequence[Served]:
         return overview(self.ledger, Unobserved(), models, self.clock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 from pathlib import Path
@@ -47,6 +48,32 @@ def test_a_good_answer_is_told_as_it_is() -> None:
     status, answer, told = ask(lane(lambda data: np.ones(len(data))))
     assert (status, answer) == (200, [1.0, 1.0])
     assert told == {"c": ["prediction"], "r": [[1.0], [1.0]]}
+
+
+def test_nobody_looks_for_circles_of_objects_while_many_rows_are_read_and_written() -> None:
+    rows = [[1.0]] * 50_000
+    body, searches = json.dumps({"inputs": rows}).encode(), 0
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        nonlocal searches
+        searches += phase == "start"
+
+    def predict(data: Any) -> Any:
+        assert gc.isenabled(), "the model goes on as ever"
+        return data * 1.0
+
+    made = lane(predict)
+    asyncio.run(made.reply(BODY, HEADERS, wrapped=False))  # late imports
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        status, _, _ = asyncio.run(made.reply(body, HEADERS, wrapped=False))
+    finally:
+        gc.callbacks.remove(note)
+    assert (status, gc.isenabled()) == (200, True)
+    assert searches < 10, "more than a hundred otherwise"
+    assert asyncio.run(made.reply(b"nonsense", HEADERS, wrapped=False))[0] == 400
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -121,21 +121,19 @@ def test_what_concerns_all_rollouts_is_read_once_for_a_page(office: Office, monk
 def test_nobody_is_called_for_a_step_that_has_not_had_its_requests() -> None:
     alone = Office()
     short, enough = (under_way(alone, name, min_requests=n) for name, n in (("a", 11), ("b", 10)))
-    assert waiting(alone.desk, short, Common(alone.ledger)) is None, "10 of 11"
-    found = waiting(alone.desk, enough, Common(alone.ledger))
-    assert found is not None
-    assert found.needs_person
+    found = waiting(alone.desk, [short, enough], Common(alone.ledger))
+    assert [view.id for view in found] == [enough.id], "10 of 11"
     paused = orders.pause(alone.ledger, short.id, actor="ada", reason="lunch", now=NOW)
-    assert waiting(alone.desk, paused, Common(alone.ledger)) is not None
+    assert [view.id for view in waiting(alone.desk, [paused], Common(alone.ledger))] == [paused.id]
 
 
 def test_requests_are_counted_for_what_is_listed_only(office: Office) -> None:
     counted: list[str] = []
 
     class Counting(MemoryDesk):
-        def requests(self, rollout: Rollout) -> tuple[int, int]:
-            counted.append(rollout.id)
-            return 90, 10
+        def requests(self, rollouts: Sequence[Rollout]) -> Mapping[str, tuple[int, int]]:
+            counted.extend(rollout.id for rollout in rollouts)
+            return super().requests(rollouts)
 
     for model in MODELS:
         tried = office.ledger.rollouts(Selection(model=model))[-1]

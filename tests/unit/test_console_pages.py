@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -537,8 +537,8 @@ def test_a_model_has_the_pulse_of_its_last_minutes_and_none_where_nothing_came()
     assert pulse_line(pulse({}, 103)) == ""
 
     class Busy(MemoryDesk):
-        def pulse(self, model: str) -> Pulse:
-            return told
+        def pulses(self, models: Collection[str]) -> Mapping[str, Pulse]:
+            return dict.fromkeys(models, told)
 
         def overview(self, models: Collection[str]) -> Sequence[Served]:
             return overview(self.ledger, LastMinute(), models, self.clock())

@@ -46,6 +46,7 @@ def running(plan: dict[str, Any] | None = None, *, step: int = 0, **state: Any) 
         seq=9,
         requested=requested,
         requested_at=AT,
+        changed_at=AT,
         began_at=AT,
         phase=Phase.RUNNING,
         stable="1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 
 import pytest
 
@@ -20,8 +21,11 @@ class Telemetry:
     def __init__(self, seen: dict[int, tuple[int, int]]) -> None:
         self._seen = seen
 
-    def seen(self, rollout: str, epoch: int | None = None) -> Seen:
-        stable, candidate = self._seen.get(epoch or 0, (0, 0))
+    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], Seen]:
+        return {(rollout, epoch): self._of(epoch or 0) for rollout, epoch in wanted}
+
+    def _of(self, epoch: int) -> Seen:
+        stable, candidate = self._seen.get(epoch, (0, 0))
         return Seen(
             stable=ArmSeen(requests=stable), candidate=ArmSeen(requests=candidate, failed=1 if candidate else 0)
         )
@@ -29,8 +33,9 @@ class Telemetry:
     def coverage(self, rollout: str, metric: str) -> Coverage:
         return Coverage(exposures=100, labelled=60, pending=5)
 
-    def latency(self, rollout: str) -> dict[Arm, Latency]:
-        return {Arm.CANDIDATE: Latency(requests=7, p50=0.01, p95=0.02, p99=0.03, counts={})}
+    def latencies(self, rollouts: Collection[str]) -> dict[str, dict[Arm, Latency]]:
+        found = {Arm.CANDIDATE: Latency(requests=7, p50=0.01, p95=0.02, p99=0.03, counts={})}
+        return dict.fromkeys(rollouts, found)
 
 
 def rollout(unit: str | None = None) -> Rollout:

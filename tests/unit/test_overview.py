@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -25,11 +26,11 @@ class LastMinute:
     found: tuple[Recent, ...] = ()
     counts: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
 
-    def recent(self, model: str) -> tuple[Recent, ...]:
-        return self.found
+    def recent(self, models: Collection[str]) -> dict[str, tuple[Recent, ...]]:
+        return dict.fromkeys(models, self.found)
 
-    def shares(self, model: str) -> dict[tuple[str, str, str, str], int]:
-        return self.counts
+    def shares(self, models: Collection[str]) -> dict[str, dict[tuple[str, str, str, str], int]]:
+        return dict.fromkeys(models, self.counts)
 
 
 BUSY = Recent(variation="ny", build="5", requests_per_second=2.5, error_share=0.01, p50=0.1, p95=0.2, p99=0.3)

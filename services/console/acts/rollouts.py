@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic_core import to_jsonable_python
 
-from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.reading import read_for_views
 from sluicegate.registry.ledger.record import Receipt
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.give import give
@@ -157,7 +157,7 @@ class RolloutActs:
         found = self._desk.ledger.rollouts(wanted)[::-1]
         page = found[:limit]
         more = page[-1].id if page and len(found) > limit else None
-        return 200, {"rollouts": [self.view(rollout) for rollout in page], "next_before": more}
+        return 200, {"rollouts": self.views(page), "next_before": more}
 
     def show(self, request: Request, _: Body) -> Answer:
         return 200, self.view(find(self._desk.ledger, request.path["id"]))
@@ -208,12 +208,23 @@ class RolloutActs:
 
     def view(self, rollout: Rollout) -> RolloutView:
         """The rollout as CLI, pages and reports show it."""
+        return self.views([rollout])[0]
+
+    def views(self, rollouts: Sequence[Rollout]) -> tuple[RolloutView, ...]:
+        """The same of several."""
         desk = self._desk
-        record = read_for_view(desk.ledger, rollout)
-        return rollout_view(
-            record, desk.clock(), counted.requests(desk, rollout), errors=counted.errors(desk, rollout),
-            generated=counted.generated(desk, rollout),
-        )  # fmt: skip
+        requests, errors = counted.requests(desk, rollouts), counted.errors(desk, rollouts)
+        generated = counted.generated(desk, rollouts)
+        return tuple(
+            rollout_view(
+                record,
+                desk.clock(),
+                requests.get(record.rollout.id),
+                errors=errors.get(record.rollout.id, {}),
+                generated=generated.get(record.rollout.id),
+            )
+            for record in read_for_views(desk.ledger, rollouts)
+        )
 
 
 def fact_json(entry: Entry) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sluicegate.registry.audience.connections import Connection, Connections, Copied, StandIn, Weighted
 from sluicegate.registry.orders.audience_store import shares
-from sluicegate.registry.orders.connections_record import connections_of, document
+from sluicegate.registry.orders.connections_record import all_connections, connections_of, document
 from sluicegate.registry.orders.order import Arrange, Connect, Disconnect, Routed, Scale, SetTerms, Share, Undeploy
 from sluicegate.registry.plan.fields import MOST_REPLICAS
 from sluicegate.registry.rollout.standing import Standing, standings
@@ -118,8 +118,9 @@ class VariationActs:
 
     def list(self, request: Request, _: Body) -> Answer:
         found = standings(self._desk.ledger.current(request.query.get("model")))
-        there = {each.model: connections_of(self._desk.ledger, each.model) for each in found}
-        return 200, {"variations": [_json(each, there[each.model] or Connections(model=each.model)) for each in found]}
+        there = all_connections(self._desk.ledger)
+        shown = [_json(each, there.get(each.model) or Connections(model=each.model)) for each in found]
+        return 200, {"variations": shown}
 
     def connect(self, request: Request, body: ConnectBody) -> Answer:
         shares = tuple(each.share for each in body.audiences)

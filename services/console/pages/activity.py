@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Fed
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.report.timeline import Moment, moment
 from sluicegate.registry.rollout.facts import (
     Aborted,
@@ -100,8 +101,9 @@ def episodes(ledger: Ledger, feed: Iterable[Fed]) -> Iterable[Episode]:
     by_rollout: dict[str, list[Entry]] = {}
     for fed in feed:
         by_rollout.setdefault(fed.entry.rollout, []).append(fed.entry)
+    rollouts = {each.id: each for each in ledger.rollouts(Selection(ids=tuple(by_rollout)))}
     for name, entries in by_rollout.items():
-        rollout = ledger.rollout(name)
+        rollout = rollouts[name]
         stable = f"v{rollout.stable} → " if rollout.stable else ""
         yield Episode(
             rollout=name,

@@ -28,7 +28,7 @@ from sluicegate.registry.words.errors import NotFound, SluiceError, Unreachable
 from sluicegate.services.console import counted
 from sluicegate.services.console.acts.models import roles_of_builds
 from sluicegate.services.console.pages.rendering import Context, Endpoint, refusal, template
-from sluicegate.services.console.pages.views import by_audience, line
+from sluicegate.services.console.pages.views import by_audience, lines
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.report.history_chart import history_chart
 from sluicegate.services.report.page import drawn
@@ -51,7 +51,7 @@ def page(desk: Desk) -> Endpoint:
     """The page of a model."""
 
     def context(request: Request) -> Context:
-        model, common = request.path_params["model"], Common(desk.ledger)
+        model = request.path_params["model"]
         rollouts = desk.ledger.rollouts(Selection(model=model, newest=ROLLOUTS))
         took_over = desk.ledger.rollouts(Selection(model=model, took_over=True, newest=TAKEOVERS))
         over = list({each.id: each for each in (*took_over, *rollouts)}.values())
@@ -84,7 +84,7 @@ def page(desk: Desk) -> Endpoint:
             "roles": roles,
             "trained": _trained(desk, [build for build in builds if build.ref.version in roles]),
             "experiments": [experiment_readout(read_for_readout(desk.ledger, group)) for group in shown],
-            "rollouts": [line(desk, rollout, common) for rollout in reversed(rollouts)],
+            "rollouts": lines(desk, rollouts[::-1], Common(desk.ledger)),
         }
 
     return template(desk, "model.html", context)

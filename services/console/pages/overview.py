@@ -16,7 +16,7 @@ from sluicegate.services.console.acts.proposals import proposal_json
 from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.pages.trends import Trends, drawn_pulses
-from sluicegate.services.console.pages.views import by_audience, line, waiting
+from sluicegate.services.console.pages.views import by_audience, lines, waiting
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Caller
 
@@ -40,7 +40,7 @@ def page(desk: Desk) -> Endpoint:
         under_way = [rollout for rollout in reversed(desk.ledger.current()) if not rollout.is_ended]
         ended = desk.ledger.rollouts(Selection(ended_since=desk.clock() - LATELY, newest=ENDED))
         fleet = stretch(desk.ledger, after=request.query_params.get("after"), limit=MODELS)
-        needing = [view for rollout in under_way if (view := waiting(desk, rollout, common)) is not None]
+        needing = waiting(desk, under_way, common)
         names = {view.id for view in needing[:ROLLOUTS]} | {rollout.id for rollout in under_way[:ROLLOUTS]}
         served, unread = counted.overview(desk, fleet.models)
         return {
@@ -54,9 +54,9 @@ def page(desk: Desk) -> Endpoint:
             "may_approve": caller.role >= Role.APPROVER,
             "refused": request.query_params.get("refused"),
             "key": secrets.token_urlsafe(12),
-            "under_way": [line(desk, rollout, common) for rollout in under_way[:ROLLOUTS]],
+            "under_way": lines(desk, under_way[:ROLLOUTS], common),
             "under_way_total": len(under_way),
-            "ended": [line(desk, rollout, common) for rollout in reversed(ended)],
+            "ended": lines(desk, ended[::-1], common),
         }
 
     return template(desk, "overview.html", context)

@@ -10,7 +10,7 @@ from sluicegate.registry.ledger.reading import Common
 from sluicegate.registry.ledger.selection import SEARCHED, Selection
 from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
-from sluicegate.services.console.pages.views import line
+from sluicegate.services.console.pages.views import lines
 from sluicegate.services.console.ports import Desk
 
 PAGE = 50
@@ -30,9 +30,9 @@ def page(desk: Desk) -> Endpoint:
         model, state, text, before = (request.query_params.get(name, "") for name in ("model", "state", "q", "before"))
         wanted = _selection(model, state, text.strip())
         found = desk.ledger.rollouts(replace(wanted, before=before or None, newest=PAGE + 1))[::-1]
-        shown, common = found[:PAGE], Common(desk.ledger)
+        shown = found[:PAGE]
         return {
-            "rollouts": [line(desk, rollout, common) for rollout in shown],
+            "rollouts": lines(desk, shown, Common(desk.ledger)),
             "models": desk.ledger.models(),
             "states": STATES,
             "model": model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from markupsafe import Markup
@@ -31,11 +32,13 @@ class Trends:
 
     def read(self, ledger: Ledger, shown: Sequence[Rollout]) -> dict[str, Drawn]:
         """By rollout. What is shown no more is forgotten."""
-        self._known = {rollout.id: self._read(ledger, rollout) for rollout in shown if rollout.is_judged}
+        many = Counter[str]()
+        for look in ledger.last_looks(*(rollout.id for rollout in shown if rollout.is_judged)):
+            many[look.rollout] += look.k
+        self._known = {each.id: self._read(ledger, each, many[each.id]) for each in shown if each.is_judged}
         return {name: drawn for name, (_, drawn) in self._known.items()}
 
-    def _read(self, ledger: Ledger, rollout: Rollout) -> tuple[int, Drawn]:
-        many = sum(look.k for look in ledger.last_looks(rollout.id))
+    def _read(self, ledger: Ledger, rollout: Rollout, many: int) -> tuple[int, Drawn]:
         known = self._known.get(rollout.id)
         if known is not None and known[0] == many:
             return known

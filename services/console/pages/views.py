@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import groupby
 
-from sluicegate.registry.ledger.reading import Common, read_for_policy, read_for_view
+from sluicegate.registry.ledger.reading import Common, read_for_policy, read_for_views
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.view import RolloutView, next_decision, rollout_view
+from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.console import counted
@@ -17,26 +19,37 @@ from sluicegate.services.console.ports import Desk
 _PLENTY = (0, sys.maxsize)
 
 
-def line(desk: Desk, rollout: Rollout, common: Common) -> RolloutView:
-    """The view that a list has a line for. Of one that has ended there are no requests, and answers alone."""
-    if rollout.is_ended:
-        return rollout_view(read_for_policy(desk.ledger, rollout, common), desk.clock())
-    return rollout_view(read_for_view(desk.ledger, rollout, common), desk.clock(), counted.requests(desk, rollout))
+def lines(desk: Desk, rollouts: Sequence[Rollout], common: Common) -> list[RolloutView]:
+    """The views that a list has lines for. Of those that have ended there are no requests, and answers alone."""
+    ended = [read_for_policy(desk.ledger, each, common) for each in rollouts if each.is_ended]
+    going_on = [each for each in rollouts if not each.is_ended]
+    requests = counted.requests(desk, going_on)
+    records = {record.rollout.id: record for record in (*ended, *read_for_views(desk.ledger, going_on, common))}
+    return [rollout_view(records[each.id], desk.clock(), requests.get(each.id)) for each in rollouts]
 
 
-def waiting(desk: Desk, rollout: Rollout, common: Common) -> RolloutView | None:
-    """The view of a rollout that goes on only when a person acts; None for others.
+def waiting(desk: Desk, rollouts: Sequence[Rollout], common: Common) -> list[RolloutView]:
+    """The views of those rollouts that go on only when a person acts.
 
     Requests are counted only where they decide it, so that all rollouts under way can be asked.
     """
-    record = read_for_policy(desk.ledger, rollout, common)
-    if rollout.phase is Phase.PAUSED:
-        return rollout_view(record, desk.clock())
-    at_most = next_decision(record, desk.clock(), _PLENTY)
-    if at_most is None or not at_most.person:
-        return None
-    view = rollout_view(record, desk.clock(), counted.requests(desk, rollout))
-    return view if view.needs_person else None
+    records = [read_for_policy(desk.ledger, each, common) for each in rollouts]
+    doubtful = [record.rollout for record in records if _may_need_person(record, desk.clock())]
+    requests = counted.requests(desk, doubtful)
+    views = (
+        rollout_view(record, desk.clock(), requests.get(record.rollout.id))
+        for record in records
+        if record.rollout.phase is Phase.PAUSED or record.rollout in doubtful
+    )
+    return [view for view in views if view.needs_person]
+
+
+def _may_need_person(record: RolloutRecord, now: datetime) -> bool:
+    """Whether a person has to act if there are requests enough; of those that are paused nobody asks how many."""
+    if record.rollout.phase is Phase.PAUSED:
+        return False
+    at_most = next_decision(record, now, _PLENTY)
+    return at_most is not None and at_most.person
 
 
 def by_audience(served: Sequence[Served]) -> list[tuple[str, list[list[Served]]]]:

@@ -190,8 +190,8 @@ class _Families:
             q: GaugeMetricFamily(f"sluice_build_{q}_seconds", f"Duration that {q[1:]} % stay below.", labels=labels)
             for q in ("p50", "p95", "p99")
         }
-        for model in self._scrape.models:
-            for recent in self._queries.recent(model):
+        for model, builds in self._queries.recent(self._scrape.models).items():
+            for recent in builds:
                 values = [model, recent.variation, recent.build]
                 rate.add_metric(values, recent.requests_per_second)
                 errors.add_metric(values, recent.error_share)

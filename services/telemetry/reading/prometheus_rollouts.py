@@ -56,21 +56,19 @@ def _verdicts(rollouts: Sequence[Rollout]) -> Metric:
 def _requests(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
     labels = ["rollout", "arm", "end"]
     family = CounterMetricFamily("sluice_rollout_requests", "Requests by arm and how they ended.", labels=labels)
-    for each in rollouts:
-        seen = queries.seen(each.id)
+    for (rollout, _), seen in queries.all_seen([(each.id, None) for each in rollouts]).items():
         for arm, requests in ((Arm.STABLE, seen.stable), (Arm.CANDIDATE, seen.candidate)):
             for end, n in _ends(requests):
-                family.add_metric([each.id, arm.value, end], n)
+                family.add_metric([rollout, arm.value, end], n)
     return family
 
 
 def _generated(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
     what = "Requests that Sluicegate sent itself, by arm; in no other count of requests."
     family = CounterMetricFamily("sluice_generated_requests", what, labels=["rollout", "arm"])
-    for each in rollouts:
-        sent = queries.generated(each.id)
+    for rollout, sent in queries.generated([each.id for each in rollouts]).items():
         for arm in Arm:
-            family.add_metric([each.id, arm.value], sent.get(arm, 0))
+            family.add_metric([rollout, arm.value], sent.get(arm, 0))
     return family
 
 
@@ -81,9 +79,9 @@ def _ends(seen: ArmSeen) -> tuple[tuple[str, int], ...]:
 def _latencies(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
     what = "How long callers waited, by arm."
     family = HistogramMetricFamily("sluice_rollout_latency_seconds", what, labels=["rollout", "arm"])
-    for each in rollouts:
-        for arm, latency in queries.latency(each.id).items():
-            family.add_metric([each.id, arm.value], buckets=_buckets(latency), sum_value=None)
+    for rollout, arms in queries.latencies([each.id for each in rollouts]).items():
+        for arm, latency in arms.items():
+            family.add_metric([rollout, arm.value], buckets=_buckets(latency), sum_value=None)
     return family
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -32,6 +32,7 @@ from sluicegate.services.telemetry.tally.scores import Missing, Summary, score_r
 
 RECENT = 60
 """Seconds that `recent` and `shares` look back, to the ten seconds that hold it."""
+_COUNTED = ("requests", "abandoned", "failed", "fallbacks")
 _NEWEST = 100_000
 """Outcomes that `stable_size` looks through, of whatever name and model."""
 
@@ -164,30 +165,36 @@ class Queries:
 
     def seen(self, rollout: str, epoch: int | None = None) -> Seen:
         """Requests by arm, in one epoch or in all."""
-        table = schema.seen
-        sums = [sa.func.sum(table.c[name]) for name in ("requests", "abandoned", "failed", "fallbacks")]
-        query = sa.select(table.c.arm, *sums).where(table.c.rollout == rollout).group_by(table.c.arm)
-        table = schema.ends
-        by_end = sa.select(table.c.arm, table.c.ended, sa.func.sum(table.c.requests)).where(table.c.rollout == rollout)
-        by_end = by_end.group_by(table.c.arm, table.c.ended)
-        if epoch is not None:
-            query, by_end = query.where(schema.seen.c.epoch == epoch), by_end.where(table.c.epoch == epoch)
-        ends: dict[str, dict[End, int]] = defaultdict(dict)
-        with self._store.read() as connection:
-            for arm, end, n in connection.execute(by_end):
-                ends[arm][End(end)] = int(n)
-            arms = {
-                arm: ArmSeen(requests=int(r), abandoned=int(a), failed=int(f), fallbacks=int(b), ends=ends[arm])
-                for arm, r, a, f, b in connection.execute(query)
-            }
-        return Seen(stable=arms.get(Arm.STABLE, ArmSeen()), candidate=arms.get(Arm.CANDIDATE, ArmSeen()))
+        return self.all_seen([(rollout, epoch)])[rollout, epoch]
 
-    def generated(self, rollout: str) -> dict[Arm, int]:
-        """Requests of each arm that no caller sent; they are in tallies, and in no other count."""
-        table = schema.generated
-        query = sa.select(table.c.arm, table.c.requests).where(table.c.rollout == rollout)
+    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], Seen]:
+        """The same of many rollouts, each in the epoch that is named with it, or in all."""
+        sums = _by_epoch(schema.seen, wanted, (), _COUNTED)
+        ended = _by_epoch(schema.ends, wanted, ("ended",), ("requests",))
+        counted: dict[tuple[str, int | None, str], Counter[str]] = defaultdict(Counter)
+        ends: dict[tuple[str, int | None, str], Counter[End]] = defaultdict(Counter)
         with self._store.read() as connection:
-            return {Arm(arm): int(n) for arm, n in connection.execute(query)}
+            for rollout, epoch, arm, end, n in connection.execute(ended):
+                for each in (epoch, None):
+                    ends[rollout, each, arm][End(end)] += int(n)
+            for rollout, epoch, arm, *found in connection.execute(sums):
+                for each in (epoch, None):
+                    counted[rollout, each, arm].update(dict(zip(_COUNTED, map(int, found), strict=True)))
+        seen = {key: ArmSeen(**sums, ends=ends[key]) for key, sums in counted.items()}
+        return {
+            key: Seen(**{arm.value: seen.get((*key, arm.value), ArmSeen()) for arm in (Arm.STABLE, Arm.CANDIDATE)})
+            for key in wanted
+        }
+
+    def generated(self, rollouts: Collection[str]) -> dict[str, dict[Arm, int]]:
+        """Requests of each arm that no caller sent, by rollout; they are in tallies, and in no other count."""
+        table = schema.generated
+        query = sa.select(table.c.rollout, table.c.arm, table.c.requests).where(table.c.rollout.in_(rollouts))
+        found: dict[str, dict[Arm, int]] = {rollout: {} for rollout in rollouts}
+        with self._store.read() as connection:
+            for rollout, arm, n in connection.execute(query):
+                found[rollout][Arm(arm)] = int(n)
+        return found
 
     def stable_quantile(self, model: str, version: str, q: float, limit: int = 5_000) -> tuple[float, int] | None:
         """The q-quantile in seconds of the newest `limit` durations of a build, and how many there were; None: none.
@@ -284,50 +291,63 @@ class Queries:
             "scores_maturing": scores or 0,
         }
 
-    def recent(self, model: str) -> tuple[Recent, ...]:
-        """The last minute of each build of a model that had requests, in order of variation and build."""
+    def recent(self, models: Collection[str]) -> dict[str, tuple[Recent, ...]]:
+        """The last minute of each build of these models that had requests, in order of variation and build."""
         table = schema.recent
         now = self._clock().timestamp()
         since = (now - RECENT) // SECONDS * SECONDS
-        query = sa.select(table).where(table.c.model == model, table.c.at >= since)
-        counts: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
-        failed: Counter[tuple[str, str]] = Counter()
+        query = sa.select(table).where(table.c.model.in_(models), table.c.at >= since)
+        counts: dict[tuple[str, str, str], Counter[int]] = defaultdict(Counter)
+        failed: Counter[tuple[str, str, str]] = Counter()
         with self._store.read() as connection:
-            for row in connection.execute(query).mappings():
-                counts[row["variation"], row["build"]][row["bin"]] += row["requests"]
-                failed[row["variation"], row["build"]] += row["failed"]
-        return tuple(_recent(key, counts[key], failed[key], now - since) for key in sorted(counts))
+            for row in connection.execute(query):
+                counts[row.model, row.variation, row.build][row.bin] += row.requests
+                failed[row.model, row.variation, row.build] += row.failed
+        found: dict[str, tuple[Recent, ...]] = dict.fromkeys(models, ())
+        for key in sorted(counts):
+            found[key[0]] += (_recent(key[1:], counts[key], failed[key], now - since),)
+        return found
 
-    def pulse(self, model: str) -> Pulse:
-        """A model's last whole minutes, of all its builds together."""
+    def pulses(self, models: Collection[str]) -> dict[str, Pulse]:
+        """The last whole minutes of each of these models, of all its builds together."""
         table, minute = schema.recent, int(self._clock().timestamp()) // 60
         begins = table.c.at - table.c.at % 60
-        query = sa.select(begins, sa.func.sum(table.c.requests), sa.func.sum(table.c.failed)).group_by(begins)
-        query = query.where(table.c.model == model, table.c.at >= 60 * (minute - MINUTES))
+        sums = sa.func.sum(table.c.requests), sa.func.sum(table.c.failed)
+        query = sa.select(table.c.model, begins, *sums).group_by(table.c.model, begins)
+        query = query.where(table.c.model.in_(models), table.c.at >= 60 * (minute - MINUTES))
+        found: dict[str, dict[int, tuple[int, int]]] = {model: {} for model in models}
         with self._store.read() as connection:
-            return pulse({int(at) // 60: (int(n), int(failed)) for at, n, failed in connection.execute(query)}, minute)
+            for model, at, n, failed in connection.execute(query):
+                found[model][int(at) // 60] = int(n), int(failed)
+        return {model: pulse(counts, minute) for model, counts in found.items()}
 
-    def shares(self, model: str) -> dict[tuple[str, str, str, str], int]:
-        """A model's requests of the last minute by audience, variation, build and arm."""
+    def shares(self, models: Collection[str]) -> dict[str, dict[tuple[str, str, str, str], int]]:
+        """The requests of each of these models in the last minute by audience, variation, build and arm."""
         table = schema.recent
-        columns = (table.c.audience, table.c.variation, table.c.build, table.c.arm)
+        columns = (table.c.model, table.c.audience, table.c.variation, table.c.build, table.c.arm)
         since = (self._clock().timestamp() - RECENT) // SECONDS * SECONDS
         query = sa.select(*columns, sa.func.sum(table.c.requests)).group_by(*columns)
-        query = query.where(table.c.model == model, table.c.at >= since, table.c.audience != "")
+        query = query.where(table.c.model.in_(models), table.c.at >= since, table.c.audience != "")
+        found: dict[str, dict[tuple[str, str, str, str], int]] = {model: {} for model in models}
         with self._store.read() as connection:
-            return {(a, v, build, arm): int(n) for a, v, build, arm, n in connection.execute(query)}
+            for model, *key, n in connection.execute(query):
+                audience, variation, build, arm = key
+                found[model][audience, variation, build, arm] = int(n)
+        return found
 
-    def latency(self, rollout: str, epoch: int | None = None) -> dict[Arm, Latency]:
-        """How long the clients of each arm waited, in one epoch or in all; an arm without durations is left out."""
+    def latencies(self, rollouts: Collection[str]) -> dict[str, dict[Arm, Latency]]:
+        """How long the clients of each arm of these rollouts waited; an arm without durations is left out."""
         table = schema.latencies
-        query = sa.select(table.c.arm, table.c.bin, sa.func.sum(table.c.requests)).where(table.c.rollout == rollout)
-        if epoch is not None:
-            query = query.where(table.c.epoch == epoch)
-        counts: dict[Arm, dict[int, int]] = defaultdict(dict)
+        columns = (table.c.rollout, table.c.arm, table.c.bin)
+        query = sa.select(*columns, sa.func.sum(table.c.requests)).where(table.c.rollout.in_(rollouts))
+        counts: dict[str, dict[Arm, dict[int, int]]] = {rollout: defaultdict(dict) for rollout in rollouts}
         with self._store.read() as connection:
-            for arm, number, n in connection.execute(query.group_by(table.c.arm, table.c.bin)):
-                counts[Arm(arm)][number] = int(n)
-        return {arm: Latency.from_counts(bins) for arm, bins in sorted(counts.items())}
+            for rollout, arm, number, n in connection.execute(query.group_by(*columns)):
+                counts[rollout][Arm(arm)][number] = int(n)
+        return {
+            rollout: {arm: Latency.from_counts(bins) for arm, bins in sorted(arms.items())}
+            for rollout, arms in counts.items()
+        }
 
     def bodies(self, request_id: str) -> tuple[Body, ...]:
         """What services wrote down of one request, in order of model and build."""
@@ -382,7 +402,18 @@ def _row(key: _Key, tally: Tally, units: UnitSums | None) -> TallyRow:
     return TallyRow(metric=metric, stratum=stratum, weight=weight, arm=Arm(arm), tally=tally, units=units)
 
 
-def _recent(key: tuple[str, str], counts: Counter[int], failed: int, seconds: float) -> Recent:
+def _by_epoch(
+    table: sa.Table, wanted: Collection[tuple[str, int | None]], also: Sequence[str], counted: Sequence[str]
+) -> sa.Select[Any]:
+    """Sums of a table by rollout, epoch, arm and `also`, of the rollouts and epochs that are wanted."""
+    key = [table.c[name] for name in ("rollout", "epoch", "arm", *also)]
+    query = sa.select(*key, *(sa.func.sum(table.c[name]) for name in counted)).group_by(*key)
+    epochs = {epoch for _, epoch in wanted}
+    query = query.where(table.c.rollout.in_({rollout for rollout, _ in wanted}))
+    return query if None in epochs else query.where(table.c.epoch.in_(epochs))
+
+
+def _recent(key: Sequence[str], counts: Counter[int], failed: int, seconds: float) -> Recent:
     requests = counts.total()
     return Recent(
         variation=key[0],
