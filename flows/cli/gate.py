@@ -122,7 +122,10 @@ def forecast(
 
     plans = _plans(model, variation, file)
     remark(_PATIENCE)
-    forecasts = [(plan, expected(plan, known)) for plan, known in plans]
+    forecasts = [
+        (plan, expected(plan, known, on_part=lambda metric, part: remark(f"simulated {metric}: {part}")))
+        for plan, known in plans
+    ]
     rows = [line for _, gates in forecasts for gate in gates for line in _lines(gate)]
     rows += [f"note: {caveat}" for plan, _ in forecasts for caveat in caveats(plan)]
     results = [{"model": plan.model, "gates": gates, "caveats": caveats(plan)} for plan, gates in forecasts]

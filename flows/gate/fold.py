@@ -137,14 +137,13 @@ class GateState:
         """The state after one more look, at these new rows. `at_most`: information that is known not to be more."""
         sound = sound_rows(self.question, rows)
         after, new = self._taken(sound)
-        after = replace(
-            after, information=max(min(new.information, at_most), self.information),
-            unsound=sum(not is_sound(self.question, row) for row in rows),
-        )  # fmt: skip
+        information = max(min(new.information, at_most), self.information)
         candidate = after.counted(Arm.CANDIDATE)
         after = replace(
             after,
-            trial=self.trial.look(new.increment(self.question, after.information)),
+            information=information,
+            unsound=sum(not is_sound(self.question, row) for row in rows),
+            trial=self.trial.look(new.increment(self.question, information)),
             ratio=self.ratio.look(_arrivals(sound, self.question.metric, by_unit=self.by_unit)) if self.ratio else None,
             labels=self.labels.look(
                 self.question.metric,
@@ -155,7 +154,7 @@ class GateState:
             )
             if self.labels is not None
             else None,
-            drift=self.drift.look(new.at_levels(self.question, after.information)) if self.drift is not None else None,
+            drift=self.drift.look(new.at_levels(self.question, information)) if self.drift is not None else None,
             rate_below=self.rate_below.look(candidate.n, round(candidate.total)) if self.rate_below else None,
             rate_above=self.rate_above.look(candidate.n, round(candidate.total)) if self.rate_above else None,
             fresh=self._fresh_look(sound),
@@ -170,19 +169,22 @@ class GateState:
 
     def _taken(self, sound: Sequence[TallyRow]) -> tuple[GateState, _News]:
         """The state with these rows counted, and what of them can be compared now."""
-        counted = replace(self, cells=with_rows(self.cells, sound), totals=with_totals(self.totals, sound))
+        cells, totals = with_rows(self.cells, sound), with_totals(self.totals, sound)
         if self.question.is_alone:
+            counted = replace(self, cells=cells, totals=totals)
             return counted, _News(information=counted.counted(Arm.CANDIDATE).n * per_row(FULL // 2))
         if not self.by_unit:
             ready, waiting = split_waiting(with_rows(self.waiting, sound), self.question.metric)
             pairs = _pairs(ready, self.question.metric, self.question.metric)
             information = self.trial.sums.information + math.fsum(pair.information for pair in pairs)
-            return replace(counted, waiting=waiting), _News(ready=ready, information=information)
+            news = _News(ready=ready, information=information)
+            return replace(self, cells=cells, totals=totals, waiting=waiting), news
         cohorts = self.cohorts.with_rows(sound, self.question.metric)
         changes = cohorts.changes_since(self.cohorts, self.question.metric, self.question.metric)
         grown = (change.now.rows.information - change.before.rows.information for change in changes)
         information = self.trial.sums.information + math.fsum(grown)
-        return replace(counted, cohorts=cohorts), _News(before=self.cohorts, now=cohorts, information=information)
+        news = _News(before=self.cohorts, now=cohorts, information=information)
+        return replace(self, cells=cells, totals=totals, cohorts=cohorts), news
 
     @property
     def is_harm_beyond_lacking(self) -> bool:

@@ -74,13 +74,13 @@ class LabelTest:
         is_countable = self.is_countable and not have_returned and all(row.metric != SEVERAL_ROWS for row in rows)
         weighed = self.weighed + sum(_come(row.tally) * row.weight * (FULL - row.weight) for row in come)
         newest = max((row.stratum.bucket for row in rows if row.metric == REQUESTS), default=0)
-        after = replace(self, newest=max(newest, self.newest), weighed=weighed)
+        newest = max(newest, self.newest)
         if not is_countable or any(events.draw.mine > events.draw.size for events in (*new, *others)):
-            return replace(after, is_countable=False)
+            return replace(self, newest=newest, weighed=weighed, is_countable=False)
         information = weighed / FULL**2
         return replace(
-            after, many=self.many.look(new, information), few=self.few.look(others, information),
-            ages=_with_ages(self.ages, come, after.newest),
+            self, newest=newest, weighed=weighed, many=self.many.look(new, information),
+            few=self.few.look(others, information), ages=_with_ages(self.ages, come, newest),
         )  # fmt: skip
 
     def are_young(self, tallies: Tallies) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from sluicegate.flows.gate.cells import Side, Tallies
+from sluicegate.flows.gate.cells import Cell, Side, Tallies
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import FULL
@@ -28,11 +28,11 @@ def widened(sizes: Sizes) -> dict[Side, Side]:
     strata: list[list[Side]] = []
     beside: defaultdict[tuple[int, int], list[Side]] = defaultdict(list)
     for side in sorted(sizes):
-        (stratum, weight), neighbours = side, [side]
-        if sum(sizes[side]) < LEAST and _may_widen(side):
+        (stratum, weight), neighbours, rows = side, [side], sizes[side]
+        if sum(rows) < LEAST and _may_widen(side):
             neighbours = beside[stratum.epoch, weight]
             neighbours.append(side)
-        rows = [sum(sizes[each][arm] for each in neighbours) for arm in (0, 1)]
+            rows = sum(sizes[each][0] for each in neighbours), sum(sizes[each][1] for each in neighbours)
         if all(rows) and (sum(rows) >= LEAST or not _may_widen(side)):
             strata.append(list(neighbours))
             neighbours.clear()
@@ -58,11 +58,8 @@ def sizes_of(rows: Iterable[tuple[Side, Arm, int]]) -> dict[Side, tuple[int, int
 def split_waiting(tallies: Tallies, metric: str) -> tuple[Tallies, Tallies]:
     """The tallies that can be compared now, each in its widened stratum, and those that wait on."""
     sizes = sizes_of((side, arm, tally.n) for (name, side, arm), tally in tallies.items() if name == metric)
-    strata, ready, waiting = widened(sizes), dict[tuple[str, Side, Arm], Tally](), {}
-    for (name, side, arm), tally in sorted(tallies.items(), key=lambda item: item[0]):
-        if side in strata:
-            place = (name, strata[side], arm)
-            ready[place] = ready.get(place, Tally()) + tally
-        else:
-            waiting[name, side, arm] = tally
-    return ready, waiting
+    strata, ready = widened(sizes), dict[Cell, Tally]()
+    for name, side, arm in sorted(cell for cell in tallies if cell[1] in strata):
+        place = (name, strata[side], arm)
+        ready[place] = ready.get(place, Tally()) + tallies[name, side, arm]
+    return ready, {cell: tally for cell, tally in tallies.items() if cell[1] not in strata}

@@ -7,7 +7,7 @@ lets it mature; strata lose what little traffic loses (`gate.strata`); and units
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -61,29 +61,44 @@ class GateForecast:
 
 
 def forecast(
-    plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = 60, seed: int = 1
-) -> tuple[GateForecast, ...]:
-    """The forecast of every gate and guardrail. Metrics without a baseline are assumed, and say so."""
+    plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = 60, seed: int = 1,
+    on_part: Callable[[str, str], None] = lambda metric, part: None,
+) -> tuple[GateForecast, ...]:  # fmt: skip
+    """The forecast of every gate and guardrail; `on_part` hears of a metric and what was found out about it.
+
+    Metrics without a baseline are assumed, and say so.
+    """
     plan = staged(plan, plan.strategy) if plan.switches else plan
     return tuple(
-        _gate(plan, gate, guardrail, baseline_of(plan, gate, baselines), runs, seed)
+        _gate(plan, gate, guardrail, baseline_of(plan, gate, baselines), runs, seed, partial(on_part, gate.metric))
         for gate, guardrail in gates_of(plan)
     )
 
 
-def _gate(plan: Plan, gate: GateSpec, guardrail: bool, baseline: Baseline, runs: int, seed: int) -> GateForecast:
+def _gate(
+    plan: Plan, gate: GateSpec, guardrail: bool, baseline: Baseline, runs: int, seed: int,
+    on_part: Callable[[str], None],
+) -> GateForecast:  # fmt: skip
     world = _world(plan, gate, baseline)
     rehearse_harm = partial(
         rehearsals, plan, gate, baseline, runs=runs, seed=seed, stay_at=0 if guardrail else None, world=world
     )  # fmt: skip
     equal = [] if guardrail else rehearse_harm(harm=1.0)
+    if equal:
+        on_part("how long a candidate as good as stable takes")
+    exposed = []
+    for harm in _HARMS:
+        exposed.append((harm, _exposed(rehearse_harm(harm=harm))))
+        on_part(f"how many requests a candidate gets that is {harm:g} times as bad")
+    smallest = smallest_harm(plan, gate, baseline)
+    on_part("the smallest harm that is found")
     return GateForecast(
         metric=gate.metric,
         guardrail=guardrail,
         baseline=baseline,
         steps=tuple(_step(plan, gate, step, equal) for step in range(len(plan.steps))) if equal else (),
-        smallest_harm=smallest_harm(plan, gate, baseline),
-        exposed=tuple((harm, _exposed(rehearse_harm(harm=harm))) for harm in _HARMS),
+        smallest_harm=smallest,
+        exposed=tuple(exposed),
     )
 
 

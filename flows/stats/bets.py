@@ -122,10 +122,6 @@ class Gain(NamedTuple):
         """No z lies further below 0."""
         return max(side.below for side in self.sides)
 
-    @property
-    def squares(self) -> float:
-        return sum(side.squares for side in self.sides)
-
 
 class Opening(NamedTuple):
     """The bets of the first stratum: those of each guess, by stake."""
@@ -196,10 +192,10 @@ class BetTest:
         test, of_stable = self, self.bounds.worse(factor, origin)
         for pair in pairs:
             if pair.stable.n and pair.candidate.n:
-                worse = replace(pair, stable=pair.stable.worse(factor, origin))
+                worse = Pair(stable=pair.stable.worse(factor, origin), candidate=pair.candidate)
                 seen = test.past + worse.stable + worse.candidate
-                after = test._bet(test._guesses(worse, of_stable, against), pair.n)
-                test = after.remember(_gain(worse, self.bounds, of_stable, against, seen.mean or 0.0), past=seen)
+                squares = _squares(worse, seen.mean or 0.0)
+                test = test._bet(test._guesses(worse, of_stable, against), pair.n, squares, past=seen)
         return test.judge(information)
 
     def look_at_sample(self, z: Tally, information: float) -> BetTest:
@@ -207,21 +203,31 @@ class BetTest:
         one nothing can be bet."""
         if not math.isfinite(self.bounds.low):
             return self
-        gain = Gain((Side(z.total, z.squares, z.cubes, -self.bounds.low, self.bounds.high),), float(z.n))
-        test = self._bet([gain], z.n).remember(gain, past=self.past) if z.n else self
+        cubes = z.cubes if math.isfinite(self.bounds.high) else 0.0
+        gain = Gain((Side(z.total, z.squares, cubes, -self.bounds.low, self.bounds.high),), float(z.n))
+        test = self._bet([gain], z.n, z.squares, past=self.past) if z.n else self
         return test.judge(information)
 
-    def _bet(self, guesses: Sequence[Gain], rows: int) -> BetTest:
-        """The test after the rows of a stratum, the money divided among the guesses; of the first, some of it waits."""
+    def _bet(self, guesses: Sequence[Gain], rows: int, squares: float, *, past: Tally) -> BetTest:
+        """The test after the rows of a stratum, the money divided among the guesses; of the first, some of it waits.
+
+        `squares`, `past`: what the rows say of those to come.
+        """
         bets = [(self._stakes(gain, scale), gain) for gain in guesses for scale in self._scales(gain)]
-        made = np.array([_at_least(stakes, gain.sides) for stakes, gain in bets])
-        rises = np.array([stakes * gain.information for stakes, gain in bets])
+        made = tuple(tuple(_at_least(stake, gain.sides) for stake in stakes) for stakes, gain in bets)
+        rises = tuple(tuple(stake * gain.information for stake in stakes) for stakes, gain in bets)
         if not self.weight:
-            opening = Opening(_rows(made), _rows(rises), _WAITS / (rows + _WAITS))
+            opening = Opening(made, rises, _WAITS / (rows + _WAITS))
             logs = opening.logs(0.0)[0]
-            return replace(self, opening=opening, logs=tuple(logs.tolist()), rises=(0.0,) * logs.size)
-        logs, risen = np.array(self.logs) + _log_mean(made), np.array(self.rises) + _weighed(rises, made)
-        return replace(self, logs=tuple(logs.tolist()), rises=tuple(risen.tolist()))
+            risen = np.zeros_like(logs)
+        else:
+            opening = self.opening
+            logs = np.array(self.logs) + _log_mean(np.array(made))
+            risen = np.array(self.rises) + _weighed(np.array(rises), np.array(made))
+        return replace(
+            self, opening=opening, logs=tuple(logs.tolist()), rises=tuple(risen.tolist()), past=past,
+            squares=self.squares + squares, weight=self.weight + guesses[0].information,
+        )  # fmt: skip
 
     def _guesses(self, pair: Pair, of_stable: Bounds, against: int) -> list[Gain]:
         """The stratum's z about the centre of the values before; without any, about guesses over the whole range."""
@@ -231,10 +237,6 @@ class BetTest:
         centres = (low + (high - low) * 2.0**-k for k in range(1, _GUESSES))
         return [_gain(pair, self.bounds, of_stable, against, centre) for centre in centres]
 
-    def remember(self, gain: Gain, *, past: Tally) -> BetTest:
-        """The test with what the rows say of those to come."""
-        return replace(self, past=past, squares=self.squares + gain.squares, weight=self.weight + gain.information)
-
     def _scales(self, gain: Gain) -> Iterator[float]:
         """The standard deviation of values as strata so far tell it; before there are any, guesses below the bounds."""
         if self.weight > 0 and self.squares > 0:
@@ -242,14 +244,10 @@ class BetTest:
         else:
             yield from (gain.below * 4.0**-k for k in range(6))
 
-    def _stakes(self, gain: Gain, scale: float) -> Floats:
+    def _stakes(self, gain: Gain, scale: float) -> tuple[float, ...]:
         """Each effect's best stake, as far as no row can ruin it."""
-        return np.asarray(np.minimum(self._standard / scale, self.ladder.boldest / gain.below))
-
-    @property
-    def _standard(self) -> Floats:
-        """The ladder's effects in standard deviations, the smallest first."""
-        return _effects(self.budget.information, self.ladder, self.budget.alpha, saves=self.saves)
+        effects = _effects(self.budget.information, self.ladder, self.budget.alpha, saves=self.saves)
+        return tuple(min(effect / scale, self.ladder.boldest / gain.below) for effect in effects)
 
     @property
     def _wanted(self) -> float:
@@ -257,7 +255,8 @@ class BetTest:
 
     def _log(self) -> float:
         """The logarithm of all the money."""
-        return float(_log_mean(np.array(self.logs)))
+        top = max(self.logs)
+        return top + math.log(sum(math.exp(log - top) for log in self.logs) / len(self.logs))
 
     def _missing(self) -> float:
         """How much further apart the means would have to be for the money to be what is wanted.
@@ -289,11 +288,12 @@ class BetTest:
 
 
 @lru_cache(maxsize=256)
-def _effects(planned: float, ladder: Ladder, alpha: float, *, saves: bool) -> Floats:
+def _effects(planned: float, ladder: Ladder, alpha: float, *, saves: bool) -> tuple[float, ...]:
+    """The ladder's effects in standard deviations, the smallest first."""
     least = math.sqrt(-2 * math.log(alpha) / (ladder.last * planned))
     count = 1 + max(1, math.ceil(math.log(math.sqrt(ladder.last / ladder.first)) / math.log(_STEP)))
-    effects = least * _STEP ** np.arange(count)
-    return np.concatenate(([0.0], effects)) if saves else np.asarray(effects)
+    effects = (least * _STEP ** np.arange(count)).tolist()
+    return (0.0, *effects) if saves else tuple(effects)
 
 
 def _gain(pair: Pair, bounds: Bounds, of_stable: Bounds, against: int, centre: float) -> Gain:
@@ -305,6 +305,12 @@ def _gain(pair: Pair, bounds: Bounds, of_stable: Bounds, against: int, centre: f
     return Gain(sides, pair.information)
 
 
+def _squares(pair: Pair, centre: float) -> float:
+    """The sum of z squared about a centre."""
+    share = pair.candidate.n / pair.n
+    return (1 - share) ** 2 * _moments(pair.candidate, centre)[1] + share**2 * _moments(pair.stable, centre)[1]
+
+
 def _side(arm: Tally, bounds: Bounds, times: float, centre: float) -> Side:
     """The z = times (y - centre) of one arm."""
     total, squares, cubes = _moments(arm, centre)
@@ -313,13 +319,13 @@ def _side(arm: Tally, bounds: Bounds, times: float, centre: float) -> Side:
     return Side(times * total, times**2 * squares, times**3 * cubes - lost, -low, high)
 
 
-def _at_least(stakes: Floats, sides: Sequence[Side]) -> Floats:
-    """The logarithm of what each stake makes of the money with the rows of the arms, at least."""
-    total, squares, cubes, below, above = np.array(sides).T[:, :, np.newaxis]
-    cubes = np.where(np.isfinite(above), cubes, 0.0)
-    second, third = _cubic(stakes * below, stakes * above)
-    made = stakes * (total - stakes * (second * squares - third * stakes * cubes))
-    return np.asarray(made.sum(axis=0))
+def _at_least(stake: float, sides: Sequence[Side]) -> float:
+    """The logarithm of what a stake makes of the money with the rows of the arms, at least."""
+    made = 0.0
+    for total, squares, cubes, below, above in sides:
+        second, third = _cubic(stake * below, stake * above)
+        made += stake * (total - stake * (second * squares - third * stake * cubes))
+    return made
 
 
 def _moments(arm: Tally, centre: float) -> tuple[float, float, float]:
@@ -331,29 +337,27 @@ def _moments(arm: Tally, centre: float) -> tuple[float, float, float]:
     return total, max(squares, total**2 / n) + _ROUNDING * arm.squares, cubes
 
 
-def _cubic(u: Floats, v: Floats) -> tuple[Floats, Floats]:
+def _cubic(u: float, v: float) -> tuple[float, float]:
     """1/2 + e and c of the cubic below log(1 + x) for x in [-u, v]; without an upper bound c is 0."""
-    if not np.isfinite(v).all():
-        return 0.5 + _remainder(-u) * u, np.zeros_like(u)
-    low, high = _remainder(np.stack((-u, v)))
-    part = (low - high) * u / np.maximum(u + v, 1e-300)
+    low = _remainder(-u)
+    if not math.isfinite(v):
+        return 0.5 + low * u, 0.0
+    high = _remainder(v)
+    part = (low - high) * u / max(u + v, 1e-300)
     return 0.5 + part * v, high + part
 
 
-def _remainder(x: Floats) -> Floats:
+def _remainder(x: float) -> float:
     """K(x) = (log(1 + x) - x + x^2 / 2) / x^3, by its series near 0."""
-    near = np.abs(x) < 1e-2
-    far = np.where(near, 1.0, x)
-    series = 1 / 3 - x * (1 / 4 - x * (1 / 5 - x * (1 / 6 - x * (1 / 7 - x / 8))))
-    return np.where(near, series, (np.log1p(far) - far + far * far / 2) / (far * far * far))
-
-
-def _rows(table: Floats) -> tuple[tuple[float, ...], ...]:
-    return tuple(map(tuple, table.tolist()))
+    if abs(x) < 1e-2:
+        return 1 / 3 - x * (1 / 4 - x * (1 / 5 - x * (1 / 6 - x * (1 / 7 - x / 8))))
+    return (math.log1p(x) - x + x * x / 2) / (x * x * x)
 
 
 def _weighed(values: Floats, logs: Floats) -> Floats:
     """The mean over the first axis, each value weighed by the money that its logarithm tells."""
+    if len(values) == 1:
+        return np.asarray(values[0])
     money = np.exp(logs - logs.max(axis=0))
     return np.asarray((money * values).sum(axis=0) / money.sum(axis=0))
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sluicegate.flows.stats.lattice import Lattice, Masses
+from sluicegate.flows.stats.lattice import CERTAIN, Lattice, Masses
 
 _WINDOW = 12.0
 """Standard deviations kept on each side of the mean."""
@@ -39,17 +39,13 @@ class Draw:
 
 
 def spread(lattice: Lattice, draws: Iterable[Draw]) -> Lattice:
-    """The lattice of the arm's event count after these draws; a draw without information only shifts it.
+    """The lattice of the arm's event count after these draws; a draw without information only shifts it."""
+    return lattice.walk([step(draw) for draw in sorted(draws)])
 
-    The draws are put together first, because the lattice of everything so far is the longest.
-    """
-    new = Lattice()
-    for draw in sorted(draws):
-        if draw.is_informative:
-            new = new.step(*hypergeometric(draw.size, draw.others, draw.events, draw.odds))
-        else:
-            new = new.shift(draw.mine)
-    return lattice.step(new.origin, new.masses)
+
+def step(draw: Draw) -> tuple[int, Masses]:
+    """The least count that the arm may have of a draw's events, and the probabilities from there."""
+    return hypergeometric(draw.size, draw.others, draw.events, draw.odds) if draw.is_informative else (draw.mine, CERTAIN)
 
 
 def expected(draws: Iterable[Draw]) -> float:

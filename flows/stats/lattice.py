@@ -8,7 +8,9 @@ sequential tests of Kulldorff et al. 2011 and Silva 2018), a fine grid where it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +26,8 @@ _DIRECT = 200_000
 """Products up to which a convolution is summed directly; beyond, by Fourier transform."""
 
 
-def _start() -> Masses:
-    return np.ones(1)
+CERTAIN: Masses = np.ones(1)
+"""Of a step that chance has no part in."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,9 +36,16 @@ class Lattice:
 
     origin: float = 0.0
     pitch: float = 1.0
-    masses: Masses = field(default_factory=_start)
+    masses: Masses = field(default_factory=lambda: CERTAIN)
     spent: float = 0.0
     """Mass cut so far: the probability that an equal candidate would have been rejected by now."""
+
+    def walk(self, steps: Sequence[tuple[float, Masses]]) -> Lattice:
+        """The lattice after independent steps. They are put together first: what is known so far is the longest."""
+        if not steps:
+            return self
+        together = reduce(lambda lattice, step: lattice.step(*step), steps, Lattice())
+        return self.step(together.origin, together.masses)
 
     def step(self, low: float, masses: Masses) -> Lattice:
         """The lattice after an independent step with these probabilities at low, low + pitch, ..."""
@@ -46,10 +55,6 @@ class Lattice:
             return replace(self, origin=self.origin + low, masses=grown)
         first, last = int(kept[0]), int(kept[-1])
         return replace(self, origin=self.origin + low + first * self.pitch, masses=grown[first : last + 1])
-
-    def shift(self, by: float) -> Lattice:
-        """The lattice after a step that chance has no part in."""
-        return replace(self, origin=self.origin + by)
 
     def coarsen(self) -> Lattice:
         """The lattice at twice the pitch; odd masses go half to each neighbour, which keeps the mean."""
@@ -70,8 +75,8 @@ class Lattice:
         room = budget - self.spent
         if room < _SMALLEST_BUDGET:
             return self, None
-        tails = np.cumsum(self.masses[::-1])
-        cells = int(np.searchsorted(tails, room, side="right"))
+        tails = self.masses[::-1].cumsum()
+        cells = int(tails.searchsorted(room, side="right"))
         if cells == 0 or cells == self.masses.size:
             beyond = self.origin + self.masses.size * self.pitch
             return self, beyond if cells == 0 and self.spent > 0 else None
@@ -87,8 +92,8 @@ class Lattice:
         room = budget - self.spent
         if room < _SMALLEST_BUDGET or self.masses.size < 2:
             return self, None
-        tails = np.cumsum(self.masses[::-1])
-        cells = int(np.searchsorted(tails, room, side="right"))
+        tails = self.masses[::-1].cumsum()
+        cells = int(tails.searchsorted(room, side="right"))
         left = self.masses.size - cells
         if left == 0:
             return self, None
@@ -100,6 +105,8 @@ class Lattice:
 
 
 def _convolve(a: Masses, b: Masses) -> Masses:
+    if a.size == 1:
+        return a[0] * b
     if a.size * b.size <= _DIRECT:
         return np.convolve(a, b)
     size = a.size + b.size - 1

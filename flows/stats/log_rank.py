@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sluicegate.flows.stats.counts import Draw, hypergeometric
+from sluicegate.flows.stats.counts import Draw, step
 from sluicegate.flows.stats.lattice import Lattice, Masses
 from sluicegate.flows.stats.spending import Budget
 
@@ -46,7 +46,7 @@ class Events:
         """The same, of the other arm."""
         draw = self.draw
         other = Draw(size=draw.others, others=draw.size, events=draw.events, mine=draw.events - draw.mine)
-        return replace(self, draw=other)
+        return Events(draw=other, rows=self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,30 +60,22 @@ class LogRankTest:
     rejected: bool = False
 
     def look(self, new: Iterable[Events], information: float) -> LogRankTest:
-        """The test after these events; without more information nothing is spent and nothing is rejected.
-
-        New events are put together first, because the lattice of everything so far is the longest.
-        """
-        lattice, observed = Lattice(), self.observed
-        for events in sorted(new):
-            draw, weight = events.draw, events.weight
-            observed += weight * draw.mine
-            if draw.is_informative:
-                low, masses = hypergeometric(draw.size, draw.others, draw.events)
-                lattice = lattice.step(weight * low, _apart(masses, weight))
-            else:
-                lattice = lattice.shift(weight * draw.mine)
-        lattice = self.lattice.step(lattice.origin, lattice.masses)
-        test = replace(self, lattice=lattice, observed=observed)
+        """The test after these events; without more information nothing is spent and nothing is rejected."""
+        events = sorted(new)
+        lattice = self.lattice.walk([_step(each) for each in events])
+        observed = self.observed + sum(each.weight * each.draw.mine for each in events)
         if information <= self.information:
-            return test
+            return replace(self, lattice=lattice, observed=observed)
         cut, critical = lattice.cut_counts(self.budget.spent(information))
         is_beyond = critical is not None and observed >= critical - 0.5
-        return replace(test, lattice=cut, information=information, rejected=self.rejected or is_beyond)
+        return replace(
+            self, lattice=cut, observed=observed, information=information, rejected=self.rejected or is_beyond
+        )
 
 
-def _apart(masses: Masses, weight: int) -> Masses:
-    """The masses so many points apart."""
-    spaced = np.zeros(weight * (masses.size - 1) + 1)
-    spaced[::weight] = masses
-    return spaced
+def _step(events: Events) -> tuple[int, Masses]:
+    """The least sum that the arm may have, and the probabilities from there, the weight apart."""
+    low, masses = step(events.draw)
+    spaced = np.zeros(events.weight * (masses.size - 1) + 1)
+    spaced[:: events.weight] = masses
+    return events.weight * low, spaced

@@ -201,3 +201,17 @@ def test_how_alike_the_requests_of_a_user_are_is_measured() -> None:
     twins = UnitSums.from_unit(2, 2).times(100) + UnitSums.from_unit(0, 2).times(100)
     assert Baseline.from_tally(rows, twins) == Baseline(mean=0.5, sd=0.5, alike=2.0)
     assert Baseline.from_tally(rows) == Baseline(mean=0.5, sd=0.5)
+
+
+def test_a_forecast_tells_how_far_it_is() -> None:
+    heard = list[str]()
+    forecast(plan(), {"cost": COST}, runs=2, on_part=lambda metric, part: heard.append(f"{metric}: {part}"))
+    assert heard == [
+        "cost: how long a candidate as good as stable takes",
+        "cost: how many requests a candidate gets that is 2 times as bad",
+        "cost: how many requests a candidate gets that is 5 times as bad",
+        "cost: the smallest harm that is found",
+        "errors: how many requests a candidate gets that is 2 times as bad",
+        "errors: how many requests a candidate gets that is 5 times as bad",
+        "errors: the smallest harm that is found",
+    ]

@@ -32,7 +32,7 @@ def strata(shift: float, *, seed: int = 1) -> list[Pair]:
 
 @given(u=st.floats(1e-6, 0.9), v=st.one_of(st.floats(1e-6, 1e4), st.just(np.inf)))
 def test_the_cubic_lies_below_the_logarithm(u: float, v: float) -> None:
-    second, third = _cubic(np.array([u]), np.array([v]))
+    second, third = _cubic(u, v)
     x = np.concatenate((np.linspace(-u, 0, 500), np.geomspace(1e-9, min(v, 1e6), 500)))
     x = x[x <= v]
     assert np.all(np.log1p(x) - (x - second * x**2 + third * x**3) >= -1e-12 * (1 + np.abs(third * x**3)))
