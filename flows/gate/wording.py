@@ -382,7 +382,7 @@ def _goal(state: GateState, words: Wording, margin: float, readout: Estimate) ->
 
 def _in_unit(trial: Trial, margin: float, readout: Estimate) -> float:
     """The relative harm as a difference of means, signed towards harm."""
-    return trial.design.sign * margin * (readout.level or 0.0)
+    return trial.design.sign * margin * abs(readout.level or 0.0)
 
 
 def _hint(state: GateState) -> str:

@@ -62,7 +62,7 @@ class GateForecast:
 
 def forecast(
     plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = 60, seed: int = 1,
-    on_part: Callable[[str, str], None] = lambda metric, part: None,
+    on_part: Callable[[str, str], None] = lambda _, __: None,
 ) -> tuple[GateForecast, ...]:  # fmt: skip
     """The forecast of every gate and guardrail; `on_part` hears of a metric and what was found out about it.
 

@@ -45,7 +45,9 @@ def spread(lattice: Lattice, draws: Iterable[Draw]) -> Lattice:
 
 def step(draw: Draw) -> tuple[int, Masses]:
     """The least count that the arm may have of a draw's events, and the probabilities from there."""
-    return hypergeometric(draw.size, draw.others, draw.events, draw.odds) if draw.is_informative else (draw.mine, CERTAIN)
+    if not draw.is_informative:
+        return draw.mine, CERTAIN
+    return hypergeometric(draw.size, draw.others, draw.events, draw.odds)
 
 
 def expected(draws: Iterable[Draw]) -> float:

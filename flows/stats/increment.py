@@ -90,6 +90,10 @@ class Sums:
             candidate=candidate,
         )  # fmt: skip
 
+    def is_below_zero(self, origin: float) -> bool:
+        """Whether stable's mean is, as far as these sums tell. `origin`: what values are told less."""
+        return self.level + self.information * origin < 0
+
     @property
     def n(self) -> int:
         """Rows of both arms."""
@@ -107,12 +111,18 @@ def look_for_harm(test: SequentialTest, increment: Increment, sign: int) -> Sequ
 
 
 def look_within_margin(
-    test: SequentialTest, increment: Increment, sign: int, margin: float, sums: Sums, origin: float = 0.0
+    test: SequentialTest, increment: Increment, sign: int, margin: float, sums: Sums, origin: float = 0.0,
+    *, below_zero: bool = False,
 ) -> SequentialTest:  # fmt: skip
-    """The test that the candidate is not worse by `margin`, after the increment; rejecting rules the margin out."""
+    """The test that the candidate is not worse by `margin`, after the increment; rejecting rules the margin out.
+
+    A margin is a share of the size of stable's mean s: where higher is worse, its null is that the candidate's is at
+    least s + m |s|, and so at least (1 + m) s and (1 - m) s alike. Either may be tested. `below_zero`: whether s was
+    below 0 before this increment, so that the second is the one to beat.
+    """
     if margin in increment.at_margin:
         return look(test, increment.at_margin[margin], against=-sign)
-    ratio = 1 + sign * margin
+    ratio = 1 - sign * margin if below_zero else 1 + sign * margin
     of_arm = 1 / ratio if sign > 0 else max(ratio, _LEAST_RATIO)
     odds = partial(odds_of_ratio, of_arm, less=_CAREFUL * _error_of_rate(sums))
     return look(test, increment, against=-sign, factor=ratio, odds=odds, origin=origin)

@@ -166,4 +166,4 @@ def _room(trial: Trial, margin: float | None) -> tuple[float, SequentialTest | N
     is_open = margin is not None and margin in tests and tests[margin][1] in {None, trial.looks}
     bounding = margin if margin is not None and is_open else min(tests)
     level = trial.sums.level / trial.sums.information + trial.design.origin
-    return trial.design.sign * bounding * level, tests[bounding][0]
+    return trial.design.sign * bounding * abs(level), tests[bounding][0]

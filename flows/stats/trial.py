@@ -96,7 +96,8 @@ class Trial:
 
     def look(self, increment: Increment) -> Trial:
         """The trial after one more look. A margin that was ruled out is not asked about again."""
-        k, sign = self.looks + 1, self.design.sign
+        k, sign, origin = self.looks + 1, self.design.sign, self.design.origin
+        below_zero = self.sums.is_below_zero(origin)
         sums = self.sums.change(increment.changes) if self.design.by_cohort else self.sums.add(increment.pairs)
         if self.design.kind is Kind.MEAN and sums.candidate.n < LEAST_VALUES:
             increment = replace(increment, information=0.0)
@@ -104,7 +105,7 @@ class Trial:
         margins = tuple(
             test
             if test.rejected and rung.margin > 0
-            else look_within_margin(test, increment, sign, rung.margin, sums, self.design.origin)
+            else look_within_margin(test, increment, sign, rung.margin, sums, origin, below_zero=below_zero)
             for test, rung in zip(self.margins, self.design.rungs, strict=True)
         )
         ruled_out = (at or (k if test.rejected else None) for at, test in zip(self.ruled_out_at, margins, strict=True))

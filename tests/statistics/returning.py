@@ -31,6 +31,10 @@ class Returning:
     rows_each: float = 10.0
     harm: float = 1.0
     """Multiplies the rate where the candidate answers."""
+    activity: float | None = None
+    """The index of a Pareto law of how often users come; None: a gamma law, of which no user makes most requests."""
+    often: float = 1.0
+    """How many times as often users come where the candidate answers."""
     day: float = 0.0
     """How much the rate rises and falls over a day of 10,000 rows."""
 
@@ -44,7 +48,8 @@ class Returning:
         for start in range(0, total, batch):
             epoch = min(start * len(weights) // total, len(weights) - 1)
             is_candidate = slot < weights[epoch] / FULL
-            who = np.searchsorted(activity, rng.random(batch)).clip(max=crowd.size - 1)
+            comes = np.cumsum(activity * np.where(is_candidate, self.often, 1.0))
+            who = np.searchsorted(comes / comes[-1], rng.random(batch)).clip(max=crowd.size - 1)
             level = 1 + self.day * np.sin(2 * np.pi * start / 10_000)
             chance = np.minimum(rate[who] * level * np.where(is_candidate[who], self.harm, 1.0), 1.0)
             x = (rng.random(batch) < chance).astype(float)
@@ -62,8 +67,8 @@ class Returning:
 
     def _users(self, rng: Generator, count: int) -> tuple[NDArray[np.float64], ...]:
         rate = rng.beta(self.rate * self.concentration, (1 - self.rate) * self.concentration, count)
-        activity = rng.gamma(1.0, 1.0, count)
-        return rng.random(count), rate, np.cumsum(activity / activity.sum())
+        activity = rng.gamma(1.0, 1.0, count) if self.activity is None else 1 + rng.pareto(self.activity, count)
+        return rng.random(count), rate, activity
 
 
 class _Crowd:
