@@ -106,7 +106,7 @@ class Lattice:
 
 def _convolve(a: Masses, b: Masses) -> Masses:
     if a.size == 1:
-        return a[0] * b
+        return np.asarray(a[0] * b)
     if a.size * b.size <= _DIRECT:
         return np.convolve(a, b)
     size = a.size + b.size - 1
