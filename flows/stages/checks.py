@@ -35,7 +35,9 @@ class Asking(Calling):
         def is_wanted() -> bool:
             return self.elapsed() < over and is_open()
 
-        name = f"{rollout.id}.{int(rollout.requested_at.timestamp())}.{rollout.step}.{rollout.asked(rollout.step)}"
+        name = (
+            f"{rollout.id}.{int(rollout.requested_at.timestamp())}.{rollout.step}.{rollout.times_checked(rollout.step)}"
+        )
         ended = 0
         for attempt in range(check.attempts):
             try:

@@ -24,7 +24,7 @@ from sluicegate.flows.wiring.agent import Agent
 from sluicegate.flows.wiring.runtime import now
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.errors import NotFound, SluiceError
-from sluicegate.registry.words.said import sheet_name
+from sluicegate.registry.words.gateway_report import sheet_name
 from sluicegate.services.cluster.following import follow
 from sluicegate.services.cluster.kinds import CONFIG_MAP, ENDPOINT_SLICE, LEASE, Object
 from sluicegate.services.cluster.lease import KEEPER, Owner, gateway_lease, read_keeper

@@ -239,7 +239,7 @@ class LocalDesk:
         return self._mailbox(gateway).sheet_name()
 
     def for_gateway(self, name: str, has: object) -> dict[str, Any]:
-        from sluicegate.registry.words.said import sheet_name
+        from sluicegate.registry.words.gateway_report import sheet_name
         from sluicegate.services.host.certificates import joining_pair
         from sluicegate.services.traffic.envoy.relay import NAME
 

@@ -39,9 +39,9 @@ class Readings:
     def evidence(self, rollout: Rollout) -> Evidence:
         """What telemetry knows of a rollout, for its report."""
         from sluicegate.flows.views.evidence import evidence
-        from sluicegate.registry.report.course import asked_weights
+        from sluicegate.registry.report.course import desired_weights
 
-        seen = evidence(self.telemetry, rollout, asked_weights(self.ledger.entries(rollout.id)))
+        seen = evidence(self.telemetry, rollout, desired_weights(self.ledger.entries(rollout.id)))
         seen = replace(seen, generated=self.generated([rollout])[rollout.id])
         return replace(seen, shadow=self._shadow(rollout)) if rollout.is_shadow else seen
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sluicegate.flows.wiring.runtime import Runtime
-    from sluicegate.registry.words.said import Said
+    from sluicegate.registry.words.gateway_report import GatewayReport
     from sluicegate.services.telemetry.tailing.backlog import Read
     from sluicegate.services.traffic.joined import Mailbox
 
@@ -55,7 +55,7 @@ def forget_lost(runtime: Runtime) -> None:
             gateways.forget(said)
 
 
-def _take_for_ended(runtime: Runtime, said: Said) -> None:
+def _take_for_ended(runtime: Runtime, said: GatewayReport) -> None:
     """Put on its account what it never sent, and have nobody wait for its log."""
     from sluicegate.services.telemetry.tailing.backlog import read_of_name
     from sluicegate.services.telemetry.tailing.readers import retire

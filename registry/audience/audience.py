@@ -1,11 +1,11 @@
 """Audience: who a request comes from, as conditions on its metadata. Pure.
 
-Metadata are a request's headers: names without regard to case, values with. A header that is sent twice is one value,
-joined by commas, as HTTP says. An empty value is present. A missing header matches nothing but a `Not`. Blanks around a
-value are no part of it. Values are compared byte by byte in UTF-8; bytes that are no UTF-8 are Python's surrogates.
+Metadata are a request's headers: names ignore case, values do not. A header that is sent twice is one value, joined by
+commas, as HTTP says. An empty value is present. A missing header matches only a `Not`. Blanks around a value are
+ignored. Values are compared byte by byte in UTF-8; bytes that are not UTF-8 become Python's surrogates.
 
-A number is digits, with a `-` before them and a point and more digits after them if wanted: `007` is 7. What else might
-be read as a number, `1e3`, `+5`, `.5`, `1,000`, `NaN`, is none and lies in no range.
+A number is digits, optionally with a `-` before them and a point and more digits after them: `007` is 7. Other
+spellings, such as `1e3`, `+5`, `.5`, `1,000` and `NaN`, are not numbers and lie in no range.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import re2
 
 NUMBER = "^-?[0-9]+([.][0-9]+)?$"
-"""What a `Range` takes for a number, in RE2."""
+"""What counts as a number in a `Range`, in RE2."""
 _NUMBER = re.compile(NUMBER.removesuffix("$") + r"\Z", re.ASCII)
 
 
@@ -38,7 +38,7 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """The header is present and compares with at least one of the operands; several operands are an `in`."""
+    """The header is present and matches at least one of the operands; several operands are an `in`."""
 
     header: str
     operator: Operator
@@ -70,14 +70,14 @@ class Not:
 
 @dataclass(frozen=True, kw_only=True)
 class AllOf:
-    """Every condition holds; none at all: true."""
+    """Every condition holds; true if there are none."""
 
     conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnyOf:
-    """At least one condition holds; none at all: false."""
+    """At least one condition holds; false if there are none."""
 
     conditions: tuple[Condition, ...]
 
@@ -95,12 +95,12 @@ class Audience:
 
 
 def matches(condition: Condition, metadata: Mapping[str, str]) -> bool:
-    """Whether a request with these metadata meets the condition. The data plane answers the same."""
+    """Whether a request with these metadata meets the condition. The data plane decides the same."""
     return _meets(condition, headers(metadata.items()))
 
 
 def headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Metadata as a request carries them: names in lower case, values without blanks around, repeated ones joined."""
+    """Metadata as a request carries them: lower-case names, values without surrounding blanks, repeats joined."""
     joined: dict[str, str] = {}
     for name, value in pairs:
         key, text = name.lower(), value.strip(" \t")
@@ -110,7 +110,7 @@ def headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 @lru_cache(maxsize=512)
 def whole(pattern: str) -> re2._Regexp:
-    """A pattern that must match a whole value. Raises ValueError, saying what is wrong with it."""
+    """Compile a pattern that must match a whole value. Raises ValueError that says what is wrong with it."""
     import re2
 
     options = re2.Options()
@@ -119,8 +119,8 @@ def whole(pattern: str) -> re2._Regexp:
         re2.compile(pattern, options)
         return re2.compile(whole_pattern(pattern), options)
     except re2.error as error:
-        said = error.args[0]
-        raise ValueError(said.decode() if isinstance(said, bytes) else str(said)) from None
+        reason = error.args[0]
+        raise ValueError(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
 
 
 def whole_pattern(pattern: str) -> str:

@@ -1,6 +1,6 @@
-"""Connections: which audience of a model gets which of its variations. Pure; one value per model.
+"""Connections: which audience of a model gets which variation. Pure; one value per model.
 
-The ledger keeps it as the applied document of kind `traffic` named like the model. A model that has none sends every
+The ledger keeps it as the applied document of kind `traffic` with the model's name. A model without one sends every
 request to its variation `default`.
 """
 
@@ -14,12 +14,12 @@ from sluicegate.registry.audience.audience import Audience, headers, matches
 from sluicegate.registry.audience.layout import SlotRun, lay_out
 
 FALLBACK = "default"
-"""The audience of every request that no audience matches, and the variation it gets unless told otherwise."""
+"""The audience of requests that no other audience matches, and the variation that it gets by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weighted:
-    """A variation and its weight beside the others: relative whole numbers, 1 and 3 are 25 % and 75 %."""
+    """A variation and its weight relative to the others, a whole number: 1 and 3 are 25 % and 75 %."""
 
     variation: str
     weight: int = 1
@@ -27,7 +27,7 @@ class Weighted:
 
 @dataclass(frozen=True, kw_only=True)
 class Copied:
-    """A variation that gets copies of requests, which another answers; sample in basis points."""
+    """A variation that gets copies of requests that another one answers. `sample` is in basis points."""
 
     variation: str
     sample: int
@@ -41,44 +41,44 @@ class Connection:
     weighted: tuple[Weighted, ...]
     copied: tuple[Copied, ...] = ()
     layout: tuple[SlotRun, ...] = ()
-    """Which slots each variation holds; `settled` fills it in. None: slots follow from the weights, in their order."""
+    """Which slots each variation holds; `settled` fills it in. Empty: slots follow from the weights, in their order."""
 
 
 class StandIn(StrEnum):
-    """When the model's fallback variation answers in the place of a variation's stable build."""
+    """When the model's fallback variation answers instead of a variation's stable build."""
 
     NEVER = "never"
     UNREACHABLE = "unreachable"
-    """When it does not run, cannot be reached, breaks off or takes too long."""
+    """If the build does not run, cannot be reached, breaks off or takes too long."""
     ERRORS = "errors"
-    """Also when it answers with an error of its own, 5xx."""
+    """Also if it answers with an error of its own (5xx)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What holds for a variation whoever is sent to it."""
+    """Properties of a variation that do not depend on the audience."""
 
     variation: str
     by_name: bool = False
-    """Whether a caller may ask for it by its name, whatever audience the request belongs to."""
+    """Whether callers may ask for it by name, whatever audience their requests belong to."""
     stand_in: StandIn = StandIn.NEVER
-    """When the model's fallback variation answers in its place."""
+    """When the model's fallback variation answers instead of it."""
     protected: bool = False
-    """Whether two named people must agree to every change of what it serves and of its callers."""
+    """Whether two named people must agree to every change of what it serves and of who calls it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connections:
-    """A model's audiences in the order in which they are asked: the first that matches takes the request."""
+    """A model's audiences in the order in which they are tried: the first that matches takes the request."""
 
     model: str
     ordered: tuple[Connection, ...] = ()
     fallback: tuple[Weighted, ...] = (Weighted(variation=FALLBACK),)
-    """Who serves the requests that no audience matches; more than one only for an experiment over everybody."""
+    """Which variations serve requests of no audience; more than one only for an experiment over everybody."""
     fallback_copied: tuple[Copied, ...] = ()
     fallback_layout: tuple[SlotRun, ...] = ()
     terms: tuple[Terms, ...] = ()
-    """Properties of single variations, by the variation's name; variations without any are left out."""
+    """Properties of single variations, sorted by name. Variations with default properties are left out."""
 
     @property
     def variations(self) -> tuple[str, ...]:
@@ -90,11 +90,11 @@ class Connections:
 
     @property
     def fallback_variation(self) -> str:
-        """The variation that takes the requests of no audience; of several the heaviest."""
+        """The variation that serves requests of no audience; if there are several, the heaviest."""
         return max(self.fallback, key=lambda part: part.weight).variation
 
     def terms_of(self, variation: str) -> Terms:
-        """What holds for a variation."""
+        """The properties of a variation."""
         return next((each for each in self.terms if each.variation == variation), Terms(variation=variation))
 
     @property
@@ -102,20 +102,20 @@ class Connections:
         """The variations that are protected."""
         return frozenset(each.variation for each in self.terms if each.protected)
 
-    def under(self, terms: Terms) -> Connections:
-        """The same with these terms for their variation."""
+    def with_terms(self, terms: Terms) -> Connections:
+        """The same connections with these properties for their variation."""
         others = [each for each in self.terms if each.variation != terms.variation]
         own = [terms] if terms != Terms(variation=terms.variation) else []
         return replace(self, terms=tuple(sorted((*others, *own), key=lambda each: each.variation)))
 
     def takes(self, metadata: Mapping[str, str]) -> Connection | None:
-        """The first connection whose audience a request with these metadata belongs to; None: the fallback."""
+        """The first connection whose audience matches a request with these metadata; None: the fallback."""
         sent = headers(metadata.items())
         return next((each for each in self.ordered if matches(each.audience.condition, sent)), None)
 
 
 def preview_name(variation: str) -> str:
-    """What a variation's candidate is called by who asks for it before it is trusted."""
+    """The name by which callers reach a variation's candidate before it is trusted."""
     return f"{variation}/preview"
 
 
@@ -125,10 +125,9 @@ def weights(weighted: tuple[Weighted, ...]) -> dict[str, int]:
 
 
 def settled(wanted: Connections, before: Connections | None) -> Connections:
-    """The connections with layouts that move as few units as possible from where they were before.
+    """The connections, laid out so that as few units as possible move compared with `before`.
 
-    An audience keeps its layout by its name, wherever it stands in the order. Raises ValueError where no weight is
-    above 0.
+    An audience keeps its layout by its name, wherever it stands in the order. Raises ValueError if all weights are 0.
     """
     former = {each.audience.name: each.layout for each in before.ordered} if before else {}
     ordered = (

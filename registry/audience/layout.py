@@ -1,6 +1,6 @@
 """Layout: which of an audience's 10,000 slots each of its variations holds. Pure.
 
-It is stored with the weights it was made for, because how to move the fewest units follows from what was there before.
+It is stored with the weights that it was made for, because moving the fewest units depends on the former layout.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from itertools import groupby
 
 SLOTS = 10_000
-"""The places that units hash into."""
+"""The number of slots that units hash into."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlotRun:
-    """Neighbouring slots of one variation."""
+    """Adjacent slots of one variation."""
 
     variation: str
     slots: int
 
 
 def lay_out(weights: Mapping[str, int], before: Sequence[SlotRun] = ()) -> tuple[SlotRun, ...]:
-    """Share the slots by relative weights, moving as few as can be from one variation to another.
+    """Share the slots by relative weights, moving as few as possible from one variation to another.
 
-    What nobody held before goes in the order of the weights. Raises ValueError when no weight is above 0.
+    Slots that had no owner are given out in the order of the weights. Raises ValueError if no weight is above 0.
     """
     owed = quotas(weights)
     kept = _keep(before, owed)
@@ -34,7 +34,7 @@ def lay_out(weights: Mapping[str, int], before: Sequence[SlotRun] = ()) -> tuple
 
 
 def quotas(weights: Mapping[str, int]) -> dict[str, int]:
-    """Slots of each variation: its share, rounded so that all are given, and one at least for a weight above 0."""
+    """Slots of each variation: its share, rounded so that the sum is right, and at least one for a weight above 0."""
     if not 0 < sum(weight > 0 for weight in weights.values()) <= SLOTS or min(weights.values()) < 0:
         raise ValueError(f"the weights {dict(weights)} give no shares: at least one must be above 0")
     total = sum(weights.values())
@@ -47,13 +47,13 @@ def quotas(weights: Mapping[str, int]) -> dict[str, int]:
 
 
 def changed(before: Sequence[SlotRun], after: Sequence[SlotRun]) -> int:
-    """How many slots have another variation than before."""
+    """How many slots change their variation."""
     pairs = zip(_each(before), _each(after), strict=True)
     return sum(old != new for old, new in pairs)
 
 
 def intervals(layout: Sequence[SlotRun]) -> dict[str, tuple[range, ...]]:
-    """Where each variation's slots are, in order."""
+    """Where each variation's slots lie, in order."""
     places: dict[str, tuple[range, ...]] = {}
     start = 0
     for run in layout:
@@ -63,7 +63,7 @@ def intervals(layout: Sequence[SlotRun]) -> dict[str, tuple[range, ...]]:
 
 
 def _keep(before: Sequence[SlotRun], quota: Mapping[str, int]) -> list[tuple[str | None, int]]:
-    """The former runs, cut where their variation may not keep them all; what is free has no owner."""
+    """The former runs, cut to what their variation may keep. Free slots have the owner None."""
     room = dict(quota)
     kept: list[tuple[str | None, int]] = []
     for run in before:
@@ -75,7 +75,7 @@ def _keep(before: Sequence[SlotRun], quota: Mapping[str, int]) -> list[tuple[str
 
 
 def _fill(kept: Sequence[tuple[str | None, int]], owed: dict[str, int]) -> Iterable[SlotRun]:
-    """Give what is free to those who are owed: first to the neighbour on the left, so that runs stay few."""
+    """Give free slots to the variations that are owed some, first to the left neighbour, so that there are few runs."""
     last = ""
     for owner, slots in kept:
         free = slots

@@ -1,4 +1,4 @@
-"""What both spellings of an audience share: names, operands and numbers, checked at their place. Pure."""
+"""What both spellings of an audience share: names, operands and numbers, with problems noted at their place. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,100}\Z")
 
 
 def name_problem(name: object) -> str | None:
-    """Why this is no name of an audience; None when it is one."""
+    """Why this is not a valid audience name; None if it is one."""
     if name is None or name == "":
         return "name is missing"
     if not isinstance(name, str):
@@ -28,7 +28,7 @@ def name_problem(name: object) -> str | None:
 
 
 def header_of(text: Text, name: object, at: Path, *, on_value: bool = False) -> str | None:
-    """A header's name in lower case; None, and noted, when it cannot be asked for."""
+    """A header's name in lower case. If no condition can use it, notes the problem and returns None."""
     wrong = header_fault(name) if isinstance(name, str) else f"{name!r} is not the name of a header"
     if wrong is not None or not isinstance(name, str):
         text.add(at, str(wrong), "such as state or x-user-plan", on_value=on_value)
@@ -37,7 +37,7 @@ def header_of(text: Text, name: object, at: Path, *, on_value: bool = False) -> 
 
 
 def match_of(text: Text, header: str, operator: Operator, value: object, at: Path) -> Match | None:
-    """A comparison with one text, or several in a list. None, and noted, when there is something wrong."""
+    """A comparison with one text, or with several in a list. If something is wrong, notes it and returns None."""
     items = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
     compared = [_operand(text, header, operator, each, at if i is None else (*at, i)) for i, each in items]
     if any(each is None for each in compared):
@@ -49,13 +49,13 @@ def match_of(text: Text, header: str, operator: Operator, value: object, at: Pat
 
 
 def range_of(text: Text, header: str, low: float | None, high: float | None, at: Path) -> Range | None:
-    """A range of numbers. None, and noted, when none can lie in it."""
+    """A range of numbers. If no number can lie in it, notes the problem and returns None."""
     condition = Range(header=header, low=low, high=high)
     return condition if _is_sound(text, ends_fault(condition), at) else None
 
 
 def is_shallow(text: Text, condition: Condition, at: Path) -> bool:
-    """Whether conditions stand within conditions no deeper than the data plane takes; if not, that is noted."""
+    """Whether conditions are nested no deeper than the data plane allows. If not, notes the problem."""
     wrong = depth_fault(condition)
     if wrong is not None:
         text.add(at, wrong, "split the audience in two")
@@ -63,15 +63,15 @@ def is_shallow(text: Text, condition: Condition, at: Path) -> bool:
 
 
 def _operand(text: Text, header: str, operator: Operator, value: object, at: Path) -> str | None:
-    said = as_text(text, value, at)
-    if said is None:
+    operand = as_text(text, value, at)
+    if operand is None:
         text.add(at, "a text or a number is expected", 'an empty text is ""', on_value=True)
         return None
-    return said if _is_sound(text, operand_fault(header, operator, said), at) else None
+    return operand if _is_sound(text, operand_fault(header, operator, operand), at) else None
 
 
 def _is_sound(text: Text, wrong: str | None, at: Path) -> bool:
-    """Whether nothing is wrong; if something is, it is noted."""
+    """Whether there is no fault. If there is one, notes it."""
     if wrong is not None:
         message, _, fix = wrong.partition("; ")
         text.add(at, message, fix or None, on_value=True)
@@ -79,7 +79,7 @@ def _is_sound(text: Text, wrong: str | None, at: Path) -> bool:
 
 
 def as_text(text: Text, value: object, at: Path) -> str | None:
-    """A scalar as it was written, 01234 included; None when it is none."""
+    """A scalar as it was written, 01234 included; None if the value is not a scalar."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -88,10 +88,10 @@ def as_text(text: Text, value: object, at: Path) -> str | None:
 
 
 def number(text: Text, value: object, at: Path) -> float | None:
-    """A finite number, also one in quotes; None, and noted, when it is none."""
-    said = value.strip() if isinstance(value, str) else value
-    is_number = isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said)
-    if is_number or (isinstance(said, str) and re.match(NUMBER, said)):
-        return float(said)  # type: ignore[arg-type]
+    """A finite number, possibly in quotes. If it is not one, notes the problem and returns None."""
+    stripped = value.strip() if isinstance(value, str) else value
+    is_number = isinstance(stripped, int | float) and not isinstance(stripped, bool) and math.isfinite(stripped)
+    if is_number or (isinstance(stripped, str) and re.match(NUMBER, stripped)):
+        return float(stripped)  # type: ignore[arg-type]
     text.add(at, f"{value!r} is not a number", "such as 18 or 0.5", on_value=True)
     return None

@@ -1,7 +1,7 @@
-"""Overlap: a request that two audiences would both take, if one is found. Pure.
+"""Overlap: a request that two audiences would both match, if one is found. Pure.
 
-It is looked for among values that the conditions name, and values beside them. One that is found is real; that none is
-found proves nothing where a condition matches patterns.
+The search tries values that the conditions name, and values next to them. A request that is found is real. Finding none
+proves nothing if a condition matches patterns.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sluicegate.registry.audience.audience import (
 )
 
 MOST = 4_000
-"""Requests that are tried at most."""
+"""How many requests are tried at most."""
 _OTHER = "another"
 """A value that no condition names."""
 
 
 def shared_request(first: Condition, second: Condition) -> Mapping[str, str] | None:
-    """The metadata of a request that both take, with as few headers as were found to do; None: none was found."""
+    """The metadata of a request that both conditions match, with few headers; None if none was found."""
     values: dict[str, list[str | None]] = {}
     for header, value in (*_values(first), *_values(second)):
         its = values.setdefault(header.lower(), [None, _OTHER])
@@ -43,7 +43,7 @@ def shared_request(first: Condition, second: Condition) -> Mapping[str, str] | N
 
 
 def _values(condition: Condition) -> Iterator[tuple[str, str]]:
-    """Values that decide a condition, by header."""
+    """Values on which a condition depends, with their header."""
     match condition:
         case AllOf(conditions=conditions) | AnyOf(conditions=conditions):
             for each in conditions:
@@ -60,6 +60,6 @@ def _values(condition: Condition) -> Iterator[tuple[str, str]]:
 
 
 def _joined(values: list[str | None]) -> list[str]:
-    """What begins with one and ends with another."""
+    """Values that begin with one known value and end with another."""
     known = [value for value in values if value not in (None, _OTHER)]
     return [f"{start}{end}" for start in known for end in known if start != end]

@@ -1,8 +1,8 @@
 """Audiences in the YAML of Qwak (JFrog ML): `api_version: v1`, `spec.audiences[]`, unary and binary conditions. Pure.
 
-Keys are taken in snake and camel case; operators long (UNARY_OPERATOR_TYPE_EXACT_MATCH), short (EXACT), in any case.
-Conditions of one audience must all hold; one without conditions is everybody. Qwak's `id` is not needed here: the
-name says which audience it is, and where an audience has only an id, that is its name.
+Keys may be in snake or camel case; operators long (UNARY_OPERATOR_TYPE_EXACT_MATCH) or short (EXACT), in any case. All
+conditions of an audience must hold; an audience without conditions is everybody. Qwak's `id` is not needed: the name
+identifies an audience, and an audience that has only an id is named by it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Fields = dict[str, tuple[Any, Path]]
 
 @dataclass(frozen=True, kw_only=True)
 class QwakRoute:
-    """A variation that an audience is sent to; Qwak keeps these beside the conditions."""
+    """A variation that an audience is sent to. Qwak keeps these with the conditions."""
 
     variation: str
     weight: int
@@ -50,22 +50,22 @@ class QwakRoute:
 
 @dataclass(frozen=True, kw_only=True)
 class QwakAudience:
-    """An audience of such a file, where it stands, and its routes."""
+    """An audience of a Qwak file, its place in the file, and its routes."""
 
     at: Path
     audience: Audience
     routes: tuple[QwakRoute, ...] = ()
     has_conditions: bool = True
-    """Whether the file says who belongs to it."""
+    """Whether the file defines who belongs to it."""
 
 
 def is_qwak(values: object) -> bool:
-    """Whether a document has Qwak's shape rather than ours."""
+    """Whether a document has Qwak's form rather than ours."""
     return isinstance(values, dict) and "kind" not in values and bool({_snake(key) for key in values} & {*_DOCUMENT})
 
 
 def read_qwak(text: Text) -> tuple[QwakAudience, ...]:
-    """The audiences of a text of this shape; what is wrong is noted in the text."""
+    """Read the audiences of a Qwak text. Problems are noted in the text."""
     reading = Reading(text)
     document = reading.mapping(text.values, (), _DOCUMENT)
     version = document.get("api_version", (VERSION, ()))
@@ -83,13 +83,13 @@ def read_qwak(text: Text) -> tuple[QwakAudience, ...]:
 
 
 class Reading:
-    """One walk over such a document. What is wrong is noted and left out."""
+    """Walks one Qwak document. Parts with a problem are noted and left out."""
 
     def __init__(self, text: Text) -> None:
         self._text = text
 
     def mapping(self, values: object, at: Path, known: tuple[str, ...]) -> Fields:
-        """The known keys of a mapping in snake case, each with its value and its place."""
+        """The known keys of a mapping in snake case, each with its value and place."""
         if not isinstance(values, dict):
             self._text.add(at, "a mapping is expected", f"known keys are {', '.join(known)}", on_value=True)
             return {}
@@ -102,7 +102,7 @@ class Reading:
         return fields
 
     def items(self, values: object, at: Path) -> Iterator[tuple[Any, Path]]:
-        """The items of a list, each with its place; an empty key is an empty list."""
+        """The items of a list, each with its place. A key without a value is an empty list."""
         if values is not None and not isinstance(values, list):
             self._text.add(at, "a list is expected", "begin each item with a dash", on_value=True)
             return
@@ -222,6 +222,6 @@ def _snake(key: str) -> str:
 
 
 def _plain(operator: object) -> str:
-    """`UNARY_OPERATOR_TYPE_SAFE_REGEX_MATCH`, `SafeRegex` and `safe-regex` are one word: saferegex."""
+    """The operator in one spelling: saferegex for `UNARY_OPERATOR_TYPE_SAFE_REGEX_MATCH`, `SafeRegex`, `safe-regex`."""
     letters = re.sub(r"[^a-z]", "", str(operator).lower())
     return re.sub(r"^(?:unary|binary)?(?:operator)?(?:type)?", "", letters).removesuffix("match")

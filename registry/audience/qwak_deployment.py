@@ -1,7 +1,7 @@
-"""A deployment in the YAML of Qwak (JFrog ML): a build, its variation, and who is sent where. Pure.
+"""A deployment in the YAML of Qwak (JFrog ML): a build, its variation, and who is routed where. Pure.
 
-Its audiences are read as those of Qwak's audience files. One without conditions is an audience that is applied already,
-by its name, or by its id where it has no name. What such a file says of machines is said in a plan here: it is noted.
+Audiences are read as in Qwak's audience files. One without conditions refers to an audience that is already applied, by
+its name, or by its id if it has no name. Keys about machines belong in a plan here, so they are only noted.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _ASIDE = (
     "resources", "auto_scaling", "advanced_options", "timeout", "workers", "server_workers", "daemon_mode",
     "max_batch_size", "deployment_timeout",
 )  # fmt: skip
-"""What a service runs on, and how: nothing of who gets which build."""
+"""Keys about the machines of a service. They do not affect who gets which build."""
 _ELSEWHERE = {
     "stream": "only realtime deployments are read", "batch": "only realtime deployments are read",
     "environments": _PLACE, "environment": _PLACE, "env_vars": _PLAN, "variations": "write audiences: with routes:",
 }  # fmt: skip
-"""Keys that Sluicegate cannot carry out, each with what to do instead."""
+"""Keys that Sluicegate does not support, each with what to do instead."""
 _DOCUMENT = ("model_id", "build_id", "realtime")
 _REALTIME = ("variation_name", "audiences", "fallback_variation", "variation_protected_state")
 _PROTECTED = "variation_protected_state"
@@ -31,7 +31,7 @@ _PROTECTED = "variation_protected_state"
 
 @dataclass(frozen=True, kw_only=True)
 class QwakDeployment:
-    """What such a file says; None where it says nothing."""
+    """The content of such a file; None where it has no value."""
 
     model: str | None = None
     build: str | None = None
@@ -40,11 +40,11 @@ class QwakDeployment:
     audiences: tuple[QwakAudience, ...] = ()
     protected: bool | None = None
     aside: tuple[str, ...] = ()
-    """Keys of Qwak's that change nothing here."""
+    """Qwak's keys that change nothing here."""
 
 
 def read_deployment(text: Text) -> QwakDeployment:
-    """The deployment of a text of this shape; what is wrong is noted in the text."""
+    """Read the deployment of a Qwak text. Problems are noted in the text."""
     reading = Reading(text)
     known = (*_ASIDE, *_ELSEWHERE)
     document = reading.mapping(text.values, (), (*_DOCUMENT, *known))
@@ -79,7 +79,7 @@ def _audiences(reading: Reading, realtime: Fields) -> list[QwakAudience]:
 
 
 def _refuse_twice(text: Text, audiences: tuple[QwakAudience, ...]) -> None:
-    """Each audience once, with somebody who answers it, and each of its variations once for answers and for copies."""
+    """Refuse repeated audiences, repeated routes, shadows above 100 %, and audiences that nobody answers."""
     names = [each.audience.name for each in audiences]
     for place, each in enumerate(audiences):
         if each.audience.name in names[:place]:
@@ -109,7 +109,7 @@ def _flag(text: Text, fields: Fields, key: str) -> bool | None:
 
 
 def _name(text: Text, fields: Fields, key: str) -> str | None:
-    """A text, or a number as it was written; an empty one says nothing."""
+    """A text, or a number as it was written; None if it is missing or empty."""
     value, at = fields.get(key, (None, ()))
     if value is None or value == "":
         return None

@@ -1,4 +1,4 @@
-"""What a condition may say: rules that hold wherever it came from. Pure."""
+"""What a condition may contain: rules that apply wherever it came from. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from sluicegate.registry.audience.audience import AllOf, AnyOf, Condition, Match, Not, Operator, Present, Range, whole
 
 MAX_DEPTH = 8
-"""Conditions within conditions."""
+"""How deep conditions may be nested."""
 MAX_OPERANDS = 500
-"""Values in one condition."""
+"""How many values one condition may have."""
 MAX_PROGRAM = 100
-"""Size of a compiled regular expression, in RE2's instructions; Envoy takes no larger one."""
+"""Size of a compiled regular expression in RE2 instructions. Envoy accepts no larger one."""
 MAX_CHARACTERS = 1024
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
@@ -25,7 +25,7 @@ _TRANSPORT = frozenset(
 
 
 def faults(condition: Condition) -> Iterator[str]:
-    """Everything that makes a condition, or a part of it, unusable; nothing when it may be used."""
+    """Every reason why a condition or a part of it cannot be used; nothing if it can."""
     deep = depth_fault(condition)
     if deep is not None:
         yield deep
@@ -34,7 +34,7 @@ def faults(condition: Condition) -> Iterator[str]:
 
 
 def fault(condition: Condition) -> str | None:
-    """What makes this one condition unusable, its parts aside; None when nothing does."""
+    """Why this condition itself, apart from its parts, cannot be used; None if it can."""
     match condition:
         case Match(header=header, operator=operator, operands=operands):
             wrong = (operand_fault(header, operator, operand) for operand in operands)
@@ -48,7 +48,7 @@ def fault(condition: Condition) -> str | None:
 
 
 def parts(condition: Condition) -> tuple[Condition, ...]:
-    """The conditions that a condition is made of."""
+    """The conditions inside a condition."""
     match condition:
         case Not(condition=inner):
             return (inner,)
@@ -65,14 +65,14 @@ def _walk(condition: Condition) -> Iterator[Condition]:
 
 
 def depth_fault(condition: Condition, left: int = MAX_DEPTH) -> str | None:
-    """Why conditions stand too deep within conditions; None when they do not."""
+    """Why conditions are nested too deep; None if they are not."""
     if left == 0:
         return f"conditions are nested {MAX_DEPTH + 1} levels deep; at most {MAX_DEPTH} are allowed"
     return next(filter(None, (depth_fault(part, left - 1) for part in parts(condition))), None)
 
 
 def header_fault(header: str) -> str | None:
-    """Why no condition can ask for this header; None when it can."""
+    """Why no condition can use this header; None if one can."""
     if not _NAME.match(header):
         return f"{header!r} is no header name: write up to 64 letters, digits, -, _ and ."
     if header.lower() in _TRANSPORT or header.lower().startswith(_OURS):
@@ -81,14 +81,14 @@ def header_fault(header: str) -> str | None:
 
 
 def size_fault(header: str, operands: Sequence[str]) -> str | None:
-    """Why a header cannot be compared with so many values; None when it can."""
+    """Why a header cannot be compared with this many values; None if it can."""
     if not operands:
         return f"{header}: an empty list matches nothing; write at least one text"
     return f"{header}: {len(operands)} values; at most {MAX_OPERANDS}" if len(operands) > MAX_OPERANDS else None
 
 
 def operand_fault(header: str, operator: Operator, operand: str) -> str | None:
-    """Why a header cannot be compared with this value; None when it can."""
+    """Why a header cannot be compared with this value; None if it can."""
     if not operand and operator not in (Operator.EXACT, Operator.REGEX):
         return f"an empty {operator} matches every value; write present: true"
     wrong = _operand_fault(operator, operand)
@@ -96,7 +96,7 @@ def operand_fault(header: str, operator: Operator, operand: str) -> str | None:
 
 
 def ends_fault(condition: Range) -> str | None:
-    """Why no number can lie in this range; None when one can."""
+    """Why no number can lie in this range; None if one can."""
     ends = [end for end in (condition.low, condition.high) if end is not None]
     if not ends:
         return f"{condition.header}: a range needs from, to or both"
@@ -110,7 +110,7 @@ def ends_fault(condition: Range) -> str | None:
 def _operand_fault(operator: Operator, operand: str) -> str | None:
     if len(operand) > MAX_CHARACTERS:
         return f"a value of {len(operand)} characters; at most {MAX_CHARACTERS} are allowed"
-    if any(_cannot_travel(sign) for sign in operand):
+    if any(_cannot_travel(character) for character in operand):
         return f"{operand!r} contains a character that HTTP headers cannot hold"
     match operator:
         case Operator.REGEX:
@@ -126,8 +126,8 @@ def _operand_fault(operator: Operator, operand: str) -> str | None:
     return f"{operand!r} never matches: HTTP removes spaces at the ends of a value" if blank else None
 
 
-def _cannot_travel(sign: str) -> bool:
-    return (ord(sign) < 0x20 and sign != "\t") or ord(sign) == 0x7F or 0xD800 <= ord(sign) <= 0xDFFF
+def _cannot_travel(character: str) -> bool:
+    return (ord(character) < 0x20 and character != "\t") or ord(character) == 0x7F or 0xD800 <= ord(character) <= 0xDFFF
 
 
 def _pattern_fault(pattern: str) -> str | None:

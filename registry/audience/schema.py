@@ -1,4 +1,4 @@
-"""The JSON Schema of an audience in the short form, for editors: what `short_form` reads. Pure."""
+"""The JSON Schema of an audience in the short form, for editors: it describes what `short_form` reads. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _END: dict[str, Any] = {"type": ["number", "string"]}
 
 
 def audience_schema() -> dict[str, Any]:
-    """The JSON Schema of an audience as people write it."""
+    """The JSON Schema of an audience as users write it."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Sluicegate audience",
@@ -52,7 +52,7 @@ def _conditions() -> dict[str, Any]:
 
 
 def _wanted() -> dict[str, Any]:
-    """What a header must be: a text, one of several, or operators of which each must hold."""
+    """What a header must be: a text, one of several, or operators that must all hold."""
     operators = {each.value: _TEXTS for each in Operator}
     return {"anyOf": [*_TEXTS["anyOf"], {
         "type": "object",

@@ -14,7 +14,7 @@ _VERBS = {
 
 
 def sentence(condition: Condition) -> str:
-    """What must hold of a request's metadata, in words."""
+    """What a request's metadata must satisfy, in words."""
     match condition:
         case AllOf(conditions=()):
             return "everybody"
@@ -41,7 +41,7 @@ def _negated(condition: Condition) -> str:
 
 
 def _part(condition: Condition) -> str:
-    """One of several: in brackets where it has several parts itself."""
+    """One of several conditions, in brackets if it has several parts itself."""
     text = sentence(condition)
     has_parts = isinstance(condition, AllOf | AnyOf) and len(condition.conditions) > 1
     return f"({text})" if has_parts else text

@@ -1,4 +1,4 @@
-"""Audiences as people write them, short form: `when: {state: New York, age: {from: 18, to: 65}}`. Pure.
+"""Audiences in the short form that users write: `when: {state: New York, age: {from: 18, to: 65}}`. Pure.
 
     when:
       state: New York                     # exactly this text
@@ -6,13 +6,13 @@
       age: {from: 18, to: 65}             # a number, both ends included; either may be left out
       email: {suffix: "@example.com"}     # exact, prefix, suffix, contains, regex: a text or several
       beta: {present: true}               # sent at all, empty or not
-      city: {not: Boston}                 # anything else, and also nothing
-      not: {…}                            # the same once more, negated
-      any: [{…}, {…}]                     # one of these holds
+      city: {not: Boston}                 # any other value, or no such header
+      not: {…}                            # a mapping of this form, negated
+      any: [{…}, {…}]                     # at least one of these holds
       all: [{…}, {…}]                     # each of these holds
-      header: {any: x}                    # names literally, for a header that is called not, any, all or header
+      header: {any: x}                    # literal names, for headers that are called not, any, all or header
 
-Keys of one mapping must all hold. Numbers and booleans are compared as they were written.
+All keys of one mapping must hold. Numbers and booleans are compared as they were written.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _EVERYBODY = "write the conditions; when: {} is everybody"
 
 
 def read_audience_text(text: Text) -> Audience | None:
-    """The audience of a text whose values are a mapping; None when it has problems, which are then noted in it."""
+    """The audience of a text whose values are a mapping. If it has problems, notes them and returns None."""
     values, before = text.values, len(text.problems)
     assert isinstance(values, dict)
     for key in values.keys() - set(_KEYS):
@@ -63,20 +63,20 @@ def read_audience_text(text: Text) -> Audience | None:
 
 
 def audience_written(audience: Audience) -> dict[str, object]:
-    """The audience in the short form, as JSON values; `read_audience_text` reads them back to an equal audience."""
-    said: dict[str, object] = {"kind": "audience", "name": audience.name}
+    """The audience in the short form, as JSON values. `read_audience_text` turns them back into an equal audience."""
+    values: dict[str, object] = {"kind": "audience", "name": audience.name}
     if audience.description:
-        said["description"] = audience.description
-    return said | {"when": condition_written(audience.condition)}
+        values["description"] = audience.description
+    return values | {"when": condition_written(audience.condition)}
 
 
 def audience_digest(audience: Audience) -> str:
-    """SHA-256 of the audience's canonical JSON; two spellings of one audience share it."""
+    """SHA-256 of the audience's canonical JSON. Two spellings of the same audience have the same digest."""
     return digest_of(audience_written(audience))
 
 
 def audience_recorded(body: dict[str, object]) -> Audience:
-    """The audience that a ledger holds."""
+    """Read an audience from the ledger."""
     text = Text(where="ledger", values=body)
     audience = read_audience_text(text)
     if audience is None:
@@ -113,7 +113,7 @@ def _whole(end: float) -> float | int:
 
 
 class _Reading:
-    """One walk over the conditions of a text. Each method gives None for what is wrong, and notes it."""
+    """Walks the conditions of one text. Each method notes a problem that it finds and returns None."""
 
     WORDS = ("not", "any", "all", "header")
 
@@ -121,7 +121,7 @@ class _Reading:
         self._text = text
 
     def mapping(self, values: object, at: Path) -> Condition | None:
-        """Every key of a mapping must hold."""
+        """A condition that holds if every key of the mapping holds."""
         if not isinstance(values, dict):
             message = "expected a mapping from headers to the values that they must have"
             self._text.add(at, message, "such as {state: New York}", on_value=True)
@@ -199,7 +199,7 @@ class _Reading:
 
 
 def _all(read: list[Condition | None]) -> Condition | None:
-    """All of them; one alone is itself; None where one is wrong."""
+    """All of the conditions; a single one stays as it is; None if one of them had a problem."""
     conditions = tuple(each for each in read if each is not None)
     if len(conditions) < len(read):
         return None

@@ -1,4 +1,4 @@
-"""Trial: what a request with certain metadata would get, and why. A value to show; `explain` says the why."""
+"""Trial: what a request with certain metadata would get, and why. `explain` words the reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sluicegate.registry.audience.audience import (
 
 @dataclass(frozen=True, kw_only=True)
 class Considered:
-    """An audience that was asked about a request."""
+    """An audience that was tried for a request."""
 
     audience: str
     takes: bool
@@ -40,18 +40,18 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """What this very unit gets."""
+    """What this unit gets."""
 
     variation: str
     build: str
     arm: str
     slot: int
-    """Of 10,000."""
+    """One of 10,000."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Which audience takes a request, and what it gets."""
+    """Which audience a request belongs to, and what it gets."""
 
     model: str
     audience: str
@@ -84,8 +84,8 @@ def _why(condition: Condition, metadata: Mapping[str, str]) -> str:
         case Not(condition=inner):
             return _why(inner, metadata)
         case Match(header=header) | Present(header=header) | Range(header=header):
-            said = f"{header} is {metadata[header]!r}" if header in metadata else f"{header} is not sent"
-            return said if matches(condition, metadata) else f"{said}, not {_wanted(condition)}"
+            value = f"{header} is {metadata[header]!r}" if header in metadata else f"{header} is not sent"
+            return value if matches(condition, metadata) else f"{value}, not {_wanted(condition)}"
 
 
 def _wanted(condition: Match | Present | Range) -> str:

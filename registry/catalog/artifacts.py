@@ -1,4 +1,4 @@
-"""Files of a build: over HTTP from MLflow's artifact proxy, or by MLflow's own client in a process of its own."""
+"""A build's files: over HTTP from MLflow's artifact proxy, or by MLflow's own client in a separate process."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from sluicegate.registry.words.errors import CatalogUnavailable
 PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 MAX_FILES = 100_000
 DOWNLOAD_SECONDS = 3600
-"""Time for all files of a build, and more by what they hold where MLflow's proxy sends them."""
+"""Time limit for all files of a build. With MLflow's proxy, the limit grows by their size."""
 FILE_SECONDS = 60.0
-"""Time for one file, and more by its size."""
+"""Time limit for one file, plus more for its size."""
 RATE = 128 << 10
-"""Bytes a second below which a server takes too long."""
+"""Bytes a second. A server that sends fewer takes too long."""
 
 
 def download(rest: Rest, uri: str, into: Path) -> None:
-    """Put the files under an artifact URI into a new folder `into`, which appears whole or not at all."""
+    """Download the files under an artifact URI into a new folder `into`. It appears complete or not at all."""
     draft = into.with_name(f".{into.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -56,14 +56,14 @@ def _from_proxy(rest: Rest, uri: str, into: Path) -> Path:
 
 
 def _listing(rest: Rest, root: str) -> Iterator[tuple[str, int | None]]:
-    """Every file under `root`, by its path from there, with its size where it is known."""
-    folders, seen = [""], 0
+    """Every file under `root`, by its path from there, with its size if known."""
+    folders, count = [""], 0
     while folders:
         folder = folders.pop()
-        found = rest.ask("GET", PROXY, params={"path": f"{root}/{folder}".rstrip("/")})
-        for entry in found.get("files", []):
-            seen += 1
-            if seen > MAX_FILES:
+        page = rest.ask("GET", PROXY, params={"path": f"{root}/{folder}".rstrip("/")})
+        for entry in page.get("files", []):
+            count += 1
+            if count > MAX_FILES:
                 raise CatalogUnavailable(f"{root} holds more than {MAX_FILES:,} files.")
             path = str(PurePosixPath(folder) / _contained(str(entry["path"])))
             if entry.get("is_dir"):
@@ -73,7 +73,7 @@ def _listing(rest: Rest, root: str) -> Iterator[tuple[str, int | None]]:
 
 
 def _contained(name: str) -> PurePosixPath:
-    """A path that stays inside. MLflow checks too; we do not rely on it."""
+    """A path that stays inside the folder. MLflow checks this too, but we do not rely on it."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\x00" in name:
         raise CatalogUnavailable(f"MLflow lists a file outside of the build's folder: {name!r}.")
@@ -87,7 +87,7 @@ print(mlflow.artifacts.download_artifacts(artifact_uri=sys.argv[1], dst_path=sys
 
 
 def client_environment(rest: Rest) -> dict[str, str]:
-    """What MLflow's own client must know to reach this server."""
+    """The environment in which MLflow's own client reaches this server."""
     return {
         **os.environ,
         "MLFLOW_TRACKING_URI": rest.server.url,
@@ -98,8 +98,8 @@ def client_environment(rest: Rest) -> dict[str, str]:
 
 
 def _by_mlflow(rest: Rest, uri: str, into: Path) -> Path:
-    """MLflow's client knows every store; importing it takes seconds and much memory, so not in this process."""
-    done = subprocess.run(
+    """Download with MLflow's client, which knows every store. A process of its own: the import is slow and large."""
+    process = subprocess.run(
         [sys.executable, "-c", _SCRIPT, uri, str(into)],
         env=client_environment(rest),
         capture_output=True,
@@ -107,9 +107,9 @@ def _by_mlflow(rest: Rest, uri: str, into: Path) -> Path:
         timeout=DOWNLOAD_SECONDS,
         check=False,
     )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+    if process.returncode != 0:
+        reason = process.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise CatalogUnavailable(
-            f"{uri} could not be downloaded: {said[0]}.", fix="check its store and the credentials for it."
+            f"{uri} could not be downloaded: {reason[0]}.", fix="check its store and the credentials for it."
         )
-    return Path(done.stdout.strip().splitlines()[-1])
+    return Path(process.stdout.strip().splitlines()[-1])

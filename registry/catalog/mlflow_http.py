@@ -1,4 +1,4 @@
-"""The MLflow model registry over plain HTTP: no import of mlflow, so that command line and keeper stay light."""
+"""The MLflow model registry over plain HTTP. Without importing mlflow, so that command line and keeper stay light."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_PAGES = 100
 
 
 class MlflowCatalog:
-    """A Catalog that is an MLflow server."""
+    """A Catalog backed by an MLflow server."""
 
     def __init__(self, server: MlflowServer) -> None:
         self._rest = Rest(server)
@@ -38,25 +38,25 @@ class MlflowCatalog:
         return tuple(sorted(str(model["name"]) for model in listed))
 
     def build(self, ref: BuildRef) -> Build:
-        found = self._version(ref)
-        source = str(found.get("source"))
+        version = self._version(ref)
+        source = str(version.get("source"))
         if source not in self._signatures:
             self._signatures[source] = self._signature(ref)
-        return _build(found, found.get("aliases", ()), self._signatures[source])
+        return _build(version, version.get("aliases", ()), self._signatures[source])
 
     def builds(self, model: str) -> tuple[Build, ...]:
-        # Aliases first: an alias is only ever set on a version that is there already. Searches do not tell them.
+        # Aliases first, because an alias is only ever set on a version that exists. Searches do not return aliases.
         try:
             registered = self._rest.part("registered_model", "/registered-models/get", name=model)
         except NotFound:
             return ()
         aliases = registered.get("aliases", [])
-        found = [
+        builds = [
             _build(version, {each["alias"] for each in aliases if each["version"] == version["version"]})
             for version in self._versions(model)
             if version.get("status", "READY") == "READY"
         ]
-        return tuple(sorted(found, key=age))
+        return tuple(sorted(builds, key=age))
 
     def resolve(self, model: str, name: str) -> BuildRef:
         return named(model, name, self.builds(model), self.models)
@@ -65,13 +65,13 @@ class MlflowCatalog:
         return {model: self.builds(model) for model in models}
 
     def run_metrics(self, run: str) -> Mapping[str, float]:
-        found = self._rest.part("run", "/runs/get", run_id=run)
-        if found.get("info", {}).get("lifecycle_stage") == "deleted":
+        run_data = self._rest.part("run", "/runs/get", run_id=run)
+        if run_data.get("info", {}).get("lifecycle_stage") == "deleted":
             raise NotFound(f"MLflow: the run {run} is deleted.")
-        return {str(each["key"]): float(each["value"]) for each in found.get("data", {}).get("metrics", [])}
+        return {str(each["key"]): float(each["value"]) for each in run_data.get("data", {}).get("metrics", [])}
 
     def fetch(self, ref: BuildRef, into: Path) -> Path:
-        """As the port says. The file `<into>.source` beside the folder tells of which build it is."""
+        """Fetch the files. The file `<into>.source` next to the folder records which build they belong to."""
         source, note = str(self._version(ref).get("source")), into.with_name(f"{into.name}.source")
         if into.is_dir() and note.is_file() and note.read_text() == source:
             return into
@@ -110,7 +110,7 @@ class MlflowCatalog:
         self._confirm(self._version(ref).get("current_stage") == stage, f"the stage {stage} of {ref}")
 
     def _version(self, ref: BuildRef) -> dict[str, Any]:
-        """A version as MLflow tells it, with its aliases. Raises NotFound."""
+        """A version as MLflow returns it, with its aliases. Raises NotFound."""
         if not ref.version.isdecimal():
             raise missing(ref)
         try:
@@ -124,7 +124,7 @@ class MlflowCatalog:
         return (version for version in listed if version["name"] == model)
 
     def _pages(self, path: str, name: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
-        """What a search lists under a name, page after page."""
+        """The entries that a search lists under `name`, page after page."""
         for _ in range(MAX_PAGES):
             page = self._rest.get(path, **query)
             yield from page.get(name, [])
@@ -135,14 +135,14 @@ class MlflowCatalog:
         raise CatalogUnavailable(f"MLflow lists {path} on more than {MAX_PAGES:,} pages.")
 
     def _alias(self, model: str, alias: str) -> str | None:
-        """The version that an alias names; None when there is none."""
+        """The version that an alias points to; None if there is no such alias."""
         try:
             return str(self._rest.part("model_version", "/registered-models/alias", name=model, alias=alias)["version"])
         except NotFound:
             return None
 
     def _signature(self, ref: BuildRef) -> dict[str, object] | None:
-        """The signature in the build's MLmodel file; None when there is none."""
+        """The signature in the build's MLmodel file; None if there is none."""
         try:
             query = {"name": ref.model, "version": ref.version, "path": "MLmodel"}
             return read_signature(self._rest.text("/model-versions/get-artifact", query))
@@ -158,7 +158,7 @@ class MlflowCatalog:
 
 
 def _is_called(model: str) -> str:
-    """The filter for a model's name. MLflow's texts know no escapes: with quotes of both kinds it is one of several."""
+    """The filter for a model's name. MLflow has no escapes, so a name with both kinds of quotes becomes a pattern."""
     if "'" not in model:
         return f"name='{model}'"
     if '"' not in model:
@@ -167,7 +167,7 @@ def _is_called(model: str) -> str:
 
 
 def read_signature(mlmodel: str) -> dict[str, object] | None:
-    """The signature that an MLmodel file holds: {"inputs": [...], "outputs": [...], "params": [...]}."""
+    """The signature in an MLmodel file: {"inputs": [...], "outputs": [...], "params": [...]}."""
     described = YAML(typ="safe", pure=True).load(io.StringIO(mlmodel))
     signature = described.get("signature") if isinstance(described, dict) else None
     if not isinstance(signature, dict):
@@ -175,19 +175,19 @@ def read_signature(mlmodel: str) -> dict[str, object] | None:
     return {part: json.loads(text) for part, text in signature.items() if isinstance(text, str)}
 
 
-def _build(found: Mapping[str, Any], aliases: Iterable[str], signature: dict[str, object] | None = None) -> Build:
-    created = found.get("creation_timestamp")
+def _build(version: Mapping[str, Any], aliases: Iterable[str], signature: dict[str, object] | None = None) -> Build:
+    created = version.get("creation_timestamp")
     return Build(
-        ref=BuildRef(model=found["name"], version=str(found["version"])),
-        source=str(found.get("source") or ""),
+        ref=BuildRef(model=version["name"], version=str(version["version"])),
+        source=str(version.get("source") or ""),
         aliases=frozenset(aliases),
-        tags=_tags(found),
-        stage=str(found.get("current_stage") or "None"),
+        tags=_tags(version),
+        stage=str(version.get("current_stage") or "None"),
         created_at=datetime.fromtimestamp(int(created) / 1000, UTC) if created else None,
-        run=str(found.get("run_id") or "") or None,
+        run=str(version.get("run_id") or "") or None,
         signature=signature,
     )
 
 
-def _tags(found: Mapping[str, Any]) -> dict[str, str]:
-    return {each["key"]: each.get("value", "") for each in found.get("tags", [])}
+def _tags(version: Mapping[str, Any]) -> dict[str, str]:
+    return {each["key"]: each.get("value", "") for each in version.get("tags", [])}

@@ -12,30 +12,30 @@ LATEST = "latest"
 
 
 def age(build: Build) -> int:
-    """Versions count from 1 on."""
+    """The version as a number. MLflow counts versions from 1."""
     return int(build.ref.version)
 
 
 def named(model: str, name: str, builds: Sequence[Build], models: Callable[[], Collection[str]]) -> BuildRef:
-    """The build that `name` means among a model's builds. Raises NotFound, naming what there is.
+    """The build that `name` means among a model's builds. Raises NotFound, which lists the names that exist.
 
-    `models` tells which models are registered; it is asked only where this one has no builds.
+    `models` returns the registered models. It is called only if this model has no builds.
     """
     if not builds:
         raise no_builds(model, models())
     if name == LATEST:
         return max(builds, key=age).ref
-    found = [build for build in builds if name == build.ref.version or name.removeprefix("@") in build.aliases]
-    if not found:
+    matching = [build for build in builds if name == build.ref.version or name.removeprefix("@") in build.aliases]
+    if not matching:
         versions = [f"v{build.ref.version}" for build in builds[-8:]]
         aliases = sorted(f"@{alias}" for build in builds for alias in build.aliases)
         named = ", ".join((*versions, *aliases, LATEST))
         raise NotFound(f"{model} has no build {name!r}.", fix=f"name one of {named}.")
-    return found[0].ref
+    return matching[0].ref
 
 
 def no_builds(model: str, models: Collection[str]) -> NotFound:
-    """The error for a model without builds, where these models are registered: it may be misspelt."""
+    """The error for a model without builds. `models` are the registered ones, in case the name is misspelt."""
     register = f"register a build: mlflow.register_model(..., {model!r})"
     if model in models:
         return NotFound(f"the model {model!r} has no builds in MLflow.", fix=register)
@@ -45,5 +45,5 @@ def no_builds(model: str, models: Collection[str]) -> NotFound:
 
 
 def missing(ref: BuildRef) -> NotFound:
-    """The error for a build that is not there."""
+    """The error for a build that does not exist."""
     return NotFound(f"MLflow has no build {ref}.", fix=f"list the builds: sluice builds {ref.model}")

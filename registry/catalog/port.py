@@ -1,4 +1,4 @@
-"""Catalog: the MLflow model registry behind a port. Builds out; aliases, stages and tags back."""
+"""Catalog: the MLflow model registry behind a port. Reads builds; writes aliases, stages and tags."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sluicegate.registry.words.build import Build, BuildRef
 
 
 class Catalog(Protocol):
-    """Where registered models are.
+    """The registered models and their builds.
 
     Promises, each tested on every adapter by tests/contract/test_catalog.py:
 
-    - What cannot be read raises CatalogUnavailable. It never looks like an empty catalog, nor like a change.
-    - A write has been read back before its call returns; writing what is there already changes nothing.
-    - A model that is not registered has no builds; a build or alias that is not there raises NotFound.
+    - What cannot be read raises CatalogUnavailable. It never looks like an empty catalog or like a change.
+    - A write is read back before the call returns. Writing a value that is already there changes nothing.
+    - A model that is not registered has no builds. A build or alias that does not exist raises NotFound.
     """
 
     def models(self) -> tuple[str, ...]:
@@ -28,7 +28,7 @@ class Catalog(Protocol):
         ...
 
     def builds(self, model: str) -> tuple[Build, ...]:
-        """Every build of a model, oldest first, without signatures; none when the model is not registered."""
+        """Every build of a model, oldest first, without signatures; empty if the model is not registered."""
         ...
 
     def resolve(self, model: str, name: str) -> BuildRef:
@@ -36,27 +36,26 @@ class Catalog(Protocol):
         ...
 
     def snapshot(self, models: Iterable[str]) -> dict[str, tuple[Build, ...]]:
-        """The builds of several models; all of them, or CatalogUnavailable."""
+        """The builds of several models; raises CatalogUnavailable unless all can be read."""
         ...
 
     def run_metrics(self, run: str) -> Mapping[str, float]:
-        """The last value of each metric of a run; NaN and infinities as they are. Raises NotFound, also where it was
-        deleted."""
+        """The last value of each metric of a run, also NaN and infinities. Raises NotFound, also for a deleted run."""
         ...
 
     def fetch(self, ref: BuildRef, into: Path) -> Path:
-        """The folder with the build's files: `into`, which appears whole or not at all. Raises NotFound.
+        """The folder with the build's files: `into`, which appears complete or not at all. Raises NotFound.
 
-        A folder that holds this build already is left as it is.
+        If the folder already holds this build, nothing is fetched.
         """
         ...
 
     def set_alias(self, ref: BuildRef, alias: str) -> None:
-        """Let the alias name this build, and no other of the model. Raises NotFound."""
+        """Point the alias at this build and at no other of the model. Raises NotFound."""
         ...
 
     def delete_alias(self, model: str, alias: str) -> None:
-        """Take the alias away; one that is not there is gone already."""
+        """Remove the alias. Does nothing if it does not exist."""
         ...
 
     def set_tag(self, ref: BuildRef, key: str, value: str) -> None:
@@ -64,5 +63,5 @@ class Catalog(Protocol):
         ...
 
     def transition_stage(self, ref: BuildRef, stage: str, *, archive_existing: bool) -> None:
-        """Move the build to a stage; with `archive_existing`, those that are there go to Archived. Raises NotFound."""
+        """Move the build to a stage. With `archive_existing`, builds in that stage go to Archived. Raises NotFound."""
         ...

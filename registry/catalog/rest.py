@@ -1,4 +1,4 @@
-"""MLflow's REST API over httpx: one place for authorisation, time-outs and what an error means."""
+"""MLflow's REST API over httpx: the one place for authorisation, timeouts and the meaning of errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sluicegate.registry.words.settings import MlflowServer
 API = "/api/2.0/mlflow"
 TIMEOUT = httpx.Timeout(10.0, connect=3.0)
 DEADLINE = 30.0
-"""Seconds that one call may take as a whole; large files have limits of their own."""
+"""Seconds that one call may take in total. Large files have their own limits."""
 
 
 class Rest:
@@ -43,25 +43,25 @@ class Rest:
         return self.ask("GET", API + path, params=query)
 
     def part(self, name: str, path: str, /, **query: str) -> dict[str, Any]:
-        """The object of this name in the answer. One that is not there is no answer of MLflow's."""
-        found = self.get(path, **query).get(name)
-        if not isinstance(found, dict):
+        """The object of this name in the answer. Raises CatalogUnavailable if MLflow did not send one."""
+        part = self.get(path, **query).get(name)
+        if not isinstance(part, dict):
             raise self.unavailable("sent an answer that is not in MLflow's format")
-        return found
+        return part
 
     def post(self, path: str, body: Mapping[str, object], *, method: str = "POST") -> dict[str, Any]:
         """The JSON answer of a write under the API's prefix."""
         return self.ask(method, API + path, json=body)
 
-    def ask(self, method: str, path: str, **what: Any) -> dict[str, Any]:
+    def ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         """The JSON answer of any path."""
         with self._reached():
-            answer = self._http.request(method, path, **what)
+            answer = self._http.request(method, path, **arguments)
             self._refuse(answer)
-            found = answer.json()
-        if not isinstance(found, dict):
+            body = answer.json()
+        if not isinstance(body, dict):
             raise self.unavailable("sent an answer that is not in MLflow's format")
-        return found
+        return body
 
     def text(self, path: str, query: Mapping[str, str]) -> str:
         """A small file as text."""
@@ -71,12 +71,12 @@ class Rest:
             return answer.text
 
     def put(self, path: str, content: bytes) -> None:
-        """Write a file whole."""
+        """Write a whole file."""
         with self._reached():
             self._refuse(self._http.put(path, content=content))
 
     def upload(self, path: str, pieces: Iterable[bytes], size: int, seconds: float) -> None:
-        """Write a large file within `seconds`, all of which the answer may take: the server stores it before."""
+        """Write a large file within `seconds`, including the wait for an answer: the server stores the file first."""
         limits = httpx.Timeout(self._timeout.write, connect=self._timeout.connect, read=seconds)
         headers = {"content-length": str(size)}
         with self._reached():
@@ -86,7 +86,7 @@ class Rest:
 
     @contextmanager
     def stream(self, path: str, seconds: float) -> Iterator[Iterator[bytes]]:
-        """The bytes of a file, which all come within `seconds`: a limit for silence alone would let a server drip."""
+        """The bytes of a file, all within `seconds`. A limit for silence alone would let a server drip."""
         with self._reached(), self._http.stream("GET", path, extensions={SECONDS: seconds}) as answer:
             if answer.is_error:
                 answer.read()

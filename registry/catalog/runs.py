@@ -1,4 +1,4 @@
-"""MLflow runs over plain HTTP: where the catalog's people look for what became of a version, months later."""
+"""MLflow runs over plain HTTP, where users of the registry look up what became of a version, months later."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ UPLOAD_SECONDS = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run and where its artifacts are kept."""
+    """A run and where its artifacts are stored."""
 
     id: str
     experiment: str
-    """Its id."""
+    """The experiment's id."""
     artifacts: str
-    """URI."""
+    """Their URI."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One value of a metric. The same one written twice is one: MLflow tells them apart by all four."""
+    """One value of a metric. Writing it twice has no effect: MLflow identifies it by all four fields."""
 
     key: str
     value: float
@@ -45,7 +45,7 @@ class Measurement:
 
 
 class MlflowRuns:
-    """Runs of one MLflow server. Raises CatalogUnavailable when it does not answer; everything may be written again."""
+    """Runs of one MLflow server. Raises CatalogUnavailable if it does not answer. Every write may be repeated."""
 
     def __init__(self, server: MlflowServer) -> None:
         self._rest = Rest(server)
@@ -54,11 +54,11 @@ class MlflowRuns:
         self._rest.close()
 
     def open(self, *, experiment: str, tag: tuple[str, str], name: str, began: datetime) -> Run:
-        """The run of this experiment that has the tag; made when there is none."""
+        """The run of this experiment with this tag, created if there is none."""
         home = self._experiment(experiment)
         where = f"tags.`{tag[0]}` = '{tag[1]}'"
-        found = self._rest.post("/runs/search", {"experiment_ids": [home], "filter": where, "max_results": 1})
-        for run in found.get("runs", ()):
+        runs = self._rest.post("/runs/search", {"experiment_ids": [home], "filter": where, "max_results": 1})
+        for run in runs.get("runs", ()):
             return _run(run)
         body = {
             "experiment_id": home,
@@ -71,9 +71,9 @@ class MlflowRuns:
     def log(
         self, run: Run, *, metrics: Sequence[Measurement] = (), tags: Mapping[str, str], params: Mapping[str, str]
     ) -> None:
-        """Write values, tags and parameters; what is there already stays once. Parameters never change."""
-        said = {"tags": _pairs(tags), "params": _pairs(params)}
-        self._rest.post("/runs/log-batch", {"run_id": run.id, **said})
+        """Write values, tags and parameters. Repeating a write adds nothing. Parameters never change."""
+        labels = {"tags": _pairs(tags), "params": _pairs(params)}
+        self._rest.post("/runs/log-batch", {"run_id": run.id, **labels})
         for start in range(0, len(metrics), BATCH):
             values = [
                 {"key": each.key, "value": each.value, "timestamp": _millis(each.at), "step": each.step}
@@ -82,11 +82,11 @@ class MlflowRuns:
             self._rest.post("/runs/log-batch", {"run_id": run.id, "metrics": values})
 
     def end(self, run: Run, status: str, at: datetime) -> None:
-        """Let the run have ended; status is FINISHED, FAILED or KILLED."""
+        """Mark the run as ended. `status` is FINISHED, FAILED or KILLED."""
         self._rest.post("/runs/update", {"run_id": run.id, "status": status, "end_time": _millis(at)})
 
     def keep(self, run: Run, name: str, content: str) -> None:
-        """Keep a text as an artifact of the run, in place of one of this name."""
+        """Store a text as an artifact of the run, replacing one of the same name."""
         if urlsplit(run.artifacts).scheme == "mlflow-artifacts":
             root = urlsplit(run.artifacts).path.strip("/")
             self._rest.put(f"{PROXY}/{quote(f'{root}/{name}')}", content.encode())
@@ -94,11 +94,11 @@ class MlflowRuns:
         self._keep_by_mlflow(run, name, content)
 
     def _keep_by_mlflow(self, run: Run, name: str, content: str) -> None:
-        """MLflow's client knows every store; it runs in a process of its own, as for downloads."""
+        """Store with MLflow's client, which knows every store. It runs in a process of its own, as for downloads."""
         with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
             file = Path(folder) / name
             file.write_text(content, encoding="utf-8")
-            done = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, "-c", _SCRIPT, run.id, str(file)],
                 env=client_environment(self._rest),
                 capture_output=True,
@@ -106,19 +106,19 @@ class MlflowRuns:
                 timeout=UPLOAD_SECONDS,
                 check=False,
             )
-        if done.returncode != 0:
-            said = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise CatalogUnavailable(f"{name} could not be stored at {run.artifacts}: {said[0]}.")
+        if process.returncode != 0:
+            reason = process.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            raise CatalogUnavailable(f"{name} could not be stored at {run.artifacts}: {reason[0]}.")
 
     def _experiment(self, name: str) -> str:
-        """The id of an experiment, made when there is none; one that was deleted is brought back."""
+        """The id of an experiment, created if there is none. A deleted one is restored."""
         for _ in range(2):
             with suppress(NotFound):
-                found = self._rest.part("experiment", "/experiments/get-by-name", experiment_name=name)
-                if found.get("lifecycle_stage") == "deleted":
-                    self._rest.post("/experiments/restore", {"experiment_id": found["experiment_id"]})
-                return str(found["experiment_id"])
-            with suppress(CatalogUnavailable):  # somebody else may make it at this moment
+                experiment = self._rest.part("experiment", "/experiments/get-by-name", experiment_name=name)
+                if experiment.get("lifecycle_stage") == "deleted":
+                    self._rest.post("/experiments/restore", {"experiment_id": experiment["experiment_id"]})
+                return str(experiment["experiment_id"])
+            with suppress(CatalogUnavailable):  # somebody else may create it at this moment
                 return str(self._rest.post("/experiments/create", {"name": name})["experiment_id"])
         raise self._rest.unavailable(f"has no experiment {name!r} and cannot create it")
 
@@ -130,8 +130,8 @@ MlflowClient().log_artifact(sys.argv[1], sys.argv[2])
 """
 
 
-def _run(found: Mapping[str, Any]) -> Run:
-    info = found["info"]
+def _run(run: Mapping[str, Any]) -> Run:
+    info = run["info"]
     return Run(id=info["run_id"], experiment=info["experiment_id"], artifacts=info["artifact_uri"])
 
 

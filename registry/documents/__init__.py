@@ -1,1 +1,1 @@
-"""Documents of every kind that people apply: read from YAML, compared with what is applied."""
+"""Documents of every kind that users apply: read from YAML, compared with what is in force."""

@@ -1,4 +1,4 @@
-"""Connections: which audience of a model gets which of its variations, as a document that stands in a file. Pure."""
+"""Connections as a document in a file: which audience of a model gets which variation. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Route(Document):
 
 
 class ConnectionsDocument(Document):
-    """Who gets the requests of a model: its audiences in the order in which they are asked, and all others."""
+    """Who gets the requests of a model: its audiences in the order in which they are tried, and all others."""
 
     kind: Literal["connections"] = "connections"
     """What this document is."""
@@ -50,9 +50,9 @@ class ConnectionsDocument(Document):
     audiences: tuple[Route, ...] = ()
     """In the order in which they are tried: the first one that matches a request gets it."""
     fallback: dict[str, Relative] = Field(default_factory=lambda: {FALLBACK: 1}, min_length=1)
-    """Who gets the requests that no audience matches: a variation, or several with weights."""
+    """Who gets requests that no audience matches: a variation, or several with weights."""
     fallback_copies: dict[str, Copies] = Field(default_factory=dict)
-    """Who gets copies of them, in per cent."""
+    """Who gets copies of these requests, in per cent."""
 
     @field_validator("fallback", mode="before", json_schema_input_type=str | dict[str, int])
     @classmethod
@@ -78,12 +78,12 @@ class ConnectionsDocument(Document):
 
     @property
     def says(self) -> str:
-        """A few words about it, for people."""
+        """A short description."""
         return f"{len(self.audiences)} audiences, all others to {', '.join(self.fallback)}"
 
     @property
     def act(self) -> SetConnections:
-        """What applying it asks for."""
+        """The order that applying the document gives."""
         return SetConnections(
             model=self.model,
             routed=tuple(
@@ -96,12 +96,12 @@ class ConnectionsDocument(Document):
 
     @property
     def is_bare(self) -> bool:
-        """Whether it says no more than a model without connections does: one variation takes every request."""
+        """Whether it equals the connections of a model that has none: one variation takes every request."""
         return not self.audiences and not self.fallback_copies and len(self.fallback) == 1
 
     @property
     def bare(self) -> ConnectionsDocument:
-        """The same once it is withdrawn: the heaviest fallback variation takes every request."""
+        """The document's effect once withdrawn: the heaviest fallback variation takes every request."""
         return ConnectionsDocument(model=self.model, fallback={max(self.fallback, key=lambda n: self.fallback[n]): 1})
 
     def document(self) -> dict[str, object]:
@@ -114,26 +114,26 @@ class ConnectionsDocument(Document):
         return digest_of(self.document())
 
 
-def connections_document(there: Connections) -> ConnectionsDocument:
-    """The document that says what is recorded."""
+def connections_document(connections: Connections) -> ConnectionsDocument:
+    """The document for recorded connections."""
     return ConnectionsDocument.model_construct(
         kind="connections",
-        model=there.model,
-        audiences=tuple(map(_route, there.ordered)),
-        fallback=_weights(there.fallback),
-        fallback_copies=_copies(there.fallback_copied),
+        model=connections.model,
+        audiences=tuple(map(_route, connections.ordered)),
+        fallback=_weights(connections.fallback),
+        fallback_copies=_copies(connections.fallback_copied),
     )
 
 
 def _answering(weights: dict[str, int]) -> dict[str, int]:
-    """Weights above 0: who has none is not connected."""
+    """The weights above 0. A variation without weight is not connected."""
     if not any(weights.values()):
         raise ValueError("no variation would answer: give one a weight above 0")
     return _plain({name: weight for name, weight in weights.items() if weight})
 
 
 def _plain(weights: dict[str, int]) -> dict[str, int]:
-    """One variation alone has weight 1, whatever it has."""
+    """A single variation has weight 1, whatever was written."""
     return dict.fromkeys(weights, 1) if len(weights) == 1 else weights
 
 

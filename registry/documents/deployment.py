@@ -1,4 +1,4 @@
-"""Deployment: which build a variation shall serve, as a document that stands in a file. Pure."""
+"""Deployment: which build a variation should serve, as a document in a file. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluicegate.registry.words.digest import digest_of
 
 
 class Deployment(Document):
-    """Which build a variation shall serve. It is rolled out by the variation's plan."""
+    """Which build a variation should serve. It is rolled out by the variation's plan."""
 
     kind: Literal["deployment"] = "deployment"
     """What this document is."""
@@ -21,7 +21,7 @@ class Deployment(Document):
     variation: str = Field(default=FALLBACK, min_length=1)
     """The slot of the model."""
     build: str = Field(pattern=r"^[1-9][0-9]{0,9}$")
-    """The version in MLflow, such as 7: a file says one build, no alias that moves."""
+    """The version in MLflow, such as 7. It must be a fixed version, not an alias that moves."""
 
     @field_validator("build", mode="before", json_schema_input_type=str | int)
     @classmethod

@@ -1,4 +1,4 @@
-"""A deployment file of Qwak's: read whole, or each of its errors with its place and fix."""
+"""Reads a deployment file of Qwak's, or reports each of its errors with its place and fix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluicegate.registry.words.yaml_text import read_texts
 
 
 def read_deployment_file(file: Path) -> QwakDeployment:
-    """The deployment that a file says. Raises InvalidDocument, and UsageError for a file that cannot be read."""
+    """The deployment in a file. Raises InvalidDocument, and UsageError for a file that cannot be read."""
     try:
         texts = read_texts(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:

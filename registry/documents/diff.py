@@ -1,4 +1,4 @@
-"""What applying documents would change: each against the one of its kind and name that counts now. Pure."""
+"""What applying documents would change: each compared with the one of its kind and name that is in force. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Change:
     """One value that differs."""
 
     path: str
-    """Such as steps.0.weight."""
+    """Path of the value, such as steps.0.weight."""
     before: object
     """None: it is missing."""
     after: object
@@ -40,19 +40,19 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A document, what applying it would do, and to which values."""
+    """A document, what applying it would do, and which values would change."""
 
     kind: str
     name: str
     where: str
-    """The file that it stands in; empty: none."""
+    """The file that contains it; empty: none."""
     state: State
     changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A document that counts now."""
+    """A document that is in force."""
 
     kind: str
     name: str
@@ -61,28 +61,28 @@ class Known:
     is_bare: bool = False
     """Whether it equals the default, so that there is nothing to withdraw."""
     actor: str | None = None
-    """Who changed it last, where that is known."""
+    """Who changed it last, if known."""
     at: datetime | None = None
 
 
 def differences(documents: Iterable[ReadDocument], known: Iterable[Known]) -> tuple[Difference, ...]:
-    """The difference of every document to what counts now, in their order."""
+    """The difference between every document and what is in force, in the order of the documents."""
     by_name = {(each.kind, each.name): each for each in known}
     return tuple(_difference(document, by_name.get((document.kind, document.name))) for document in documents)
 
 
 def absent(documents: Iterable[ReadDocument], known: Iterable[Known]) -> tuple[Difference, ...]:
-    """Those that count and that no document is for."""
-    there = {(document.kind, document.name) for document in documents}
+    """Documents in force that none of these documents declares."""
+    declared = {(document.kind, document.name) for document in documents}
     return tuple(
         Difference(kind=each.kind, name=each.name, where="", state=State.ABSENT)
         for each in known
-        if (each.kind, each.name) not in there and not each.is_bare
+        if (each.kind, each.name) not in declared and not each.is_bare
     )
 
 
 def changes(before: object, after: object, path: str = "") -> Iterator[Change]:
-    """Every value that differs, in the order in which it stands."""
+    """Every value that differs, in document order."""
     if before == after:
         return
     if isinstance(before, Mapping) and isinstance(after, Mapping):

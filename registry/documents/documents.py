@@ -1,6 +1,6 @@
-"""Documents that people apply: YAML in, values of every kind out, or each error of all of them with its place and fix.
+"""Documents that users apply: from YAML to values of every kind, or to every error with its place and fix.
 
-`KINDS` is the one table of what can be applied; a new kind is a line in it.
+`KINDS` is the one table of what can be applied. A new kind is a new line in it.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ from sluicegate.registry.words.yaml_text import Text, read_texts
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of document: how it is read, named and kept."""
+    """A kind of document: how it is read, named and stored."""
 
     read: Callable[[Text, str], Any]
-    """The value of a text whose values are a mapping; None when it has problems, which are then noted in it. The alias
-    of stable builds is given besides: no plan may start by it."""
+    """Reads a text whose values are a mapping. If it has problems, notes them and returns None. Also takes the alias of
+    stable builds, because no plan may use that as its trigger."""
     schema: Callable[[], dict[str, Any]]
-    """The JSON Schema of it as people write it."""
+    """Its JSON Schema, as users write it."""
     form: type[Document] | None = None
-    """The class that has its keys; none: what reads it says more than a class can."""
+    """The class with its keys; None if the reader checks more than a class can."""
     name: Callable[[Any], str]
-    """Its name among documents of its kind; the latest of a name counts."""
+    """Its name among documents of its kind. The latest document of a name is in force."""
     named_by: str
-    """The key that makes the name."""
+    """The key from which the name is made."""
     body: Callable[[Any], dict[str, object]]
-    """What the ledger keeps, as JSON values that `read` reads back to an equal value."""
+    """What the ledger stores: JSON values that `read` turns back into an equal value."""
     digest: Callable[[Any], str]
-    """Equal for two spellings of one document."""
+    """Equal for two spellings of the same document."""
     says: Callable[[Any], str]
-    """A few words about it, for people."""
+    """A short description."""
 
 
 def _plan_in_words(plan: Plan) -> str:
@@ -156,25 +156,25 @@ KINDS: dict[str, Kind] = {
 }
 """Every kind of document that can be applied."""
 VIEWS = ("variation", "connections")
-"""Kinds that say what the record of traffic says: applying one is an order on that."""
+"""Kinds that show the record of traffic. Applying one gives an order to change that record."""
 ORDER = ("audience", "freeze", "notification", "policy", "plan", "deployment", "connections", "variation")
-"""A document comes after those that it may name; what protects a variation comes after what is sent to it."""
+"""A document comes after those that it may name. Protection of a variation comes after the connections to it."""
 ENDINGS = (".yaml", ".yml")
 Only = TypeVar("Only")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadDocument:
-    """A valid document and where it stands."""
+    """A valid document and where it was read."""
 
     where: str
     line: int
     kind: str
     value: Any
     text: Text | None = field(default=None, repr=False, compare=False)
-    """What it was read from."""
+    """The text that it was read from."""
     routes: tuple[QwakRoute, ...] = ()
-    """Where a Qwak file sends an audience. It names no model, so they are not part of the audience."""
+    """Where a Qwak file routes an audience. The routes name no model, so they are not part of the audience."""
 
     @property
     def name(self) -> str:
@@ -183,17 +183,17 @@ class ReadDocument:
 
     @property
     def body(self) -> dict[str, object]:
-        """What the ledger keeps of it."""
+        """What the ledger stores of it."""
         return KINDS[self.kind].body(self.value)
 
     @property
     def digest(self) -> str:
-        """Equal for two spellings of one document."""
+        """Equal for two spellings of the same document."""
         return KINDS[self.kind].digest(self.value)
 
     @property
     def note(self) -> str | None:
-        """What it says and applying it alone does not do; None: nothing."""
+        """What the document says and applying it alone does not do; None if there is nothing."""
         if not self.routes:
             return None
         way = f"sluice audience apply -f {self.where} --model MODEL"
@@ -203,13 +203,13 @@ class ReadDocument:
 def read_documents(
     paths: Iterable[Path], champion_alias: str = CHAMPION_ALIAS, environment: str | None = None
 ) -> tuple[ReadDocument, ...]:
-    """The documents of files and of all YAML files in folders, in order of path, as they are in an environment.
+    """The documents in files and in all YAML files of folders, sorted by path, as they are in an environment.
 
-    Here as below, `champion_alias` is the alias of stable builds, by which no plan may start.
-    Raises InvalidDocument with the problems of all of them, UsageError for a path that cannot be read, and where a
-    folder has environments and this is none of them.
+    Here as below, `champion_alias` is the alias of stable builds, which no plan may use as its trigger.
+    Raises InvalidDocument with the problems of all documents, and UsageError for a path that cannot be read or a folder
+    whose environments do not include this one.
     """
-    files = _Files.found(paths, environment)
+    files = _Files.of_environment(paths, environment)
     texts = lay_over(*(tuple(_texts(group)) for group in (files.everywhere, files.own)))
     if not texts:
         raise UsageError("there is no document to read.", fix="name a YAML file or a folder of them: -f plan.yaml")
@@ -217,7 +217,7 @@ def read_documents(
 
 
 def read_plans(paths: Iterable[Path], champion_alias: str = CHAMPION_ALIAS) -> tuple[Plan, ...]:
-    """The plans among the documents. Raises what `read_documents` raises, and UsageError when there is none."""
+    """The plans among the documents. Raises what `read_documents` raises, and UsageError if there is none."""
     plans = tuple(read.value for read in read_documents(paths, champion_alias) if isinstance(read.value, Plan))
     if not plans:
         raise UsageError("there is no plan among these documents.", fix="name a file that begins with kind: plan")
@@ -225,12 +225,12 @@ def read_plans(paths: Iterable[Path], champion_alias: str = CHAMPION_ALIAS) -> t
 
 
 def read_document(text: str, where: str, champion_alias: str = CHAMPION_ALIAS) -> ReadDocument:
-    """The one document of a YAML text. Raises InvalidDocument, also where there are several: none is left out."""
+    """The only document of a YAML text. Raises InvalidDocument, also if there are several, so that none is skipped."""
     return _only(_read((_only(read_texts(text, where), where),), champion_alias), where)
 
 
 def document_from_values(values: object, where: str, champion_alias: str = CHAMPION_ALIAS) -> ReadDocument:
-    """The document of values that came as JSON; problems name paths, not lines. Raises InvalidDocument."""
+    """The document in values that came as JSON. Problems name paths, not lines. Raises InvalidDocument."""
     return _only(_read([Text(where=where, values=values)], champion_alias), where)
 
 
@@ -243,13 +243,13 @@ def _only(documents: Sequence[Only], where: str) -> Only:
 
 @dataclass(frozen=True, kw_only=True)
 class _Files:
-    """YAML files: those of every environment, and those of one."""
+    """YAML files: those for every environment, and those of one."""
 
     everywhere: tuple[Path, ...]
     own: tuple[Path, ...]
 
     @classmethod
-    def found(cls, paths: Iterable[Path], environment: str | None) -> _Files:
+    def of_environment(cls, paths: Iterable[Path], environment: str | None) -> _Files:
         everywhere, own = dict[Path, None](), dict[Path, None]()
         for path in paths:
             environments = path / FOLDER
@@ -257,9 +257,9 @@ class _Files:
             if not environments.is_dir():
                 everywhere |= dict.fromkeys(inside)
                 continue
-            mine = _environment(environments, environment)
+            chosen = _environment(environments, environment)
             everywhere |= dict.fromkeys(file for file in inside if environments not in file.parents)
-            own |= dict.fromkeys(file for file in inside if mine in file.parents)
+            own |= dict.fromkeys(file for file in inside if chosen in file.parents)
         return cls(everywhere=tuple(everywhere), own=tuple(own))
 
 
@@ -270,14 +270,14 @@ def _yaml_files(path: Path) -> list[Path]:
 
 
 def _environment(environments: Path, name: str | None) -> Path:
-    """The folder of an environment. Raises UsageError where it is none of those that there are."""
-    known = sorted(folder.name for folder in environments.iterdir() if folder.is_dir())
-    if name in known:
+    """The folder of an environment. Raises UsageError if it does not exist."""
+    names = sorted(folder.name for folder in environments.iterdir() if folder.is_dir())
+    if name in names:
         return environments / name
-    there = f"{environments.parent} has the environments {', '.join(known) or '(none)'}"
+    has = f"{environments.parent} has the environments {', '.join(names) or '(none)'}"
     problem = "and none is named" if name is None else f"and no {name}"
-    fix = suggestion(name, known) if name is not None and known else "name one: --environment, or SLUICE_ENVIRONMENT"
-    raise UsageError(f"{there}, {problem}.", fix=fix)
+    fix = suggestion(name, names) if name is not None and names else "name one: --environment, or SLUICE_ENVIRONMENT"
+    raise UsageError(f"{has}, {problem}.", fix=fix)
 
 
 def _texts(files: Iterable[Path]) -> Iterator[Text]:
@@ -306,7 +306,7 @@ def _read(texts: Sequence[Text], champion_alias: str = CHAMPION_ALIAS) -> tuple[
 
 
 def _documents(text: Text, champion_alias: str) -> Iterator[tuple[At, ReadDocument]]:
-    """The documents of a text, each with its place in it; none where it has problems, which are then noted in it."""
+    """The documents of a text, each with its place. If a document has problems, notes them and yields nothing."""
     values = text.values
     if is_qwak(values):
         for entry in read_qwak(text):

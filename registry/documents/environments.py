@@ -1,7 +1,7 @@
-"""Environments: a tree of documents, and below `environments/NAME` what is different there. Pure.
+"""Environments: a tree of documents, with differences for an environment below `environments/NAME`. Pure.
 
-Laid over one another as RFC 7386 (JSON Merge Patch) says: mappings key by key, null takes a key away, and every other
-value, lists too, replaces the one below it.
+Overrides follow RFC 7386 (JSON Merge Patch): mappings are merged key by key, null removes a key, and every other value,
+including a list, replaces the one below it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.words.yaml_text import Path, Text
 
 FOLDER = "environments"
-"""The folder of a tree whose folders are environments."""
+"""The folder of a tree that contains the environments' folders."""
 _NAMES = ("model", "variation", "name")
-"""The keys by which two texts are about one document."""
+"""The keys that identify the document that a text is about."""
 
 
 def lay_over(base: Iterable[Text], own: Iterable[Text]) -> tuple[Text, ...]:
-    """The texts of a tree as they are in an environment: its own ones over those of the same kind and name.
+    """The texts of a tree in an environment: its own texts override those of the same kind and name.
 
-    An own text without one below it, a second one for instance, is a document by itself.
+    An own text that overrides nothing, such as a second one for the same document, becomes a document itself.
     """
     below = list(base)
     by_identity = {_identity(text): position for position, text in enumerate(below) if _identity(text) is not None}
@@ -35,7 +35,7 @@ def lay_over(base: Iterable[Text], own: Iterable[Text]) -> tuple[Text, ...]:
 
 
 def _identity(text: Text) -> tuple[object, ...] | None:
-    """What a text is about; None for one that is no document of ours."""
+    """Identifies the document that a text is about; None if it is not one of our documents."""
     values = text.values
     if not isinstance(values, Mapping) or "kind" not in values:
         return None
@@ -44,34 +44,34 @@ def _identity(text: Text) -> tuple[object, ...] | None:
 
 
 def _merged(base: Text, own: Text) -> Text:
-    taken: list[Path] = []
-    values = _laid(base.values, own.values, (), taken)
-    left = {at: place for at, place in base.places.items() if not _is_below(at, taken)}
-    written = {at: text for at, text in base.written.items() if not _is_below(at, taken)}
+    replaced: list[Path] = []
+    values = _laid(base.values, own.values, (), replaced)
+    places = {at: place for at, place in base.places.items() if not _is_below(at, replaced)}
+    written = {at: text for at, text in base.written.items() if not _is_below(at, replaced)}
     return replace(
         base,
         values=values,
-        places=left,
+        places=places,
         written=written | own.written,
         problems=[*base.problems, *own.problems],
         over=own,
     )
 
 
-def _laid(base: object, own: object, at: Path, taken: list[Path]) -> object:
-    """The value of both; `taken` gets the paths at which nothing of the base is left."""
+def _laid(base: object, own: object, at: Path, replaced: list[Path]) -> object:
+    """The merged value. `replaced` collects the paths at which nothing of the base remains."""
     if not isinstance(own, Mapping):
-        taken.append(at)
+        replaced.append(at)
         return own
     merged = dict(base) if isinstance(base, Mapping) else {}
     for key, value in own.items():
         if value is None:
             merged.pop(key, None)
-            taken.append((*at, key))
+            replaced.append((*at, key))
         else:
-            merged[key] = _laid(merged.get(key), value, (*at, key), taken)
+            merged[key] = _laid(merged.get(key), value, (*at, key), replaced)
     return merged
 
 
-def _is_below(at: Path, taken: Sequence[Path]) -> bool:
-    return any(at[: len(path)] == path for path in taken)
+def _is_below(at: Path, replaced: Sequence[Path]) -> bool:
+    return any(at[: len(path)] == path for path in replaced)

@@ -1,4 +1,4 @@
-"""Freezes as people are told of them."""
+"""Freezes in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sluicegate.registry.words.units import format_duration
 
 
 def freeze_in_words(freeze: Freeze) -> str:
-    """A few words about it, for people."""
+    """A short description of a freeze."""
     times = [
         f"{w.cron} for {format_duration(w.lasts)}" if w.cron and w.lasts else f"{w.from_} to {w.until}"
         for w in freeze.windows

@@ -1,4 +1,4 @@
-"""Documents that count: what was applied, and what the record of traffic says, as documents say it."""
+"""Documents in force: those that were applied, and the record of traffic in the form of documents."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ View = ConnectionsDocument | VariationDocument
 
 
 def known_documents(record: Record) -> tuple[Known, ...]:
-    """Every document that counts, by kind and name."""
-    kept = (each for kind in KINDS if kind not in VIEWS for each in record.all_applied(kind))
+    """Every document in force, by kind and name."""
+    stored = (each for kind in KINDS if kind not in VIEWS for each in record.all_applied(kind))
     applied = [
         Known(kind=each.kind, name=each.name, digest=each.digest, body=each.body, actor=each.actor, at=each.at)
-        for each in kept
+        for each in stored
     ]
     return (*applied, *_views(record))
 
 
 def known_view(record: Record, kind: str, name: str) -> View | None:
-    """What the record of traffic says of a name, as a document of this kind; None: nothing."""
+    """The record of traffic for a name, as a document of this kind; None if there is none."""
     return next((view for view in _all_views(record) if (view.kind, KINDS[view.kind].name(view)) == (kind, name)), None)
 
 
 def _views(record: Record) -> Iterator[Known]:
     by_model = {each.name: each for each in record.all_applied(TRAFFIC)}
     for view in _all_views(record):
-        said = by_model.get(view.model)
+        recorded = by_model.get(view.model)
         yield Known(
             kind=view.kind, name=KINDS[view.kind].name(view), digest=view.digest, body=view.document(),
-            is_bare=view.is_bare, actor=said.actor if said else None, at=said.at if said else None,
+            is_bare=view.is_bare, actor=recorded.actor if recorded else None, at=recorded.at if recorded else None,
         )  # fmt: skip
 
 
 def _all_views(record: Record) -> Iterator[View]:
-    """The connections of every model that has a variation, then the terms of every variation."""
-    said, current = all_connections(record), defaultdict[str, list[Rollout]](list)
+    """The connections of every model that has a variation, then the properties of every variation."""
+    recorded, current = all_connections(record), defaultdict[str, list[Rollout]](list)
     for rollout in record.current():
         current[rollout.requested.model].append(rollout)
-    there = {model: said.get(model) or unrecorded(model) for model in sorted({*record.models(), *said})}
-    variations = {model: filled_by(current[model]) for model in there}
-    yield from (connections_document(each) for model, each in there.items() if variations[model])
+    connections = {model: recorded.get(model) or unrecorded(model) for model in sorted({*record.models(), *recorded})}
+    variations = {model: filled_by(current[model]) for model in connections}
+    yield from (connections_document(each) for model, each in connections.items() if variations[model])
     for model, names in variations.items():
-        yield from (variation_document(model, there[model].terms_of(name)) for name in names)
+        yield from (variation_document(model, connections[model].terms_of(name)) for name in names)

@@ -1,4 +1,4 @@
-"""Notification: who is notified of what. The document names no address: these hold secrets and are kept apart. Pure."""
+"""Notification: who is notified of what. Addresses contain secrets, so they are stored apart. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sluicegate.registry.words.digest import digest_of
 
 
 class Means(StrEnum):
-    """How somebody is told."""
+    """How somebody is notified."""
 
     APPRISE = "apprise"
     """By an Apprise URL: Slack, Teams, e-mail and a hundred more."""
@@ -32,23 +32,23 @@ class Least(StrEnum):
 
 
 class Notification(Document):
-    """Who is notified of what, how often at most."""
+    """Who is notified of what, and how often at most."""
 
     kind: Literal["notification"] = "notification"
     """What this document is."""
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
-    """Its name; the address is kept under it, by `sluice notify set NAME`."""
+    """Its name; the address is stored under it by `sluice notify set NAME`."""
     send: Means
     """How it is sent."""
     severity: Least = Least.WARNING
     """The lowest severity that is sent."""
     models: tuple[str, ...] = ("*",)
-    """Names of models, * for any letters."""
+    """Names of models; * stands for any characters."""
     per_hour: int = Field(default=20, ge=1, le=3600)
-    """The most messages an hour; what comes beyond them is sent together, later."""
+    """The most messages an hour. What exceeds them is sent together, later."""
 
     def wants(self, happening: Happening) -> bool:
-        """Whether somebody wants to hear of this."""
+        """Whether the notification is for this happening."""
         is_named = any(fnmatchcase(happening.model, pattern) for pattern in self.models)
         return is_named and happening.severity >= Severity[self.severity.name]
 

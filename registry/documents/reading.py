@@ -1,4 +1,4 @@
-"""Reading documents whose form is a class: a value, or every error with its place and fix. Pure."""
+"""Reading documents whose form is a class: gives a value, or every error with its place and fix. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ D = TypeVar("D", bound=Document)
 
 
 def read_as(form: type[D]) -> Callable[[Text, str], D | None]:
-    """What reads a text whose values are a mapping; None when it has problems, which are then noted in it."""
+    """A reader for texts whose values are a mapping. If a text has problems, it notes them and returns None."""
 
     def read(text: Text, _: str) -> D | None:
         try:

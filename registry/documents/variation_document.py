@@ -1,4 +1,4 @@
-"""Variation: what holds for a slot of a model whoever is sent to it, as a document that stands in a file. Pure."""
+"""Variation as a document in a file: properties of a model's slot that do not depend on the audience. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluicegate.registry.words.digest import digest_of
 
 
 class VariationDocument(Document):
-    """What holds for a variation whoever is sent to it. Which build it serves says its deployment."""
+    """Properties of a variation that do not depend on the audience. Its deployment says which build it serves."""
 
     kind: Literal["variation"] = "variation"
     """What this document is."""
@@ -22,11 +22,11 @@ class VariationDocument(Document):
     variation: str = Field(default=FALLBACK, min_length=1)
     """The slot of the model."""
     by_name: StrictBool = False
-    """Whether a caller may ask for it by its name."""
+    """Whether callers may ask for it by name."""
     stand_in: StandIn = StandIn.NEVER
-    """When the model's fallback variation answers in its place."""
+    """When the model's fallback variation answers instead of it."""
     protected: StrictBool = False
-    """Whether two named people must stand behind every change of what it serves."""
+    """Whether two named people must agree to every change of what it serves."""
 
     @property
     def name(self) -> str:
@@ -35,14 +35,14 @@ class VariationDocument(Document):
 
     @property
     def says(self) -> str:
-        """A few words about it, for people."""
+        """A short description."""
         words = ("protected" if self.protected else "", "by name" if self.by_name else "")
         stood_in = "" if self.stand_in is StandIn.NEVER else f"stand-in: {self.stand_in}"
         return ", ".join(filter(None, (*words, stood_in))) or "no properties of its own"
 
     @property
     def act(self) -> SetTerms:
-        """What applying it asks for."""
+        """The order that applying the document gives."""
         return SetTerms(
             model=self.model, variation=self.variation, by_name=self.by_name, stand_in=self.stand_in,
             protected=self.protected,
@@ -50,12 +50,12 @@ class VariationDocument(Document):
 
     @property
     def is_bare(self) -> bool:
-        """Whether it says no more than what holds for all."""
+        """Whether it has only default properties."""
         return self == self.bare
 
     @property
     def bare(self) -> VariationDocument:
-        """The same once it is withdrawn."""
+        """The document's effect once withdrawn."""
         return VariationDocument(model=self.model, variation=self.variation)
 
     def document(self) -> dict[str, object]:
@@ -69,7 +69,7 @@ class VariationDocument(Document):
 
 
 def variation_document(model: str, terms: Terms) -> VariationDocument:
-    """The document that says what is recorded."""
+    """The document for recorded properties."""
     return VariationDocument(
         model=model, variation=terms.variation, by_name=terms.by_name, stand_in=terms.stand_in,
         protected=terms.protected,

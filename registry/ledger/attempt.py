@@ -1,4 +1,4 @@
-"""Attempt: which run drives a rollout, as far as is known. A note beside the facts: nothing rests on it."""
+"""Attempt: which run drives a rollout, as far as known. A note next to the facts: nothing depends on it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from sluicegate.registry.ledger.port import Ledger
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """The last run that drove a rollout, or was created to."""
+    """The last run that drove a rollout, or was created to drive it."""
 
     number: int
     run: str
     at: datetime
     stopped: bool = False
-    """Whether somebody cancelled it and the rollout was paused for that."""
+    """Whether somebody cancelled it and the rollout was paused because of that."""
 
 
 def last_attempt(ledger: Ledger, rollout: str) -> Attempt | None:
-    """The last run of a rollout that is known."""
+    """The last known run of a rollout."""
     return _note(rollout).read(ledger)
 
 
 def note(ledger: Ledger, rollout: str, attempt: Attempt) -> None:
-    """Remember an attempt in place of the one before."""
+    """Store an attempt in place of the previous one."""
     _note(rollout).keep(ledger, attempt)
 
 
 def note_run(ledger: Ledger, rollout: str, run: str, now: datetime) -> None:
-    """Remember a run that drives a rollout without having been created for it, such as one from Prefect's UI."""
+    """Store a run that drives a rollout but was not created for it, such as one started in Prefect's UI."""
     last = last_attempt(ledger, rollout)
     if last is None or last.run != run:
         note(ledger, rollout, Attempt(number=last.number if last else 0, run=run, at=now))

@@ -1,4 +1,4 @@
-"""Calls: who asked the API to change something, what came of it, and the first answer to a key. Adapters below."""
+"""Calls: who asked the API to change something, the result, and the first answer for each key."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ class Call:
     method: str
     path: str
     digest: str
-    """Of method, path and body: the same key with another digest is a mistake."""
+    """Digest of method, path and body: the same key with another digest is a mistake."""
     key: str | None = None
-    """The caller's Idempotency-Key; within a day an actor's key stands for one call."""
+    """The caller's Idempotency-Key. Within a day, an actor's key stands for one call."""
     number: int = 0
-    """Its place among all calls, from 1; given when it is kept."""
+    """Its position among all calls, from 1; assigned when it is stored."""
     status: int | None = None
-    """What was answered; None: not yet, or the process died before."""
+    """Status of the answer; None: not answered yet, or the process died before."""
     answer: str | None = None
-    """The body that was answered, as JSON; kept where there is a key."""
+    """Body of the answer, as JSON; stored if there is a key."""
 
 
 class Calls(Protocol):
-    """The record of calls, on every adapter held to tests/contract/test_calls.py."""
+    """The record of calls. tests/contract/test_calls.py tests every adapter."""
 
     def begin(self, call: Call) -> tuple[Call, bool]:
-        """Keep a call before it acts, and True; or the one that its actor's key already stands for, and False."""
+        """Store a call before it acts, and return it and True; or the call of the same key, and False."""
         ...
 
     def finish(self, number: int, status: int, answer: str) -> None:
-        """Keep what was answered; the body only where the call has a key."""
+        """Store the answer; its body only if the call has a key."""
         ...
 
     def latest(self, *, limit: int, before: int | None = None) -> tuple[Call, ...]:
-        """At most `limit` calls, newest first, from the one before number `before`."""
+        """At most `limit` calls, newest first, starting before number `before`."""
         ...

@@ -1,4 +1,4 @@
-"""The chain: every fact, look and document is linked to all that was recorded before it. Pure."""
+"""The chain: links every fact, look and document to everything that was recorded before it. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     Kind.LOOK: ("rollout", "metric", "k", "body"),
     Kind.DOCUMENT: ("id", "kind", "name", "body", "digest", "actor", "at"),
 }
-"""What of a row is linked: all of it."""
+"""The columns of a row that its link covers: all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What people know it by, one for each row of its kind."""
+        """The row's name for people, unique within its kind."""
         match self.kind:
             case Kind.ENTRY:
                 names: tuple[str, ...] = ("rollout", "seq")
@@ -48,7 +48,7 @@ class Row:
         return " ".join(str(self.columns[each]) for each in names)
 
     def digest(self) -> str:
-        """Of every column."""
+        """Hash of every column."""
         values = [self.kind, *(self.columns[name] for name in COLUMNS[self.kind])]
         text = json.dumps(values, separators=(",", ":"), default=repr)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -56,10 +56,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """What ties one row to all before it."""
+    """The link between one row and all rows before it."""
 
     place: int
-    """From 1, without gaps, in the order in which everything was recorded."""
+    """From 1, without gaps, in the order of recording."""
     kind: str
     name: str
     hash: str
@@ -71,7 +71,7 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """How far a chain goes. Kept elsewhere, it shows later that nothing up to it was replaced or cut off."""
+    """The end of a chain. If you keep it elsewhere, it shows later that nothing up to it was replaced or cut off."""
 
     place: int
     hash: str
@@ -84,7 +84,7 @@ START = Head(place=0, hash="")
 
 
 def parse_head(text: str) -> Head:
-    """A head as `sluice verify` prints it. Raises UsageError."""
+    """Parse a head as `sluice verify` prints it. Raises UsageError."""
     parts = re.fullmatch(r"(\d{1,18}):([0-9a-f]{64})?", text.strip())
     if parts is None or (parts[2] is None) != (int(parts[1]) == 0):
         raise UsageError(
@@ -94,7 +94,7 @@ def parse_head(text: str) -> Head:
 
 
 def seal(head: Head, row: Row) -> Link:
-    """The link of the row that is recorded next."""
+    """The link of the next row to record."""
     return Link(place=head.place + 1, kind=row.kind, name=row.name, hash=_link_hash(head.hash, row.digest()))
 
 
@@ -104,17 +104,17 @@ def _link_hash(before: str, digest: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """What a chain says of the record."""
+    """The result of checking the record against its chain."""
 
     head: Head
     faults: tuple[str, ...]
-    """Each names a row that was changed, is missing or was added. No faults: the record is as it was written."""
+    """One for each row that was changed, removed or added. Empty: the record is as it was written."""
 
 
 def examine(links: Iterable[Link], rows: Iterable[Row], head: Head, *, kept: Head | None = None) -> Examination:
-    """Hold rows and links against each other, and against the head that the record ends with.
+    """Check rows against links, and the last link against the stored head.
 
-    `kept` is a head of this record that was kept elsewhere.
+    `kept` is a head of this record that somebody kept elsewhere.
     """
     digests: dict[tuple[str, str], str] = {(row.kind, row.name): row.digest() for row in rows}
     faults: list[str] = []

@@ -1,4 +1,4 @@
-"""Columns: facts, looks and documents as they are stored, but for the numbers that a store gives them."""
+"""Columns: facts, looks and documents as they are stored, without the ids that the database assigns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sluicegate.registry.words.verdict import Look
 
 
 def entry_columns(entry: Entry) -> dict[str, object]:
-    """A fact as it is stored, but for its number."""
+    """The columns of a fact, without its id."""
     return {
         "rollout": entry.rollout,
         "seq": entry.seq,
@@ -25,22 +25,22 @@ def entry_columns(entry: Entry) -> dict[str, object]:
 
 
 def entry_of(row: Row[tuple[object, ...]]) -> Entry:
-    """A fact as it was stored."""
+    """The fact in a row."""
     fact = from_payload(row.fact, json.loads(row.payload))
     return Entry(rollout=row.rollout, seq=row.seq, at=from_text(row.at), fact=fact)
 
 
 def document_columns(document: Applied) -> dict[str, object]:
-    """A document as it is stored, but for its number."""
+    """The columns of a document, without its id."""
     return {**vars(document), "body": json.dumps(document.body), "at": to_text(document.at)}
 
 
 def document_of(row: Row[tuple[object, ...]]) -> Applied:
-    """A document as it was stored, but for its number."""
+    """The document in a row, without its id."""
     stored = {name: value for name, value in row._asdict().items() if name != "id"}
     return Applied(**{**stored, "body": json.loads(row.body), "at": from_text(row.at)})
 
 
 def look_columns(look: Look) -> dict[str, object]:
-    """A look as it is stored."""
+    """The columns of a look."""
     return {"rollout": look.rollout, "metric": look.metric, "k": look.k, "body": look_to_json(look)}

@@ -1,4 +1,4 @@
-"""Copying a whole ledger: to a file while others write to it, and from that file to SQLite or PostgreSQL."""
+"""Copying a whole ledger: to a file, while others write, and from that file to SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sluicegate.registry.ledger.tables import metadata
 from sluicegate.registry.words.errors import Refused
 
 _ROWS = 1_000
-"""Rows that are in memory at a time."""
+"""How many rows are in memory at a time."""
 
 
 def save_ledger(url: str, path: Path) -> Examination:
-    """Write the ledger as it stands at one moment to a new SQLite file; what its chain says of the copy.
+    """Write the ledger at one moment to a new SQLite file, and return the check of the copy's chain.
 
     Raises Unreachable, InvalidSetting, and SluiceError for a newer schema.
     """
@@ -36,22 +36,22 @@ def save_ledger(url: str, path: Path) -> Examination:
 
 
 def load_ledger(path: Path, url: str, *, replace: bool) -> None:
-    """Write the ledger of a file to a database, in one transaction. Refused where rows are there, unless told."""
+    """Write the ledger in a file to a database, in one transaction. Refused if it has rows, unless `replace`."""
     with _opened(_file(path)) as source, _opened(url) as target:
         _copy(source, target, replace=replace)
 
 
 def examine_file(path: Path, kept: Head | None = None) -> Examination:
-    """What the chain of a ledger's file says. Its schema is brought up to date."""
+    """Check the chain of a ledger's file. Brings its schema up to date."""
     with _opened(_file(path)) as engine:
-        seen = examination(engine, kept)
-    with closing(sqlite3.connect(path)) as alone:  # one file, without a log beside it
-        alone.execute("PRAGMA journal_mode = DELETE")
-    return seen
+        result = examination(engine, kept)
+    with closing(sqlite3.connect(path)) as connection:  # one file, without a log next to it
+        connection.execute("PRAGMA journal_mode = DELETE")
+    return result
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy a SQLite database by SQLite's own backup, whoever writes to it meanwhile. Raises Refused."""
+    """Copy a SQLite database with SQLite's own backup, whoever writes to it meanwhile. Raises Refused."""
     try:
         with (
             closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=60)) as old,
@@ -84,20 +84,20 @@ def _copy(source: Engine, target: Engine, *, replace: bool = True) -> None:
     with reading(source) as old, writing(target, LONG) as new:
         if source.dialect.name == "postgresql":
             old.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        if not replace and (there := _filled(new)):
+        if not replace and (table_name := _filled(new)):
             raise Refused(
-                f"the ledger {target.url.render_as_string()} is not empty: it has {there}.",
+                f"the ledger {target.url.render_as_string()} is not empty: it has {table_name}.",
                 fix="name an empty database in SLUICE_LEDGER, or use --replace to delete what it holds.",
             )
         for table in metadata.sorted_tables:
             new.execute(delete(table))
             for rows in old.execution_options(yield_per=_ROWS).execute(select(table)).mappings().partitions():
                 new.execute(insert(table), [dict(row) for row in rows])
-            _go_on_counting(new, table)
+            _set_sequence(new, table)
 
 
 def _filled(connection: Connection) -> str | None:
-    """A table that has rows, besides the head that every ledger has."""
+    """The name of a table with rows, other than the head that every ledger has."""
     return next(
         (
             table.name
@@ -108,8 +108,8 @@ def _filled(connection: Connection) -> str | None:
     )
 
 
-def _go_on_counting(connection: Connection, table: Table) -> None:
-    """PostgreSQL draws numbers apart from the rows; SQLite does not."""
+def _set_sequence(connection: Connection, table: Table) -> None:
+    """Continue PostgreSQL's sequence after the last id, because it is separate from the rows. SQLite needs nothing."""
     column = table.autoincrement_column
     if column is None or connection.dialect.name != "postgresql":
         return

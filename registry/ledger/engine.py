@@ -18,9 +18,9 @@ _TURN = 0x51_01CE
 """Key of the PostgreSQL advisory lock that writers hold until they commit."""
 _BUSY_MS = 30_000
 TURN_SECONDS = 10.0
-"""Time that a thread waits for others of its process."""
+"""How long a thread waits for other threads of its process."""
 _ABANDONED_MS = 20_000
-"""Time after which PostgreSQL ends a writer that holds its turn and says nothing: it hangs."""
+"""Time after which PostgreSQL ends a silent writer that holds the lock, because it hangs."""
 _WRITES = "ledger_writes"
 
 
@@ -46,7 +46,7 @@ def connect(location: str) -> Engine:
 
 
 def log_file(location: str) -> Path | None:
-    """The file that SQLite writes to before the database itself; None elsewhere."""
+    """The file that SQLite writes to before the database itself; None for other databases."""
     url = make_url(location)
     return Path(f"{url.database}-wal") if url.get_backend_name() == "sqlite" else None
 
@@ -56,28 +56,29 @@ _FORMS = "write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection to read with."""
-    with _told_plainly(engine), engine.connect() as connection:
+    """A connection for reading."""
+    with _failures_as_unreachable(engine), engine.connect() as connection:
         yield connection
 
 
 @contextmanager
 def writing(engine: Engine, silence: float = SILENCE) -> Iterator[Connection]:
-    """A transaction that no other writer overlaps; durable when the block has been left.
+    """A transaction that no other writer overlaps. It is durable once the block is left.
 
-    PostgreSQL is given up where it says nothing for `silence` seconds. Raises Unreachable, which says whether anything
-    was recorded.
+    A PostgreSQL that stays silent for `silence` seconds is given up. Raises Unreachable, which says whether anything
+    was
+    recorded.
     """
     writers = engine.execution_options(**{_WRITES: True})
     outcome, fix = _NOTHING
-    with _told_plainly(engine, lambda: (outcome, fix)), writers.begin() as connection:
+    with _failures_as_unreachable(engine, lambda: (outcome, fix)), writers.begin() as connection:
         if engine.dialect.name != "postgresql":
             yield connection
             return
         with _patiently(connection, silence):
             connection.exec_driver_sql(_TAKE_TURN)
             yield connection
-            outcome, fix = _IN_DOUBT  # from here on its answer may be lost, and not what it was asked
+            outcome, fix = _IN_DOUBT  # from here on the commit may succeed and only its answer be lost
 
 
 _FIX = "check that it exists, has free space and can be written; to find out why: sluice doctor"
@@ -118,8 +119,10 @@ def _sqlite_begin(connection: Connection) -> None:
 
 
 @contextmanager
-def _told_plainly(engine: Engine, outcome: Callable[[], tuple[str, str]] = lambda: ("", _FIX)) -> Iterator[None]:
-    """Failures of the database become Unreachable; violated constraints and our own mistakes stay what they are."""
+def _failures_as_unreachable(
+    engine: Engine, outcome: Callable[[], tuple[str, str]] = lambda: ("", _FIX)
+) -> Iterator[None]:
+    """Turn failures of the database into Unreachable. Violated constraints and our own mistakes stay as they are."""
     try:
         yield
     except (IntegrityError, ProgrammingError):

@@ -1,4 +1,4 @@
-"""What is on record of a rollout's external gates."""
+"""The recorded samples of a rollout's external gates."""
 
 from __future__ import annotations
 

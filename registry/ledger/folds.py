@@ -1,6 +1,6 @@
-"""Folds: the states of rollouts, kept up to date entry by entry. Not safe for threads: adapters lock.
+"""Folds: the states of rollouts, kept up to date entry by entry. Not thread-safe: adapters lock.
 
-Those that are current are all there. Of the past, those that were read lately are: what there ever was costs nothing.
+All current rollouts are included, and of the past ones only those read recently, so that a long past costs nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from sluicegate.registry.rollout.standing import past
 from sluicegate.registry.words.errors import LedgerConflict, NotFound, TargetBusy
 
 LATELY = 500
-"""Past rollouts that are remembered."""
+"""How many past rollouts are kept."""
 
 
 class Folds:
-    """States by rollout id, each with the place of its first fact, by which they are ordered."""
+    """States by rollout id, each with the place of its first fact, which orders them."""
 
     def __init__(self, lately: int | None = LATELY) -> None:
         self._lately = lately
@@ -29,42 +29,42 @@ class Folds:
         self._current: dict[str, set[str]] = {}
         """Ids by model."""
         self._past: OrderedDict[str, None] = OrderedDict()
-        """Ids, the one that was read last at the end."""
+        """Ids; the one that was read last is at the end."""
 
     def __contains__(self, rollout: str) -> bool:
         return rollout in self._states
 
     def put(self, states: Mapping[int, Rollout]) -> None:
-        """Take in states by the place of their first fact. What is past is seen once all are here."""
+        """Add states by the place of their first fact. Only then decide which rollouts are past."""
         for place, state in states.items():
             self._states[state.id], self._places[state.id] = state, place
             self._current.setdefault(state.requested.model, set()).add(state.id)
             self._past.pop(state.id, None)
         for model in {state.requested.model for state in states.values()}:
-            self._part(self._current[model])
+            self._separate_past(self._current[model])
         while self._lately is not None and len(self._past) > self._lately:
             name, _ = self._past.popitem(last=False)
             del self._states[name], self._places[name]
 
-    def _part(self, current: set[str]) -> None:
+    def _separate_past(self, current: set[str]) -> None:
         for name in past([self._states[name] for name in self._in_order(current)]):
             current.remove(name)
             self._past[name] = None
 
     def take(self, entry: Entry, place: int) -> Rollout:
-        """Move the entry's rollout on; `place` is the entry's. Raises IllegalMove where its state does not admit it."""
+        """Apply an entry to its rollout; `place` is the entry's. Raises IllegalMove if the rollout forbids it."""
         before, state = self._states.get(entry.rollout), self.after(entry)
         self.put({self._places.get(entry.rollout, place): state})
-        if before is not None and gave_back(before, state):
+        if before is not None and lost_target(before, state):
             self._revive(state.requested.model)
         return state
 
     def after(self, entry: Entry) -> Rollout:
-        """What `take` would make of the entry."""
+        """The state that `take` would produce."""
         return begin(entry) if entry.seq == 0 else advance(self.get(entry.rollout), entry)
 
     def moves(self, entries: Iterable[Entry]) -> list[Rollout]:
-        """The state after each entry; the folds stay as they are. Raises as `take` does."""
+        """The state after each entry, without changing the folds. Raises as `take` does."""
         states: dict[str, Rollout] = {}
         moves: list[Rollout] = []
         for entry in entries:
@@ -75,7 +75,7 @@ class Folds:
         return moves
 
     def get(self, rollout: str) -> Rollout:
-        """The state of a rollout that is here. Raises NotFound."""
+        """The state of a rollout in the folds. Raises NotFound."""
         if rollout not in self._states:
             raise NotFound(f"there is no rollout {rollout!r}.", fix="list the rollouts: sluice rollout list")
         if rollout in self._past:
@@ -83,12 +83,12 @@ class Folds:
         return self._states[rollout]
 
     def current(self, model: str | None) -> tuple[Rollout, ...]:
-        """Every state that is current, or those of one model, oldest first."""
+        """Every current state, or those of one model, oldest first."""
         groups = self._current.values() if model is None else [self._current.get(model, set())]
         return tuple(self._states[name] for name in self._in_order(name for group in groups for name in group))
 
     def select(self, selection: Selection) -> tuple[Rollout, ...]:
-        """Of all that are here, those that are wanted, oldest first. Raises NotFound as a selection does."""
+        """The states in the folds that the selection admits, oldest first. Raises NotFound as a selection does."""
         selection.refuse_unknown(is_known=selection.before in self._states)
         return selection.cut(self._states[name] for name in self._in_order(self._states))
 
@@ -102,11 +102,11 @@ class Folds:
             )
 
     def refuse_busy(self, state: Rollout) -> None:
-        """Raise TargetBusy when `state` takes a target that another rollout holds."""
+        """Raise TargetBusy if `state` takes a target that another rollout holds."""
         refuse_busy(state, self.current(state.requested.model))
 
     def _revive(self, model: str) -> None:
-        """Let what is past of a model be current again where it is: what came after it took nothing over in the end."""
+        """Make past rollouts of a model current again where the one that replaced them lost its target."""
         of_model = (name for name in self._past if self._states[name].requested.model == model)
         self.put({self._places[name]: self._states[name] for name in of_model})
 
@@ -114,13 +114,13 @@ class Folds:
         return sorted(names, key=self._places.__getitem__)
 
 
-def gave_back(before: Rollout, after: Rollout) -> bool:
-    """Whether a candidate that had taken its target over lost it again: it was taken back while it baked."""
+def lost_target(before: Rollout, after: Rollout) -> bool:
+    """Whether a candidate that had taken over its target lost it again, by an abort during the bake."""
     return before.took_over and not after.took_over
 
 
 def refuse_busy(state: Rollout, others: Iterable[Rollout]) -> None:
-    """Raise TargetBusy when `state` takes a target that another of these rollouts holds."""
+    """Raise TargetBusy if `state` takes a target that another of these rollouts holds."""
     same_target = (other for other in others if other.id != state.id and other.target == state.target)
     holder = next((other for other in same_target if other.holds_target), None) if state.holds_target else None
     if holder is not None:
@@ -130,6 +130,6 @@ def refuse_busy(state: Rollout, others: Iterable[Rollout]) -> None:
         )
 
 
-def taken(rollout: str) -> LedgerConflict:
-    """The error for an id that is in use."""
+def id_taken(rollout: str) -> LedgerConflict:
+    """The error for an id that is already in use."""
     return LedgerConflict(f"rollout {rollout} exists already.", fix="read it, or choose another id.")

@@ -1,4 +1,4 @@
-"""The freezes that are applied, as the ledger holds them."""
+"""The applied freezes in the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keeper's notes, for whoever judges or shows: what it sees all the time, and what it cannot do."""
+"""The keeper's notes, for whoever judges or shows: its latest observations, and what it cannot do."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _GATEWAYS = Note("gateways", GatewayStates)
 _READINESS = Note("readiness", Readiness)
 _UNTENDED = Note("untended", dict[str, Blindness])
 _UNDRIVEN = Note("undriven", dict[str, Undriven])
-"""One note for all rollouts, so that a look costs one read however many there are."""
+"""One note for all rollouts, so that a keeper's pass needs one read however many there are."""
 
 
 def note_sights(notes: Notes, sights: Mapping[Listener, Sight], now: datetime) -> None:
-    """Note how much is counted of each listener's requests."""
+    """Store how many of each listener's requests are counted."""
     _SIGHTS.keep(notes, Sights(noted_at=now, noted=sights))
 
 
 def sights(notes: Notes) -> Sights:
-    """What is counted, and which rollouts cannot be judged."""
+    """How many requests are counted, and which rollouts cannot be judged."""
     noted = _SIGHTS.read(notes) or Sights()
     return Sights(noted_at=noted.noted_at, noted=noted.noted, unjudged=untended(notes))
 
 
 def note_gateways(notes: Notes, states: Sequence[GatewayState], now: datetime) -> None:
-    """Note what each gateway serves."""
+    """Store what each gateway serves."""
     _GATEWAYS.keep(notes, GatewayStates(noted_at=now, noted=states))
 
 
@@ -43,17 +43,17 @@ def gateway_states(notes: Notes) -> GatewayStates:
 
 
 def note_readiness(notes: Notes, unready: Sequence[Unready], now: datetime) -> None:
-    """Note which builds have no service that is ready."""
+    """Store which builds have no ready service."""
     _READINESS.keep(notes, Readiness(noted_at=now, noted=unready))
 
 
 def readiness(notes: Notes) -> Readiness:
-    """Which builds of rollouts under way have no service that is ready."""
+    """Which builds of rollouts in progress have no ready service."""
     return _READINESS.read(notes) or Readiness()
 
 
 def note_untended(notes: Notes, reasons: Mapping[str, str], now: datetime) -> None:
-    """Note why each of these rollouts cannot be judged, since the first reason in a row, whatever it was."""
+    """Store why each of these rollouts cannot be judged, since the first of an unbroken series of reasons."""
     before = untended(notes)
     after = {
         rollout: Blindness(
@@ -66,38 +66,38 @@ def note_untended(notes: Notes, reasons: Mapping[str, str], now: datetime) -> No
 
 
 def untended(notes: Notes) -> dict[str, Blindness]:
-    """Why rollouts cannot be judged, by rollout: one that fails keeps no other from being judged."""
+    """Why rollouts cannot be judged, by rollout. One that fails does not prevent others from being judged."""
     return _UNTENDED.read(notes) or {}
 
 
 def note_undriven(notes: Notes, undriven: Mapping[str, Undriven]) -> None:
-    """Note on which rollouts no driver works."""
+    """Store which rollouts have no working driver."""
     _UNDRIVEN.keep(notes, dict(undriven))
 
 
 def all_undriven(notes: Notes) -> dict[str, Undriven]:
-    """On which rollouts no driver works, and why, by rollout."""
+    """The rollouts without a working driver, with the reason of each."""
     return _UNDRIVEN.read(notes) or {}
 
 
 def note_stage(notes: Notes, rollout: str, stage: Stage, now: datetime) -> None:
-    """Note that a launch is at this stage; the driver does so too."""
+    """Store that a launch has reached this stage. The driver does so too."""
     stages = with_stage(reached(notes, rollout), stage, now)
     _launch(rollout).keep(notes, {each.stage: each.at for each in stages})
 
 
 def reached(notes: Notes, rollout: str) -> tuple[Reached, ...]:
-    """The stages of a launch that are known."""
+    """The known stages of a launch."""
     return tuple(Reached(stage=stage, at=at) for stage, at in (_launch(rollout).read(notes) or {}).items())
 
 
 def note_held(notes: Notes, rollout: str, why: str) -> None:
-    """Note why the service of a launch is not ready yet; empty where nothing holds it up any more."""
+    """Store why the service of a launch is not ready yet; empty once nothing holds it up."""
     _held(rollout).keep(notes, why)
 
 
 def held(notes: Notes, rollout: str) -> str:
-    """Why the service of a launch is not ready yet; empty where nobody said so."""
+    """Why the service of a launch is not ready yet; empty if not known."""
     return _held(rollout).read(notes) or ""
 
 

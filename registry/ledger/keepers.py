@@ -1,4 +1,4 @@
-"""Keepers in the ledger's database: who stood for election, and by whose clock."""
+"""Keepers in the ledger's database: who stands for election, and by whose clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sluicegate.registry.ledger.times import from_text, to_text, utc
 
 
 def shared_clock(connection: Connection) -> datetime | None:
-    """The time of a database that several hosts share; None where all who write are on one machine."""
+    """The time of a database that several hosts share; None if all writers are on one machine."""
     if connection.dialect.name != "postgresql":
         return None
     return utc(connection.execute(text("SELECT clock_timestamp()")).scalar_one())
@@ -34,7 +34,7 @@ def known_keepers(connection: Connection) -> tuple[Keeping, ...]:
 def stand_in(
     connection: Connection, keeper: str, lasts: timedelta, now: datetime, is_gone: Callable[[str], bool]
 ) -> Keeping:
-    """Let a keeper stand for election inside a transaction of writers; who leads."""
+    """Let a keeper stand for election inside a write transaction, and return the leader."""
     now, known = shared_clock(connection) or now, known_keepers(connection)
     own = stand(known, keeper, lasts, now, is_gone)
     connection.execute(delete(keepers).where(keepers.c.keeper.in_((keeper, *forgotten(known, now)))))

@@ -1,4 +1,4 @@
-"""Looks as JSON text and back, bit for bit: a verdict must be replayable from what was stored."""
+"""Looks as JSON text and back, bit for bit, so that a verdict can be replayed from what was stored."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sluicegate.registry.words.verdict import Look
 
 
 def look_to_json(look: Look) -> str:
-    """The look as one line of JSON. Floats keep every bit; infinities and NaN, which JSON has not, are texts."""
+    """The look as one line of JSON. Floats keep every bit; infinities and NaN, which JSON lacks, are strings."""
     return to_json(look, inf_nan_mode="strings").decode()
 
 
 @lru_cache(maxsize=512)
 def look_from_json(text: str) -> Look:
-    """The look that `look_to_json` wrote. A tick reads all looks of its rollout: those that it read before are kept."""
+    """The look that `look_to_json` wrote. Cached, because every tick reads all looks of its rollout."""
     look = _adapter().validate_json(text)
     return replace(look, at=look.at.astimezone(UTC))
 

@@ -11,12 +11,12 @@ from sluicegate.registry.ledger.patience import LONG
 from sluicegate.registry.words.errors import SluiceError
 
 HEAD = "0008"
-"""The newest migration; tests hold it against the folder."""
+"""The newest migration. Tests compare it with the folder."""
 VERSION_TABLE = "sluice_ledger_version"
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema to HEAD in one transaction. Refuses a schema that a newer sluice wrote."""
+    """Upgrade the schema to HEAD in one transaction. Refuses a schema that a newer version of sluice wrote."""
     version = schema_version(engine)
     if version is not None and version > HEAD:
         raise SluiceError(

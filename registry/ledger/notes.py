@@ -1,4 +1,4 @@
-"""Notes with a type: what a process keeps beside the facts under a key, as a value rather than as JSON."""
+"""Typed notes: small values that a process stores under a key, next to the facts."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ T = TypeVar("T")
 
 
 class Note(Generic[T]):
-    """A value under one key. What another version wrote and this one does not understand counts as nothing."""
+    """A value under one key. A value that another version wrote and this one cannot read counts as missing."""
 
     def __init__(self, key: str, kind: type[T]) -> None:
         self._key = key
         self._kind: Any = kind
 
     def read(self, notes: Notes) -> T | None:
-        """What was kept last."""
-        known = notes.recall(self._key)
+        """The stored value; None if there is none."""
+        stored = notes.recall(self._key)
         try:
-            return None if known is None else _adapter(self._kind).validate_python(known)
+            return None if stored is None else _adapter(self._kind).validate_python(stored)
         except ValidationError:
             return None
 
     def keep(self, notes: Notes, value: T) -> None:
-        """Keep a value in place of the one before."""
+        """Store a value in place of the previous one."""
         notes.remember(self._key, _adapter(self._kind).dump_python(value, mode="json"))
 
 

@@ -1,6 +1,6 @@
-"""Notices: PostgreSQL tells everybody who listens, on any host, that facts or documents were recorded.
+"""Notices: PostgreSQL tells every listener, on any host, that facts or documents were recorded.
 
-They come with the commit, or not at all. One that is missed costs only time: whoever listens also looks now and then.
+They come with the commit or not at all. A missed one only costs time, because every listener also polls.
 """
 
 from __future__ import annotations
@@ -20,59 +20,59 @@ from sluicegate.registry.words.errors import Unreachable
 
 CHANNEL = "sluice_ledger"
 QUIET_SECONDS = 5.0
-"""After so long without a notice the server is asked whether it is still there: a cut line says nothing."""
+"""Seconds without a notice after which the server is queried, because a broken connection says nothing."""
 _AGAIN_SECONDS = 1.0
-"""Pause until a lost connection is made again."""
+"""Pause before a lost connection is made again."""
 log = structlog.get_logger("notices")
 
 
 def announce(connection: Connection) -> None:
-    """Tell those who listen, once this transaction is committed. Only PostgreSQL has such a channel."""
+    """Notify all listeners once this transaction is committed. Only PostgreSQL has such a channel."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
 
 
 def can_listen(location: str) -> bool:
-    """Whether a ledger at this URL tells what is recorded."""
+    """Whether a ledger at this URL sends notices."""
     return make_url(location).get_backend_name() == "postgresql"
 
 
 @dataclass
 class Listening:
-    """Calls `heard` at each notice, and once after each connection: something may have been recorded before it."""
+    """Calls `heard` at each notice, and once after each connection, because something may have been recorded before."""
 
     location: str
     heard: Callable[[], object]
     _engine: Engine = field(init=False)
-    _told: bool = field(default=False, init=False)
+    _is_warned: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._engine = connect(self.location).execution_options(isolation_level="AUTOCOMMIT")
 
     def run(self, stop: threading.Event) -> None:
-        """Listen until stopped, on one connection after another."""
+        """Listen until `stop` is set, reconnecting as needed."""
         while not stop.is_set():
             try:
                 self._listen(stop)
             except (Unreachable, SQLAlchemyError, psycopg.Error, OSError) as error:  # nobody depends on notices
-                if not self._told:
+                if not self._is_warned:
                     log.warning("notices of the ledger do not come; it is looked at every second", why=str(error))
-                self._told = True
+                self._is_warned = True
                 stop.wait(_AGAIN_SECONDS)
 
     def _listen(self, stop: threading.Event) -> None:
         with reading(self._engine) as connection:
             driver = connection.connection.driver_connection
             assert driver is not None
-            connection.detach()  # closed when it is left: nobody else may get one that listens
+            connection.detach()  # closed afterwards: the pool must not hand out a connection that listens
             driver.add_notify_handler(lambda _: self.heard())
             connection.exec_driver_sql(f"LISTEN {CHANNEL}")
-            if self._told:
+            if self._is_warned:
                 log.warning("notices of the ledger come again")
-            self._told = False
+            self._is_warned = False
             self.heard()
-            coming = select.poll()  # its descriptor may be any: the console has many
+            coming = select.poll()  # unlike select(), it takes any file descriptor, and the console has many
             coming.register(driver, select.POLLIN)
             while not stop.is_set():
                 coming.poll(QUIET_SECONDS * 1000)
-                connection.exec_driver_sql("SELECT 1")  # notices come with the answer; raises where there is none
+                connection.exec_driver_sql("SELECT 1")  # notices come with its answer; raises if the server is gone

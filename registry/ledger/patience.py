@@ -1,4 +1,4 @@
-"""Patience with a PostgreSQL that hangs: connecting and each statement end in time, whatever the server does."""
+"""Limits for a PostgreSQL that hangs: connecting and every statement end in time, whatever the server does."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import psycopg
 
 CONNECT_SECONDS = 3
 SILENCE = 5.0
-"""Seconds that a server may say nothing while a statement waits for it, or for another writer's turn."""
+"""Seconds that a server may be silent while a statement waits for it, or for another writer's lock."""
 LONG = 600.0
-"""The same where nobody waits: a migration makes an index over all there is."""
+"""The same where nobody waits, such as for a migration that builds an index over everything."""
 _TOTAL = 12
-"""So many times the silence a statement may take that is answered bit by bit."""
+"""A statement that is answered bit by bit may take this many times the silence."""
 _AGAIN_SECONDS = 2.0
-"""Time after a connection that did not come about in which none is tried: who asks meanwhile is told at once."""
+"""Seconds after a failed connection during which no new attempt is made: callers get an error at once."""
 T = TypeVar("T")
 
 
 class PatientConnection(psycopg.Connection[Any]):
-    """A connection that is given up, and closed, where its server falls silent."""
+    """A connection that is given up and closed when its server falls silent."""
 
     silence = SILENCE
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **more: Any) -> T:
-        """Wait as long as is said here. Raises OperationalError."""
+        """Wait within the limits above. Raises OperationalError."""
         try:
             return super().wait(_impatient(gen, self.silence), *args, **more)
         except _Silent as silent:
@@ -37,13 +37,13 @@ class PatientConnection(psycopg.Connection[Any]):
 
 @dataclass(eq=False)
 class Connecting:
-    """Makes connections, and fewer attempts at a server that does not answer."""
+    """Makes connections, with fewer attempts while a server does not answer."""
 
     elapsed: Callable[[], float] = time.monotonic
     _given_up: float | None = None
 
     def __call__(self, dialect: Any, record: Any, arguments: Any, named: Any) -> PatientConnection:
-        """As SQLAlchemy's event `do_connect` asks for it."""
+        """Called by SQLAlchemy's event `do_connect`."""
         del dialect, record
         if self._given_up is not None and self.elapsed() - self._given_up < _AGAIN_SECONDS:
             raise psycopg.OperationalError("the server did not answer a moment ago")
@@ -55,11 +55,11 @@ class Connecting:
 
 
 class _Silent(Exception):
-    """A server says nothing, or goes on for ever."""
+    """The server is silent, or its answer never ends."""
 
 
 def _impatient(gen: Generator[Any, Any, T], silence: float) -> Generator[Any, Any, T]:
-    """The same conversation, which ends when the server has not been heard for so many seconds."""
+    """The same conversation with the server, which ends when the server has been silent for too many seconds."""
     began = heard = time.monotonic()
     try:
         state = next(gen)

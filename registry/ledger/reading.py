@@ -1,4 +1,4 @@
-"""Reading: what is asked of a rollout, read from the ledger at one moment. No more is read than the answer needs."""
+"""Reading: what is needed of a rollout, read from the ledger at one moment and no more than the use needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sluicegate.registry.words.verdict import Look
 
 
 class Common:
-    """What concerns rollouts alike, read at most once for all rollouts of one answer."""
+    """Notes and documents about all rollouts, each read at most once for one answer."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -54,37 +54,37 @@ def undriven(ledger: Ledger) -> dict[str, Undriven]:
 
 
 def read_for_policy(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:
-    """What the policy looks at: only where it has something to say are other rollouts and freezes read.
+    """What the policy needs. Other rollouts and freezes are read only if the policy decides about this rollout.
 
-    Whoever reads many rollouts hands in what is `common` to them.
+    Code that reads many rollouts passes in what they have in `common`.
     """
     common = common or Common(ledger)
     undriven = common.undriven.get(rollout.id) if needs_driver(rollout, None) else None
-    seen = common.sights if rollout.is_judged and not rollout.is_ended else Sights()
+    counted = common.sights if rollout.is_judged and not rollout.is_ended else Sights()
     ready = common.readiness if waits_for_service(rollout) else Readiness()
     if rollout.phase not in (Phase.RUNNING, Phase.CONFIRMING) or not rollout.is_tried:
-        return RolloutRecord(rollout=rollout, undriven=undriven, sights=seen, readiness=ready)
+        return RolloutRecord(rollout=rollout, undriven=undriven, sights=counted, readiness=ready)
     of_model = ledger.current(rollout.requested.model) if rollout.is_comparison else ()
     return RolloutRecord(
-        rollout=rollout, of_model=of_model, freezes=common.freezes, undriven=undriven, sights=seen, readiness=ready
+        rollout=rollout, of_model=of_model, freezes=common.freezes, undriven=undriven, sights=counted, readiness=ready
     )  # fmt: skip
 
 
 def read_for_view(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:
-    """The same with the last look of each gate, whose figures a view shows."""
+    """What a view needs: also the last look of each gate, with its figures."""
     return read_for_views(ledger, [rollout], common)[0]
 
 
 def read_for_views(
     ledger: Ledger, rollouts: Sequence[Rollout], common: Common | None = None
 ) -> tuple[RolloutRecord, ...]:
-    """The same of several rollouts."""
+    """What the views of several rollouts need."""
     common, looks = common or Common(ledger), _last_looks(ledger, [each for each in rollouts if each.is_judged])
     return tuple(replace(_read_for_people(ledger, each, common), looks=tuple(looks[each.id])) for each in rollouts)
 
 
 def read_for_report(ledger: Ledger, rollout: Rollout) -> RolloutRecord:
-    """The same with every fact and every look."""
+    """What a report needs: also every fact and every look."""
     entries, looks = ledger.entries(rollout.id), ledger.looks(rollout.id) if rollout.is_judged else ()
     return replace(_read_for_people(ledger, rollout), entries=entries, looks=looks)
 

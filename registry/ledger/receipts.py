@@ -1,4 +1,4 @@
-"""Receipts of orders: an order that is sent again is answered with the receipt of the first time."""
+"""Receipts of orders: an order that is sent again gets the receipt of the first time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RECEIPT = TypeAdapter(Receipt)
 
 
 def repeated(key: OrderKey, digest: str, receipt: Receipt) -> Receipt:
-    """The receipt of the first order with this key. Raises UsageError where that was another order."""
+    """The receipt of the first order with this key. Raises UsageError if that was another order."""
     if digest != key.digest:
         raise UsageError(
             f"the idempotency key {key.key!r} was used for another order already.",

@@ -1,4 +1,4 @@
-"""The record as values: documents that were applied, facts as they are fed, what an order adds. Pure."""
+"""The record as values: applied documents, facts of the feed, and what an order adds. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sluicegate.registry.rollout.standing import Takeover
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """A document that somebody applied, such as a plan; the latest of its kind and name counts."""
+    """A document that somebody applied, such as a plan. The latest of its kind and name is in force."""
 
     kind: str
     name: str
@@ -27,10 +27,10 @@ class Applied:
 
 @dataclass(frozen=True, kw_only=True)
 class Fed:
-    """An entry and its place in the order in which all rollouts' facts were appended."""
+    """An entry and its place in the order of recording of all rollouts' facts."""
 
     place: int
-    """From 1, growing; not every number need occur."""
+    """From 1, growing; numbers may be missing."""
     entry: Entry
 
 
@@ -39,44 +39,44 @@ LONGEST_LEASE = timedelta(hours=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """A driver's courtesy note that it works on a rollout. Correctness never rests on it."""
+    """A driver's courtesy note that it works on a rollout. Correctness never depends on it."""
 
     rollout: str
     owner: str
     expires_at: datetime
 
     def keeps_away(self, now: datetime) -> bool:
-        """Whether another driver must wait. One that ends in the far future was written by a clock set back since."""
+        """Whether other drivers must wait. A lease far into the future was written before a clock was set back."""
         return now < self.expires_at <= now + LONGEST_LEASE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keeping:
-    """What is known of a keeper: whether it leads, or stands by."""
+    """What is known about a keeper: whether it leads or stands by."""
 
     keeper: str
     """Which process it is."""
     term: int = 0
-    """Grows with each keeper that takes over; 0 where it only stands by."""
+    """Grows with each keeper that takes over; 0 if it only stands by."""
     until: datetime | None = None
     """When its lease ends."""
     seen_at: datetime
-    """When it stood for election last."""
+    """When it last stood for election."""
 
 
 class Record(Protocol):
-    """What orders are decided from. Inside `commit` it stays as it is until what was decided is recorded."""
+    """What orders are decided from. Inside `commit` it does not change until the decision is recorded."""
 
     def rollout(self, rollout: str) -> Rollout:
         """The state of a rollout. Raises NotFound."""
         ...
 
     def current(self, model: str | None = None) -> tuple[Rollout, ...]:
-        """The rollouts on which something rests: open ones, what targets trust, whole experiments; oldest first."""
+        """The rollouts that matter now: open, trusted by a target, or of an open experiment; oldest first."""
         ...
 
     def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
-        """Those of all rollouts that are wanted, oldest first. Reading the past costs what is read of it."""
+        """The rollouts that the selection admits, oldest first. Reading past ones costs as much as is read."""
         ...
 
     def models(self) -> tuple[str, ...]:
@@ -84,44 +84,44 @@ class Record(Protocol):
         ...
 
     def takeovers(self, model: str, variation: str) -> tuple[Takeover, ...]:
-        """Every build that a target came to trust, oldest first."""
+        """Every build that a target began to trust, oldest first."""
         ...
 
     def applied(self, kind: str, name: str) -> Applied | None:
-        """The document of this kind and name that counts."""
+        """The document of this kind and name that is in force."""
         ...
 
     def all_applied(self, kind: str) -> Sequence[Applied]:
-        """The documents of this kind that count, by name."""
+        """The documents of this kind that are in force, sorted by name."""
         ...
 
     def history(self, kind: str, name: str) -> Sequence[Applied]:
-        """Every document of this kind and name, oldest first; one that ends the ones before it among them."""
+        """Every document of this kind and name, oldest first, withdrawals included."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What came of an order."""
+    """The result of an order."""
 
     rollout: str | None = None
-    """The rollout that it is about, or that it led to; none for orders on documents."""
+    """The rollout that the order is about or created; None for orders on documents."""
     changed: bool = True
-    """Whether anything was recorded; an order for what is so already changes nothing."""
+    """Whether anything was recorded. An order for what is already so changes nothing."""
     created: bool = False
-    """Whether it made a rollout."""
+    """Whether it created a rollout."""
     repeated: bool = False
     """Whether an order with the same key was carried out before, and this is its receipt."""
     proposal: str | None = None
-    """The proposal that it is kept as, until a second named person approves it; none: it was carried out."""
+    """The proposal that it became until a second named person approves it; None: it was carried out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """Everything that one order records: all of it at once, or nothing."""
+    """Everything that one order records, all at once or not at all."""
 
     entries: tuple[Entry, ...] = ()
-    """Facts in the order in which they follow from one another, over as many rollouts as it takes."""
+    """Facts in the order in which they follow from each other, possibly of several rollouts."""
     documents: tuple[Applied, ...] = ()
     """Documents that are applied or withdrawn."""
     receipt: Receipt
@@ -129,11 +129,11 @@ class Changes:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderKey:
-    """By what an order is known when it is sent again."""
+    """Identifies an order that is sent again."""
 
     key: str
-    """Chosen by whoever gives the order, once for each order."""
+    """Chosen by the giver, once for each order."""
     digest: str
-    """Of the order: the same key with another digest is a mistake."""
+    """Digest of the order: the same key with another digest is a mistake."""
     at: datetime
     """When the order was given."""

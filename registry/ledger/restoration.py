@@ -1,6 +1,6 @@
-"""What somebody says of a ledger that was restored: its positions say nothing about those before.
+"""Declares a ledger restored: its positions are not comparable with those before.
 
-It is a document of its own kind, so the chain holds it and it says who said it, when and why.
+The declaration is a document of its own kind, so the chain covers it, and it says who declared it, when and why.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _UNIT = timedelta(microseconds=1)
 
 
 def say_restored(documents: Documents, *, actor: str, reason: str, at: datetime) -> int:
-    """Record that the ledger was restored; from now on data planes take its tables. The mark that these carry."""
+    """Record that the ledger was restored, so that data planes accept its tables. Returns their new mark."""
     mark = max(int((at - _BEGAN) / _UNIT), restored(documents) + 1)
     documents.apply(
         Applied(kind=_KIND, name=_NAME, body={"mark": mark, "reason": reason}, digest=str(mark), actor=actor, at=at)
@@ -27,20 +27,20 @@ def say_restored(documents: Documents, *, actor: str, reason: str, at: datetime)
 
 
 def restored(documents: Documents) -> int:
-    """The mark of the last time that somebody said so; 0: nobody ever did."""
-    said = documents.applied(_KIND, _NAME)
-    return int(str(said.body["mark"])) if said is not None else 0
+    """The mark of the last declaration; 0 if there was none."""
+    declaration = documents.applied(_KIND, _NAME)
+    return int(str(declaration.body["mark"])) if declaration is not None else 0
 
 
 class MadeFrom:
-    """By which state of the ledger a table says that it was made; asked at every look of a keeper."""
+    """Tells from which state of the ledger a table is made. The keeper calls it in every pass."""
 
     def __init__(self, ledger: Ledger, term: Callable[[], int]) -> None:
         self._ledger, self._term = ledger, term
         self._position, self._restored = -1, 0
 
     def __call__(self) -> FencingToken:
-        """The state as it is now."""
+        """The present state."""
         position = self._ledger.position()
         if position != self._position:
             self._restored = restored(self._ledger)

@@ -1,4 +1,4 @@
-"""Rollout rows: one for each rollout, by which it is found without reading the facts of all the others."""
+"""Rollout rows: one for each rollout, by which it is found without reading the facts of all others."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.rollout.standing import KEPT_TAKEOVERS, Takeover, is_open, took_over_at
 
 _AT_ONCE = 200
-"""Rollouts whose facts are read with one query."""
+"""How many rollouts' facts are read with one query."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """The state of a rollout, and the places of its first and its last fact."""
+    """The state of a rollout, and the places of its first and last fact."""
 
     first: int
     last: int
@@ -29,16 +29,16 @@ class Folded:
 
 
 def write_rows(connection: Connection, changed: Iterable[tuple[Rollout, int]]) -> None:
-    """Bring the rows of rollouts up to date. `changed`: states, each with the place of the fact that led to it, in the
-    order of the facts; a rollout's first fact adds its row."""
+    """Write the rows of changed rollouts. `changed`: states in the order of their facts, each with its fact's place. A
+    rollout's first fact adds its row."""
     changed = list(changed)
     first = {state.id: place for state, place in changed if state.seq == 0}
     last = {state.id: _columns(state, place) for state, place in changed}
-    for is_holding in (False, True):  # what holds a target no longer goes before what holds it now
+    for is_holding in (False, True):  # first rollouts that gave up their target, then those that hold it now
         rows = {name: row for name, row in last.items() if row["holding"] is is_holding}
         new = [{"rollout": name, "place": first[name], **row} for name, row in rows.items() if name in first]
-        known = [{"its": name, **row} for name, row in rows.items() if name not in first]
-        for statement, written in ((_NEW_ROW, new), (_NEXT_ROW, known)):
+        existing = [{"its": name, **row} for name, row in rows.items() if name not in first]
+        for statement, written in ((_NEW_ROW, new), (_NEXT_ROW, existing)):
             if written:
                 connection.execute(statement, written)
 
@@ -48,16 +48,16 @@ _NEXT_ROW = update(rollouts).where(rollouts.c.rollout == bindparam("its"))
 
 
 def _columns(state: Rollout, last: int) -> dict[str, object]:
-    wanted = state.requested
+    requested = state.requested
     return {
         "last": last,
-        "model": wanted.model,
-        "variation": wanted.variation,
-        "version": wanted.version,
-        "strategy": wanted.strategy,
-        "plan_digest": wanted.plan_digest,
-        "experiment": wanted.experiment,
-        "follows": wanted.follows,
+        "model": requested.model,
+        "variation": requested.variation,
+        "version": requested.version,
+        "strategy": requested.strategy,
+        "plan_digest": requested.plan_digest,
+        "experiment": requested.experiment,
+        "follows": requested.follows,
         "state": state_of(state),
         "reason": state.reason,
         "open": is_open(state),
@@ -68,14 +68,14 @@ def _columns(state: Rollout, last: int) -> dict[str, object]:
 
 
 def write_all_rows(connection: Connection) -> None:
-    """Write the row of every rollout that there are facts of."""
+    """Write the row of every rollout that has facts."""
     for folded in _fold(connection.execute(select(entries).order_by(entries.c.id))):
         row = {"rollout": folded.state.id, "place": folded.first, **_columns(folded.state, folded.last)}
         connection.execute(_NEW_ROW, row)
 
 
 def row_faults(connection: Connection) -> Iterator[str]:
-    """What the table says of a rollout otherwise than its facts do, which are as they were written."""
+    """Differences between the table and the facts, which are known to be as they were written."""
     opened = select(entries.c.rollout).where(entries.c.seq == 0).order_by(entries.c.id)
     rows = {row["rollout"]: row for row in connection.execute(select(rollouts)).mappings()}
     for folded in read_states(connection, list(connection.scalars(opened))):
@@ -83,18 +83,18 @@ def row_faults(connection: Connection) -> Iterator[str]:
         if row is None:
             yield f"rollout {folded.state.id} has facts, but no row in the table of rollouts"
             continue
-        said = {"place": folded.first, **_columns(folded.state, folded.last)}
-        for name, value in said.items():
+        expected = {"place": folded.first, **_columns(folded.state, folded.last)}
+        for name, value in expected.items():
             if row[name] != value:
                 yield f"rollout {folded.state.id}: its row says {name} {row[name]}, but its facts say {value}"
     yield from (f"rollout {name} has a row in the table of rollouts, but no facts" for name in rows)
 
 
 def read_states(connection: Connection, names: Sequence[str]) -> Iterator[Folded]:
-    """Each of these rollouts that is on record, oldest first of those that are read at once."""
+    """These rollouts, if they are on record. Those read with one query come oldest first."""
     for start in range(0, len(names), _AT_ONCE):
-        some = entries.c.rollout.in_(names[start : start + _AT_ONCE])
-        yield from _fold(connection.execute(select(entries).where(some).order_by(entries.c.id)))
+        is_in_batch = entries.c.rollout.in_(names[start : start + _AT_ONCE])
+        yield from _fold(connection.execute(select(entries).where(is_in_batch).order_by(entries.c.id)))
 
 
 def _fold(rows: Iterable[Row[tuple[object, ...]]]) -> Iterable[Folded]:
@@ -107,7 +107,7 @@ def _fold(rows: Iterable[Row[tuple[object, ...]]]) -> Iterable[Folded]:
 
 
 def current_ids(connection: Connection) -> list[str]:
-    """The rollouts on which something may rest, oldest first: see `past`, which has the last word."""
+    """The rollouts on which something may depend, oldest first. `past` decides finally."""
     latest = (
         select(
             rollouts.c.rollout,
@@ -128,8 +128,7 @@ def current_ids(connection: Connection) -> list[str]:
 
 
 def selected_ids(connection: Connection, selection: Selection) -> list[str]:
-    """The rollouts that are wanted, oldest first. Raises NotFound for one that they shall come before and that is not
-    there."""
+    """The ids of the rollouts that the selection admits, oldest first. Raises NotFound for an unknown `before`."""
     _refuse_unknown(connection, selection)
     newest = select(rollouts.c.rollout).where(*_conditions(selection)).order_by(_order(selection).desc())
     limited = newest if selection.newest is None else newest.limit(selection.newest)
@@ -137,14 +136,14 @@ def selected_ids(connection: Connection, selection: Selection) -> list[str]:
 
 
 def _order(selection: Selection) -> ColumnElement[int]:
-    """The order in which they were opened. Of what is found by its end or its last fact the database shall not look
-    for the newest by going through all that there are: a sum is in no index."""
-    found_otherwise = selection.ended_since is not None or selection.changed_after is not None
-    return rollouts.c.place + 0 if found_otherwise else rollouts.c.place
+    """The order in which rollouts were opened. If they are selected by their end or their last fact, the order is a
+    sum, which no index has: otherwise the database would scan all rollouts from the newest on."""
+    has_own_index = selection.ended_since is not None or selection.changed_after is not None
+    return rollouts.c.place + 0 if has_own_index else rollouts.c.place
 
 
 def count_selected(connection: Connection, selection: Selection, most: int | None = None) -> int:
-    """How many are wanted; nothing is counted beyond `most`."""
+    """How many rollouts the selection admits; counts no further than `most`."""
     _refuse_unknown(connection, selection)
     wanted = select(rollouts.c.rollout).where(*_conditions(selection)).limit(most).subquery()
     return int(connection.execute(select(func.count()).select_from(wanted)).scalar_one())
@@ -161,7 +160,7 @@ def compared_models(connection: Connection) -> tuple[str, ...]:
 
 
 def _models(connection: Connection, is_wanted: ColumnElement[bool]) -> tuple[str, ...]:
-    """From one name to the next in the index, past all rollouts of a model."""
+    """The models, by jumping in the index from one name to the next, past all rollouts of a model."""
     first = select(func.min(rollouts.c.model).label("model")).where(is_wanted).cte("names", recursive=True)
     following = select(func.min(rollouts.c.model)).where(is_wanted, rollouts.c.model > first.c.model).scalar_subquery()
     names = first.union_all(select(following).where(first.c.model.is_not(None)))
@@ -169,12 +168,12 @@ def _models(connection: Connection, is_wanted: ColumnElement[bool]) -> tuple[str
 
 
 def is_of_model(rollout: ColumnElement[str], model: str) -> ColumnElement[bool]:
-    """Whether the rollout of this id is of a model."""
+    """Whether the rollout with this id belongs to a model."""
     return exists().where(rollouts.c.rollout == rollout, rollouts.c.model == model)
 
 
 def all_takeovers(connection: Connection, model: str, variation: str) -> tuple[Takeover, ...]:
-    """Every build that a target came to trust, oldest first."""
+    """Every build that a target began to trust, oldest first."""
     wanted = (rollouts.c.model == model, rollouts.c.variation == variation, rollouts.c.took_over_at.is_not(None))
     rows = connection.execute(select(rollouts).where(*wanted).order_by(rollouts.c.took_over_at, rollouts.c.place))
     return tuple(
@@ -185,18 +184,18 @@ def all_takeovers(connection: Connection, model: str, variation: str) -> tuple[T
 
 def _refuse_unknown(connection: Connection, selection: Selection) -> None:
     if selection.before is not None:
-        known = select(rollouts.c.place).where(rollouts.c.rollout == selection.before)
-        selection.refuse_unknown(is_known=connection.execute(known).first() is not None)
+        place = select(rollouts.c.place).where(rollouts.c.rollout == selection.before)
+        selection.refuse_unknown(is_known=connection.execute(place).first() is not None)
 
 
 def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
-    """The same as `Selection.admits`, and what is told by the order in which rollouts were opened."""
+    """The conditions of `Selection.admits`, and those that depend on the order in which rollouts were opened."""
     columns = rollouts.c
     yield from _named(selection)
     for column in ("model", "variation", "version", "plan_digest", "experiment", "follows"):
         if getattr(selection, column) is not None:
             yield columns[column] == getattr(selection, column)
-    if selection.state is not None:  # a model has fewer rollouts than a state: then that index is not offered
+    if selection.state is not None:  # a model has fewer rollouts than a state, so that index must not be used
         yield (columns.state if selection.model is None else columns.state + "") == selection.state
     if selection.comparisons:
         yield columns.experiment.is_not(None)
@@ -213,7 +212,7 @@ def _conditions(selection: Selection) -> Iterator[ColumnElement[bool]]:
 
 
 def _named(selection: Selection) -> Iterator[ColumnElement[bool]]:
-    """That it is one of the ids; that the text stands in it, and that it is new enough to be searched."""
+    """Whether the rollout is one of the ids, contains the text, and is new enough to be searched for it."""
     columns = rollouts.c
     if selection.ids is not None:
         yield columns.rollout.in_(selection.ids)

@@ -11,22 +11,23 @@ from sluicegate.registry.words.sample import Lacking, Measured, Sample
 
 
 def keep_sample(connection: Connection, sample: Sample) -> Sample:
-    """Store a sample, or give the one that is already there under its number. Of a gate the last ones stay, which a
-    verdict rests on: what failed before is a fact."""
+    """Store a sample, or return the one already stored under its number. Only the last ones of a gate are kept:
+    verdicts
+    depend on them, and earlier failures are facts."""
     key = (samples.c.rollout == sample.rollout, samples.c.gate == sample.gate, samples.c.k == sample.k)
     stored = connection.execute(select(samples).where(*key)).one_or_none()
     if stored is not None:
         return _sample(stored)
     connection.execute(insert(samples).values(_row(sample)))
-    mine = (samples.c.rollout == sample.rollout, samples.c.gate == sample.gate)
-    connection.execute(delete(samples).where(*mine, samples.c.k <= sample.k - LAST))
+    of_gate = (samples.c.rollout == sample.rollout, samples.c.gate == sample.gate)
+    connection.execute(delete(samples).where(*of_gate, samples.c.k <= sample.k - LAST))
     return sample
 
 
 def last_samples(connection: Connection, rollout: str, gate: str, most: int) -> tuple[Sample, ...]:
-    """At most so many, the last ones, in order of k."""
-    mine = select(samples).where(samples.c.rollout == rollout, samples.c.gate == gate)
-    rows = connection.execute(mine.order_by(samples.c.k.desc()).limit(most)).all()
+    """The last `most` samples, ordered by k."""
+    of_gate = select(samples).where(samples.c.rollout == rollout, samples.c.gate == gate)
+    rows = connection.execute(of_gate.order_by(samples.c.k.desc()).limit(most)).all()
     return tuple(_sample(row) for row in reversed(rows))
 
 

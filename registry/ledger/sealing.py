@@ -1,4 +1,4 @@
-"""Sealing: rows of the ledger's database are written with their link, and held against the chain."""
+"""Sealing: writes rows of the ledger together with their links, and checks them against the chain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sluicegate.registry.words.verdict import Look
 
 
 def insert_entries(connection: Connection, new: Sequence[Entry]) -> Sequence[int]:
-    """Record facts; their places."""
+    """Record facts, and return their places."""
     if not new:
         return ()
     announce(connection)
@@ -48,31 +48,30 @@ def insert_look(connection: Connection, look: Look) -> None:
 
 
 def seal_all(connection: Connection) -> None:
-    """Link what was recorded without links: facts, then looks, then documents."""
+    """Link what was recorded before there were links: facts, then looks, then documents."""
     connection.execute(insert(heads).values(place=START.place, hash=START.hash))
     _link(connection, list(_rows(connection)))
 
 
 def examination(engine: Engine, kept: Head | None) -> Examination:
-    """Hold everything that is recorded against the chain, as it stands at one moment, and where that is as it was
-    written the rows that are made from it."""
+    """Check the whole record against the chain at one moment. Without faults, also check the derived rows."""
     with reading(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         else:
             _read_any_text(connection)
-        seen = examination_of(connection, kept)
-        return replace(seen, faults=tuple(row_faults(connection))) if not seen.faults else seen
+        result = examination_of(connection, kept)
+        return replace(result, faults=tuple(row_faults(connection))) if not result.faults else result
 
 
 def examination_of(connection: Connection, kept: Head | None) -> Examination:
-    """The same inside a transaction."""
+    """The same check inside a transaction, without the derived rows."""
     chain = (_chain_link(row) for row in connection.execute(select(links).order_by(links.c.place)))
     return examine(chain, _rows(connection), _head(connection), kept=kept)
 
 
 def _link(connection: Connection, rows: Sequence[Row]) -> None:
-    """Write the links of rows that were recorded, in their order."""
+    """Write the links of recorded rows, in their order."""
     if not rows:
         return
     head = _head(connection)
@@ -92,7 +91,7 @@ def _head(connection: Connection) -> Head:
 
 
 def _last_place(connection: Connection) -> int:
-    """Of the links that are there: a head that was tampered with keeps nobody from recording an abort."""
+    """The place of the last existing link. Relying on it, a changed head cannot prevent recording an abort."""
     return int(connection.execute(_LAST_PLACE).scalar_one())
 
 
@@ -108,7 +107,7 @@ def _chain_link(row: SqlRow[tuple[object, ...]]) -> Link:
 
 
 def _read_any_text(connection: Connection) -> None:
-    """Bytes that are no text are a finding, not an error of the connection, which is given up after this."""
+    """Read bytes that are not text as a finding instead of an error. The connection is not used again after this."""
     connection.detach()
     driver = connection.connection.dbapi_connection
     assert driver is not None

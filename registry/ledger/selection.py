@@ -1,4 +1,4 @@
-"""Selection: which rollouts are read of all that there ever were. Pure."""
+"""Selection: which of all past and present rollouts to read. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import NotFound
 
 SEARCHED = 5_000
-"""So many rollouts are searched for a text, the newest of all or of a model: the past may be of any length."""
+"""How many rollouts are searched for a text: the newest of all or of a model, because the past may be long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What rollouts must have in common; a field that is left out admits all."""
+    """What rollouts must have in common. A field that is left out admits all."""
 
     ids: tuple[str, ...] | None = None
     model: str | None = None
@@ -25,26 +25,26 @@ class Selection:
     plan_digest: str | None = None
     experiment: str | None = None
     follows: str | None = None
-    """The rollout or experiment that they follow from."""
+    """The rollout or experiment that they follow."""
     comparisons: bool = False
     """Only those that belong to an experiment."""
     took_over: bool = False
-    """Only those whose candidate became what the target trusts."""
+    """Only those whose candidate the target began to trust."""
     is_ended: bool | None = None
     state: str | None = None
-    """The ending; of one that has not ended, the phase."""
+    """The ending, or the phase of a rollout that has not ended."""
     text: str = ""
-    """Part of the id, the variation or the reason, in any case; looked for in the newest `SEARCHED`."""
+    """Part of the id, the variation or the reason, ignoring case; searched in the newest `SEARCHED`."""
     ended_since: datetime | None = None
     changed_after: int | None = None
     """Only those with a fact after this place of the feed."""
     before: str | None = None
-    """Only those that were opened before this one."""
+    """Only those opened before this rollout."""
     newest: int | None = None
-    """At most so many, the last that were opened."""
+    """At most this many, the last ones opened."""
 
     def refuse_unknown(self, *, is_known: bool) -> None:
-        """Raise NotFound where the rollout that they shall come before is not there."""
+        """Raise NotFound if the rollout in `before` does not exist."""
         if self.before is not None and not is_known:
             raise NotFound(
                 f"there is no rollout {self.before} to list the earlier ones of.",
@@ -52,7 +52,7 @@ class Selection:
             )
 
     def admits(self, rollout: Rollout) -> bool:
-        """Whether the rollout is one of them, as far as its own state tells."""
+        """Whether the selection admits the rollout, as far as its own state tells."""
         return (
             (self.ids is None or rollout.id in self.ids)
             and _is(self.model, rollout.requested.model)
@@ -70,7 +70,7 @@ class Selection:
         )
 
     def cut(self, rollouts: Iterable[Rollout]) -> tuple[Rollout, ...]:
-        """The admitted ones among rollouts that come oldest first, no more than are wanted."""
+        """The admitted ones of these rollouts, which come oldest first; at most `newest`."""
         earlier = list(takewhile(lambda rollout: rollout.id != self.before, rollouts))
         of_model = [rollout for rollout in earlier if _is(self.model, rollout.requested.model)]
         admitted = [rollout for rollout in _last(of_model, SEARCHED if self.text else None) if self.admits(rollout)]
@@ -78,16 +78,16 @@ class Selection:
 
 
 ALL = Selection()
-"""Every rollout that there ever was."""
+"""Every rollout."""
 
 
 def state_of(rollout: Rollout) -> str:
-    """The ending; of one that has not ended, the phase."""
+    """The ending, or the phase of a rollout that has not ended."""
     return (rollout.ending or rollout.phase).value
 
 
 def searched_text(rollout: Rollout) -> str:
-    """What a search goes through."""
+    """The text that a search looks through."""
     return f"{rollout.id} {rollout.requested.variation} {rollout.reason}".lower()
 
 

@@ -14,7 +14,7 @@ from sluicegate.registry.ledger.chain import Examination, Head
 from sluicegate.registry.ledger.columns import document_of, entry_of
 from sluicegate.registry.ledger.election import lately_seen
 from sluicegate.registry.ledger.engine import TURN_SECONDS, connect, reading, writing
-from sluicegate.registry.ledger.folds import Folds, gave_back, taken
+from sluicegate.registry.ledger.folds import Folds, id_taken, lost_target
 from sluicegate.registry.ledger.keepers import known_keepers, shared_clock, stand_in
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.migrate import migrate
@@ -50,7 +50,7 @@ from sluicegate.registry.words.verdict import Look
 class SqlLedger:
     """A Ledger that any number of processes share, at `sqlite:///PATH` or `postgresql://…`.
 
-    Making one brings the schema up to date. Raises Unreachable, InvalidSetting, and SluiceError for a newer schema.
+    Creating one upgrades the schema. Raises Unreachable, InvalidSetting, and SluiceError for a newer schema.
     """
 
     def __init__(self, url: str) -> None:
@@ -63,7 +63,7 @@ class SqlLedger:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """What was folded is one thread's at a time. Raises Unreachable where another one does not come to an end."""
+        """Lock the folds for one thread at a time. Raises Unreachable if another thread does not finish."""
         if not self._lock.acquire(timeout=TURN_SECONDS):
             raise Unreachable("the ledger is busy.", fix="try again; if it stays busy: sluice doctor")
         try:
@@ -72,7 +72,7 @@ class SqlLedger:
             self._lock.release()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._engine.dispose()
 
     def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
@@ -80,7 +80,7 @@ class SqlLedger:
         state = begin(entry)
         with writing(self._engine) as connection:
             if connection.execute(select(entries.c.id).where(entries.c.rollout == rollout)).first() is not None:
-                raise taken(rollout)
+                raise id_taken(rollout)
             (place,) = insert_entries(connection, [entry])
             write_rows(connection, [(state, place)])
         return state
@@ -100,9 +100,9 @@ class SqlLedger:
 
     def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:
         with self._turn(), writing(self._engine) as connection:
-            known = _receipt_of(connection, key)
-            if key is not None and known is not None:
-                return repeated(key, known.digest, receipt_from_json(known.receipt))
+            first = _receipt_of(connection, key)
+            if key is not None and first is not None:
+                return repeated(key, first.digest, receipt_from_json(first.receipt))
             self._catch_up(connection)
             changes = decide(_Present(self._folds, connection, self._read))
             self._read(connection, sorted({entry.rollout for entry in changes.entries if entry.seq > 0}))
@@ -121,7 +121,7 @@ class SqlLedger:
         return changes.receipt
 
     def _catch_up(self, connection: Connection) -> None:
-        """Fold what was appended since the last time, by whomever; at first read what is current."""
+        """Fold what anybody appended since the last time; the first time, read the current rollouts."""
         if self._last_id is None:
             self._last_id = _last_place(connection)
             self._read(connection, current_ids(connection))
@@ -131,16 +131,16 @@ class SqlLedger:
             self._last_id = row.id
 
     def _fold(self, connection: Connection, row: Row[tuple[object, ...]]) -> None:
-        """Fold a fact, unless its rollout was read with it already."""
+        """Fold a fact, unless it came with its rollout when that was read."""
         if row.rollout not in self._folds:
             self._read(connection, [row.rollout])
         elif row.seq > (before := self._folds.get(row.rollout)).seq:
             state = self._folds.take(entry_of(row), row.id)
-            if gave_back(before, state):
+            if lost_target(before, state):
                 self._read(connection, current_ids(connection))
 
     def _read(self, connection: Connection, names: Sequence[str]) -> tuple[Rollout, ...]:
-        """These rollouts, in this order, without those that are not on record; they are among the folds from now on."""
+        """These rollouts in this order, without those that do not exist. They are part of the folds from now on."""
         states = {name: self._folds.get(name) for name in names if name in self._folds}
         new = {
             each.first: each.state for each in read_states(connection, [name for name in names if name not in states])
@@ -151,7 +151,7 @@ class SqlLedger:
 
     @contextmanager
     def _present(self) -> Iterator[_Present]:
-        """The record as it stands now."""
+        """The record as it is now."""
         with self._turn(), reading(self._engine) as connection:
             self._catch_up(connection)
             yield _Present(self._folds, connection, self._read)
@@ -241,8 +241,8 @@ class SqlLedger:
 
     def apply(self, document: Applied, *, over: str | None = None) -> bool:
         with writing(self._engine) as connection:
-            found = _latest(connection, documents.c.kind == document.kind, documents.c.name == document.name)
-            latest = next(iter(found), None)
+            candidates = _latest(connection, documents.c.kind == document.kind, documents.c.name == document.name)
+            latest = next(iter(candidates), None)
             refuse_stale(document, latest, over)
             if latest is not None and latest.digest == document.digest:
                 return False
@@ -274,8 +274,8 @@ class SqlLedger:
             if row is not None and row.owner != lease.owner and _lease(row).keeps_away(now):
                 return False
             connection.execute(delete(leases).where(leases.c.rollout == lease.rollout))
-            taken_now = {"rollout": lease.rollout, "owner": lease.owner, "expires_at": to_text(lease.expires_at)}
-            connection.execute(insert(leases).values(taken_now))
+            lease_row = {"rollout": lease.rollout, "owner": lease.owner, "expires_at": to_text(lease.expires_at)}
+            connection.execute(insert(leases).values(lease_row))
             return True
 
     def drop_lease(self, rollout: str, owner: str) -> None:
@@ -314,7 +314,7 @@ class SqlLedger:
 
 
 class _Present:
-    """The record inside a transaction: the folds have been caught up, and nobody else writes meanwhile."""
+    """The record inside a transaction: the folds are up to date and nobody else writes meanwhile."""
 
     def __init__(
         self, folds: Folds, connection: Connection, read: Callable[[Connection, Sequence[str]], tuple[Rollout, ...]]
@@ -372,15 +372,15 @@ def _last_looks() -> Select[tuple[str]]:
 
 
 _LAST_LOOKS = _last_looks()
-"""Made once: pages ask it often."""
+"""Built once, because pages run it often."""
 
 
 def _latest(connection: Connection, *where: ColumnElement[bool]) -> list[Applied]:
-    """The document of each name that counts, among those that `where` admits."""
+    """The documents in force, one for each name, among those that meet the conditions."""
     newest = select(func.max(documents.c.id)).where(*where).group_by(documents.c.name)
     rows = connection.execute(select(documents).where(documents.c.id.in_(newest)))
-    found = (document_of(row) for row in sorted(rows, key=lambda row: row.name))
-    return [document for document in found if not is_withdrawn(document)]
+    latest = (document_of(row) for row in sorted(rows, key=lambda row: row.name))
+    return [document for document in latest if not is_withdrawn(document)]
 
 
 def _history(connection: Connection, kind: str, name: str) -> list[Applied]:

@@ -21,7 +21,7 @@ class SqlCalls:
         migrate(self._engine)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._engine.dispose()
 
     def begin(self, call: Call) -> tuple[Call, bool]:
@@ -30,9 +30,9 @@ class SqlCalls:
             calls.c.actor == call.actor, calls.c.key == call.key, calls.c.at > to_text(call.at - KEY_LIFE)
         )
         with writing(self._engine) as connection:
-            known = connection.execute(same_key).first() if call.key is not None else None
-            if known is not None:
-                return _call(known), False
+            first = connection.execute(same_key).first() if call.key is not None else None
+            if first is not None:
+                return _call(first), False
             number = connection.execute(insert(calls).values(row)).inserted_primary_key
             assert number is not None
             return _call(connection.execute(select(calls).where(calls.c.number == number[0])).one()), True

@@ -1,4 +1,4 @@
-"""The ledger's tables. Migrations are written by hand; a test compares them with this."""
+"""The ledger's tables. Migrations are written by hand; a test compares them with these."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ rollouts = Table(
     _some_rows("takeovers", "took_over_at IS NOT NULL", columns=("model", "variation", "took_over_at")),
     _some_rows("one_holder_per_target", "holding", columns=("model", "variation"), unique=True),
 )
-"""One row for each rollout: where its facts begin and end in `entries`, and what it is looked up by.
+"""One row for each rollout: where its facts begin and end in `entries`, and the columns for finding it.
 
-Written with the facts that it follows from, so that the database can refuse a second rollout that takes a target, and
-so that nobody has to read the facts of rollouts that are over.
+A row is written together with the facts that it follows from. So the database can refuse a second rollout for a
+target, and nobody needs to read the facts of rollouts that are over.
 """
 
 looks = Table(
@@ -132,7 +132,7 @@ keepers = Table(
     Column("until", Text),
     Column("seen_at", Text, nullable=False),
 )
-"""Keepers of this ledger; the one with the highest term leads until its lease ends."""
+"""Keepers of this ledger. The one with the highest term leads until its lease ends."""
 
 notes = Table(
     "notes",
@@ -157,7 +157,7 @@ calls = Table(
     Index("calls_by_key", "actor", "key"),
     sqlite_autoincrement=True,
 )
-"""Requests to change something through the API, kept before they act."""
+"""Requests to change something through the API, stored before they act."""
 
 orders = Table(
     "orders",
@@ -167,7 +167,7 @@ orders = Table(
     Column("digest", Text, nullable=False),
     Column("receipt", Text, nullable=False),
 )
-"""The receipt of each order that came with a key, written with what the order recorded."""
+"""The receipt of each order that had a key, written together with what the order recorded."""
 
 links = Table(
     "links",
@@ -177,7 +177,7 @@ links = Table(
     Column("name", Text, nullable=False),
     Column("hash", Text, nullable=False),
 )
-"""The chain: one link for each entry, look and document, in the order in which they were recorded."""
+"""The chain: one link for each entry, look and document, in the order of recording."""
 
 heads = Table(
     "heads",
@@ -185,4 +185,4 @@ heads = Table(
     Column("place", Integer, primary_key=True, autoincrement=False),
     Column("hash", Text, nullable=False),
 )
-"""One row: where the chain ends, so that an end that was cut off is missed."""
+"""One row: where the chain ends, so that a cut-off end is noticed."""

@@ -13,7 +13,7 @@ def utc(at: datetime) -> datetime:
 
 
 def to_text(at: datetime) -> str:
-    """The form that is stored; texts of this form sort as their times do."""
+    """The stored form. These texts sort in the order of their times."""
     return utc(at).isoformat(timespec="microseconds")
 
 

@@ -1,4 +1,4 @@
-"""Withdrawal: how a document that counts no longer is written, so that its history stays."""
+"""Withdrawal: how to record that a document is no longer in force, so that its history stays."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def withdrawn(kind: str, name: str, actor: str, at: datetime) -> Applied:
 
 
 def is_withdrawn(document: Applied) -> bool:
-    """Whether this document says that none counts."""
+    """Whether this document ends the ones before it."""
     return document.digest == _DIGEST

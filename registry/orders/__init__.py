@@ -1,1 +1,1 @@
-"""What people and triggers ask for: checked against the present state, then appended to the ledger."""
+"""Orders of people and triggers: checked against the present state, then appended to the ledger."""

@@ -1,4 +1,4 @@
-"""Answering: which variations callers are answered by, now and while an earlier build was stable. Pure."""
+"""Answering: which variations answer callers, now and while an earlier build was stable. Pure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import Refused
 
 Period = tuple[datetime | None, datetime | None]
-"""From when, until when; none: ever."""
+"""Beginning and end; None: open on that side."""
 
 
 def has_traffic(record: Record, model: str, variation: str) -> bool:
-    """Whether callers are answered by this variation."""
+    """Whether this variation answers callers."""
     return _answers(present_connections(record, model, None), variation)
 
 
 def moves_callers(record: Record, former: Rollout) -> bool:
-    """Whether going back to a build gives it callers that it never had: it was stable while nobody was sent there."""
+    """Whether a rollback would give a build callers that it never had while it was stable."""
     model, variation = former.target
     if not _answers(connections_of(record, model) or unrecorded(model), variation):
         return False
@@ -40,54 +40,54 @@ def moves_callers(record: Record, former: Rollout) -> bool:
 
 
 def others_serve(record: Record, model: str, variation: str) -> bool:
-    """Whether another variation holds a build: else there are no callers who could be moved."""
+    """Whether another variation holds a build. If not, there are no callers who could be moved."""
     return any(each.variation != variation for each in standings(record.current(model)))
 
 
 def main_variation(record: Record, model: str) -> str:
-    """The variation that takes the requests that no audience matches; of several the heaviest."""
+    """The variation that serves requests of no audience; if there are several, the heaviest."""
     recorded = connections_of(record, model)
     return recorded.fallback_variation if recorded is not None else FALLBACK
 
 
 def unrecorded(model: str) -> Connections:
-    """Who is answered where nobody has said: the variation `default` takes every request."""
+    """The connections of a model without recorded ones: the variation `default` gets every request."""
     return Connections(model=model, fallback=(Weighted(variation=FALLBACK),))
 
 
 def present_connections(record: Record, model: str, fallback: str | None) -> Connections:
-    """The model's connections. Raises Refused where it has none, several variations and no telling fallback."""
+    """The model's connections. Raises Refused if it has none and no variation is the fallback."""
     recorded = connections_of(record, model)
     if recorded is not None:
         return recorded
-    there = filled(record, model)
-    chosen = fallback or (there[0] if len(there) == 1 else FALLBACK)
-    if there and chosen not in there:
+    variations = filled(record, model)
+    chosen = fallback or (variations[0] if len(variations) == 1 else FALLBACK)
+    if variations and chosen not in variations:
         raise Refused(
-            f"{model} has the variations {', '.join(there)}, but none of them is the fallback yet.",
-            fix=f"sluice variation connect {model} {there[0]} --fallback",
+            f"{model} has the variations {', '.join(variations)}, but none of them is the fallback yet.",
+            fix=f"sluice variation connect {model} {variations[0]} --fallback",
         )
     return Connections(model=model, fallback=(Weighted(variation=chosen),))
 
 
 def filled(record: Record, model: str) -> list[str]:
-    """The variations of a model that hold a build or are getting their first one, by name."""
+    """A model's variations that hold a build or are getting their first one, sorted by name."""
     return filled_by(record.current(model))
 
 
 def filled_by(rollouts: Sequence[Rollout]) -> list[str]:
-    """The same by a model's current rollouts."""
+    """The same from a model's current rollouts."""
     getting = {each.requested.variation for each in rollouts if each.is_under_way and not each.is_aside}
     return sorted(getting | {each.variation for each in standings(rollouts)})
 
 
 def _recorded(model: str, document: Applied | None) -> Connections:
-    """The connections that a document says; before the first one, and after they were withdrawn: nobody's."""
+    """The connections in a document; the unrecorded ones if there was none yet or they were withdrawn."""
     return unrecorded(model) if document is None or is_withdrawn(document) else read(document.body)
 
 
 def _answering(record: Record, model: str, variation: str) -> Iterator[Period]:
-    """When callers were answered by this variation."""
+    """The periods in which this variation answered callers."""
     for document, after in pairwise([None, *record.history(KIND, model), None]):
         if _answers(_recorded(model, document), variation):
             yield (document.at if document else None), (after.at if after else None)
@@ -98,6 +98,6 @@ def _overlap(one: Period, other: Period) -> bool:
     return (begin is None or until is None or begin < until) and (end is None or since is None or since < end)
 
 
-def _answers(there: Connections, variation: str) -> bool:
-    groups = [there.fallback, *(each.weighted for each in there.ordered)]
+def _answers(connections: Connections, variation: str) -> bool:
+    groups = [connections.fallback, *(each.weighted for each in connections.ordered)]
     return any(part.variation == variation and part.weight > 0 for group in groups for part in group)

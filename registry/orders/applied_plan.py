@@ -1,4 +1,4 @@
-"""The plan that counts for a target. Pure."""
+"""The plan that applies to a target. Pure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sluicegate.registry.words.suggestions import nearest
 
 
 def applied_plan(record: Record, model: str, variation: str) -> Plan:
-    """The applied plan of a variation, or else that of the model's default one. Raises NotFound, or UsageError.
+    """The variation's applied plan, otherwise that of the model's default variation. Raises NotFound or UsageError.
 
-    The default variation's trigger and experiment are its own: no other variation takes them over.
+    The default variation's trigger and experiment are its own and are not passed on to other variations.
     """
     own = record.applied("plan", f"{model}/{variation}")
     if own is not None:
@@ -37,7 +37,7 @@ def applied_plan(record: Record, model: str, variation: str) -> Plan:
 
 
 def plan_or_bare(record: Record, model: str, variation: str) -> Plan:
-    """The applied plan, or for a build without one the least that a plan can say.
+    """The applied plan; without one, a plan with only the required fields.
 
     Raises UsageError for a name that no plan can have.
     """
@@ -50,7 +50,7 @@ def plan_or_bare(record: Record, model: str, variation: str) -> Plan:
 
 @contextmanager
 def _names_refused() -> Iterator[None]:
-    """Names come from an order, and no plan can have every name."""
+    """Turn validation errors into UsageError. Names come from an order, and plans do not allow every name."""
     try:
         yield
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Applied audiences: where the ledger keeps them, who uses them, and how a change reaches their users."""
+"""Applied audiences: where the ledger keeps them, which models use them, and how a change reaches these models."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ KIND = "audience"
 
 
 def audiences(record: Documents) -> tuple[Audience, ...]:
-    """Every applied audience, by name."""
+    """Every applied audience, sorted by name."""
     return tuple(audience_recorded(document.body) for document in record.all_applied(KIND))
 
 
 def known_audience(record: Documents, name: str) -> Audience:
-    """The applied audience of this name. Raises NotFound."""
+    """The applied audience with this name. Raises NotFound."""
     document = record.applied(KIND, name)
     if document is None:
         known = [each.name for each in record.all_applied(KIND)]
@@ -35,21 +35,21 @@ def known_audience(record: Documents, name: str) -> Audience:
 
 
 def users(record: Documents, name: str) -> Mapping[str, Connection]:
-    """The models that send this audience somewhere, and where to."""
+    """The models that route this audience, and where to."""
     return all_users(record).get(name, {})
 
 
 def all_users(record: Documents) -> Mapping[str, Mapping[str, Connection]]:
-    """The same of every audience that is used, by its name: connections are read once for all of them."""
-    found: dict[str, dict[str, Connection]] = {}
+    """The same for every audience in use, by its name. Reads the connections once for all of them."""
+    by_audience: dict[str, dict[str, Connection]] = {}
     for model, connections in all_connections(record).items():
         for each in connections.ordered:
-            found.setdefault(each.audience.name, {})[model] = each
-    return found
+            by_audience.setdefault(each.audience.name, {})[model] = each
+    return by_audience
 
 
 def apply_audience(draft: Draft, order: Order, document: Applied) -> None:
-    """Record an audience and carry it to every model that uses it."""
+    """Record an audience and update every model that uses it."""
     draft.apply(document)
     audience = audience_recorded(document.body)
     for model in users(draft, audience.name):
@@ -60,7 +60,7 @@ def apply_audience(draft: Draft, order: Order, document: Applied) -> None:
 
 
 def delete_audience(draft: Draft, order: Order, name: str) -> None:
-    """Withdraw an audience. Raises NotFound, and Refused with the names of its users."""
+    """Withdraw an audience. Raises NotFound, or Refused with the names of its users."""
     known_audience(draft, name)
     used = users(draft, name)
     if used:
@@ -74,7 +74,7 @@ def delete_audience(draft: Draft, order: Order, name: str) -> None:
 
 
 def shares(connection: Connection) -> str:
-    """Who gets an audience, in words: `a 70, b 30, copies of 20 % to c`."""
+    """Which variations get an audience's requests, in words: `a 70, b 30, copies of 20 % to c`."""
     weighted = [f"{part.variation} {part.weight}" for part in connection.weighted]
     copied = [f"copies of {part.sample / 100:g} % to {part.variation}" for part in connection.copied]
     return ", ".join((*weighted, *copied))

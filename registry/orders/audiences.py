@@ -1,4 +1,4 @@
-"""Orders that name audiences: none that no request of the model can belong to."""
+"""Orders that name audiences may only name those that are connected to the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluicegate.registry.words.errors import Refused
 
 
 def refuse_unknown(record: Documents, model: str, audiences: Iterable[str], *, reach: str) -> None:
-    """Raise Refused for an audience that is not connected to the model: its requests do not reach what is asked for."""
+    """Raise Refused for an audience that is not connected to the model: its requests would not reach the `reach`."""
     connections = connections_of(record, model)
     known = [each.audience.name for each in connections.ordered] if connections else []
     unknown = sorted({name for name in audiences if name != FALLBACK and name not in known})

@@ -1,6 +1,6 @@
-"""Authority: which role an order needs, whichever door it comes through. Pure.
+"""Authority: which role an order needs, through whichever door it comes. Pure.
 
-A rollout is judged while it moves traffic. What moves traffic without being judged is for approvers.
+A rollout is judged while it moves traffic. Moving traffic without being judged needs an approver.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from sluicegate.registry.words.errors import Forbidden
 from sluicegate.registry.words.roles import Role
 
 ROLE, PREFECT = "role", "prefect"
-"""The document, by kind and name, that says what runs which are started in Prefect may do."""
+"""Kind and name of the document that defines the role of runs started in Prefect."""
 _BY_ROLE = (Party.PERSON, Party.PREFECT)
-"""Whose orders are held to a role: the others follow from a plan that somebody applied."""
+"""Parties whose role is checked. Orders of all other parties follow from an applied plan."""
 
 
 def role_of_prefect(record: Record) -> Role:
-    """What whoever starts a run in Prefect may do: Prefect tells nobody's name. An operator, until an admin says."""
+    """The role of anybody who starts a run in Prefect, which reveals no names. Operator unless an admin changed it."""
     document = record.applied(ROLE, PREFECT)
     return Role.OPERATOR if document is None else Role[str(document.body["role"]).upper()]
 
 
 def refuse_beyond_role(order: Order) -> None:
-    """Raise Forbidden where the act is not for the actor's role."""
+    """Raise Forbidden if the actor's role does not allow the act."""
     match order.act:
         case OverrideFreeze():
             need(order, Role.ADMIN, "to override a freeze")
@@ -46,13 +46,13 @@ def refuse_beyond_role(order: Order) -> None:
 
 
 def refuse_unjudged(order: Order, present: Connections, wanted: Connections) -> None:
-    """Raise Forbidden where callers would be answered by others than now, and less than an approver says so."""
+    """Raise Forbidden if other variations would answer callers than now and the actor is no approver."""
     if _answered(present) != _answered(wanted):
         need(order, Role.APPROVER, f"to change who is answered by which variation of {wanted.model}")
 
 
 def need(order: Order, role: Role, what: str) -> None:
-    """Raise Forbidden where the actor has less than this role."""
+    """Raise Forbidden if the actor's role does not include this one."""
     if order.party in _BY_ROLE and not order.role.may(role):
         raise Forbidden(
             f"{what} needs the role {role.title}; {order.actor} has the role {order.role.title}.",
@@ -61,7 +61,7 @@ def need(order: Order, role: Role, what: str) -> None:
 
 
 def _answered(connections: Connections) -> object:
-    """Who is answered by which variation: the audiences as they are asked, and weights. Copies answer nobody."""
+    """Which variations answer which audiences, in order, with their weights. Copies answer nobody."""
     ordered = [(each.audience, each.weighted) for each in connections.ordered]
     return [
         (audience, {part.variation: part.weight for part in weighted if part.weight})

@@ -1,4 +1,4 @@
-"""Certificates: what `sluice certify` found of a plan, by the digest of the plan; one that asks for it needs a pass."""
+"""Certificates: results of `sluice certify`, by the plan's digest. Plans that require one need a pass."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sluicegate.registry.words.errors import Refused
 
 KIND = "certificate"
 POLICY = "policy"
-"""The kind of document by which an installation asks for certificates."""
+"""The kind of document with which an installation requires certificates."""
 _OWN = ("variation", "trigger", "ab")
-"""What a variation without a plan does not take over from the default one's."""
+"""Keys that a variation without a plan does not take from the default variation's plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """One thing that was tried on a gate of the plan."""
+    """One check of one gate of the plan."""
 
     metric: str
     name: str
@@ -31,7 +31,7 @@ class Tried:
 
 
 def certificate(model: str, digest: str, tried: Sequence[Tried], *, actor: str, at: datetime) -> Applied:
-    """The document that says what was found of the plan with this digest; the latest one counts."""
+    """The document with the results for the plan with this digest. The latest one is in force."""
     checks = [{"metric": each.metric, "name": each.name, "ok": each.ok, "reason": each.reason} for each in tried]
     body: dict[str, object] = {"model": model, "ok": all(each.ok for each in tried), "checks": checks}
     own = digest_of(body)
@@ -39,7 +39,7 @@ def certificate(model: str, digest: str, tried: Sequence[Tried], *, actor: str, 
 
 
 def uncertified(record: Record, plan: Plan) -> str | None:
-    """Why a plan that must have a certificate may not start; None: it may."""
+    """Why a plan that needs a certificate may not start; None: it may."""
     if not must_be_certified(record, plan):
         return None
     name = f"the plan of {plan.model}/{plan.variation}"
@@ -57,8 +57,8 @@ def uncertified(record: Record, plan: Plan) -> str | None:
 
 
 def must_be_certified(record: Record, plan: Plan) -> bool:
-    """Whether the plan, or a policy of the installation, asks for a certificate. A shadow that nothing follows has no
-    gates that could be certified, and no caller gets an answer of its candidate."""
+    """Whether the plan or a policy of the installation requires a certificate. A policy does not apply to a shadow that
+    nothing follows: it has no gates to certify, and no caller gets its candidate's answers."""
     return plan.certified or (_policy(record, plan.model) is not None and not plan.ends_in_shadow)
 
 
@@ -68,7 +68,7 @@ def _policy(record: Record, model: str) -> Policy | None:
 
 
 def refuse_uncertified(record: Record, plan: Plan, version: str) -> None:
-    """Raise Refused for a plan that asks for a certificate and has none that passed."""
+    """Raise Refused for a plan that requires a certificate and has none that passed."""
     why = uncertified(record, plan)
     if why is not None:
         policy = None if plan.certified else _policy(record, plan.model)
@@ -80,7 +80,7 @@ def refuse_uncertified(record: Record, plan: Plan, version: str) -> None:
 
 
 def _digests(record: Record, plan: Plan) -> tuple[str, ...]:
-    """The plan's own, and that of the default variation's where this one has no plan of its own and goes by that."""
+    """The digests that count: the plan's own, and the default plan's if the variation has no plan of its own."""
     general = record.applied("plan", f"{plan.model}/{FALLBACK}")
     if general is None or record.applied("plan", f"{plan.model}/{plan.variation}") is not None:
         return (plan.digest,)

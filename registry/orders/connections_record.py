@@ -27,13 +27,13 @@ from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.errors import UsageError
 
 KIND = "traffic"
-"""The kind of applied document that connections are; its name is the model's."""
+"""The kind of document in which connections are applied. Its name is the model's."""
 
 Row = TypeVar("Row", Weighted, Copied, SlotRun)
 
 
 class Documents(Protocol):
-    """What is read of applied documents."""
+    """Read access to applied documents."""
 
     def applied(self, kind: str, name: str) -> Applied | None: ...
 
@@ -41,11 +41,11 @@ class Documents(Protocol):
 
 
 def record_connections(draft: Draft, wanted: Connections, actor: str) -> bool:
-    """Record who gets what from now on, moving as few units as possible; False when nothing changes.
+    """Record who gets what from now on, moving as few units as possible. Returns False if nothing changes.
 
-    Rollouts under way are told where what they change is protected from now on, or no longer.
+    Rollouts in progress get a fact if what they change became protected or no longer is.
 
-    Raises UsageError for what the data plane would refuse: that would hold up every model's changes.
+    Raises UsageError for connections that the data plane would refuse, which would block every model's changes.
     """
     _refuse(wanted)
     before = connections_of(draft, wanted.model)
@@ -58,7 +58,7 @@ def record_connections(draft: Draft, wanted: Connections, actor: str) -> bool:
 
 
 def digest(connections: Connections | None) -> str:
-    """What the ledger knows connections by; empty where there are none."""
+    """The digest that identifies connections; empty if there are none."""
     if connections is None:
         return ""
     return digest_of(document(connections))[:16]
@@ -77,7 +77,7 @@ def _refuse(wanted: Connections) -> None:
 
 
 def connections_of(ledger: Documents, model: str) -> Connections | None:
-    """A model's connections; None when it has none."""
+    """A model's connections; None if it has none."""
     applied = ledger.applied(KIND, model)
     return None if applied is None or is_withdrawn(applied) else read(applied.body)
 

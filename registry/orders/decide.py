@@ -1,4 +1,4 @@
-"""What an order comes to: from the record and an order to everything that has to be recorded, or a refusal. Pure."""
+"""What an order leads to: from the record and an order to everything to be recorded, or to a refusal. Pure."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ from sluicegate.registry.words.roles import Role
 
 
 def decide(record: Record, order: Order, now: datetime, readiness: Readiness = NOBODY_LOOKED) -> Changes:
-    """Everything that the order records. Raises Forbidden, Refused, NotFound, UsageError: nothing is recorded then.
+    """Everything that the order records. Raises Forbidden, Refused, NotFound or UsageError; then nothing is recorded.
 
-    `readiness`: what was noted of the builds' services, of which the record says nothing.
+    `readiness`: the noted state of the builds' services, which is not part of the record.
     """
     refuse_beyond_role(order)
-    _refuse_unseen(record, order)
+    _refuse_outdated(record, order)
     match order.act:
         case ApproveProposal(proposal=name):
             return _approved(record, order, find_proposal(record, name), now, readiness)
@@ -88,7 +88,7 @@ def decide(record: Record, order: Order, now: datetime, readiness: Readiness = N
 
 
 def _carried_out(record: Record, order: Order, act: Act, now: datetime, readiness: Readiness) -> Changes:
-    """Everything that the order records where nothing is protected."""
+    """Everything that the order records if nothing is protected."""
     draft = Draft(record, now, readiness)
     match act:
         case Start():
@@ -124,17 +124,19 @@ def _carried_out(record: Record, order: Order, act: Act, now: datetime, readines
 
 
 def _approved(record: Record, order: Order, proposal: Proposal, now: datetime, readiness: Readiness) -> Changes:
-    """What was proposed is carried out, with both names, if it still is what was asked for."""
+    """Carry out a proposal, signed by both people, if it would still do what was proposed."""
     if proposal.state == APPROVED:
         return Changes(receipt=Receipt(changed=False))
     if proposal.state == REJECTED:
         raise Refused(f"proposal {proposal.name} was rejected by {proposal.closed_by}.", fix="ask for it again")
-    both = signed(proposal, order)
-    if len(both.people) < ENOUGH:
-        return Changes(documents=(recorded(both, order.actor, now),), receipt=Receipt(proposal=proposal.name))
+    signed_proposal = signed(proposal, order)
+    if len(signed_proposal.people) < ENOUGH:
+        return Changes(
+            documents=(recorded(signed_proposal, order.actor, now),), receipt=Receipt(proposal=proposal.name)
+        )
     original = proposal.order
     refuse_beyond_role(original)
-    signed_order, act = replace(original, signed_by=both.people), applied_at(original.act, now)
+    signed_order, act = replace(original, signed_by=signed_proposal.people), applied_at(original.act, now)
     changes = _carried_out(record, signed_order, act, now, readiness)
     if effect_of(record, changes) != proposal.effect:
         raise PreconditionFailed(
@@ -143,7 +145,7 @@ def _approved(record: Record, order: Order, proposal: Proposal, now: datetime, r
             "for would now do something else.",
             fix=f"{original.actor} asks again, or: sluice proposal reject {proposal.name}",
         )
-    closed = replace(both, state=APPROVED, closed_by=order.actor, closed_why=order.reason)
+    closed = replace(signed_proposal, state=APPROVED, closed_by=order.actor, closed_why=order.reason)
     return replace(changes, documents=(*changes.documents, recorded(closed, order.actor, now)))
 
 
@@ -210,17 +212,17 @@ def _redirected(draft: Draft, order: Order, act: OnTraffic) -> Changes:
     return draft.changes(None)
 
 
-def _refuse_unseen(record: Record, order: Order) -> None:
-    """Raise PreconditionFailed where the record is not any more what whoever gives the order saw."""
+def _refuse_outdated(record: Record, order: Order) -> None:
+    """Raise PreconditionFailed if the record has changed since the giver of the order read it."""
     match order.seen:
         case None:
             return
         case SeenRollout(rollout=name, seq=seq):
-            at = _steered_rollout(record, order)
-            if (at.id, at.seq) != (name, seq):
+            rollout = _steered_rollout(record, order)
+            if (rollout.id, rollout.seq) != (name, seq):
                 raise PreconditionFailed(
-                    f"rollout {at.id} has changed since you looked: you saw {name} at fact {seq}; it is at fact "
-                    f"{at.seq} now.",
+                    f"rollout {rollout.id} has changed since you looked: you saw {name} at fact {seq}; it is at fact "
+                    f"{rollout.seq} now.",
                     fix="read it again, then decide.",
                 )
         case SeenConnections(digest=seen):
@@ -233,7 +235,7 @@ def _refuse_unseen(record: Record, order: Order) -> None:
 
 
 def _steered_rollout(record: Record, order: Order) -> Rollout:
-    """The rollout that an order is about. Raises UsageError for an order on anything else."""
+    """The rollout that an order is about. Raises UsageError for orders on anything else."""
     match order.act:
         case Pause() | Resume() | Approve() | Jump() | Promote() | Abort() | Retry() | OverrideFreeze() as act:
             return find(record, act.rollout)
@@ -242,7 +244,7 @@ def _steered_rollout(record: Record, order: Order) -> Rollout:
 
 
 def _redirected_model(order: Order) -> str:
-    """The model whose connections an order is about. Raises UsageError for an order on anything else."""
+    """The model whose connections an order is about. Raises UsageError for orders on anything else."""
     match order.act:
         case (
             Deploy()

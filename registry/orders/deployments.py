@@ -1,7 +1,7 @@
-"""Applied deployments: which build a variation shall serve, as somebody wrote it down. Pure.
+"""Applied deployments: documents that say which build a variation should serve. Pure.
 
-A deployment gives its order once, when it is new or changed. Applied again unchanged it gives none, whatever became of
-the rollout: a candidate that was taken back is not tried again because a file still names it.
+A deployment leads to an order once, when it is new or changed. Applying it again unchanged does nothing, whatever
+became of the rollout: a candidate that was taken back is not tried again because a file still names it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from sluicegate.registry.rollout.standing import trusted
 
 
 def apply_deployment(draft: Draft, order: Order, act: ApplyDeployment) -> Started | None:
-    """Record it; the rollout that it leads to, None where nothing changed.
+    """Record the deployment, and return the rollout that it leads to; None if nothing changed.
 
-    A build that was stable before and is older than the present one is gone back to, as a rollback does.
+    An earlier stable build that is older than the present one is brought back by a rollback.
     """
     if not draft.apply(act.document):
         return None
-    mine = draft.target(act.model, act.variation)
-    stable = trusted(mine)
+    of_target = draft.target(act.model, act.variation)
+    stable = trusted(of_target)
     was_stable = any(each.version == act.version for each in draft.takeovers(act.model, act.variation))
     if stable is not None and was_stable and is_older(act.version, stable.requested.version):
         return roll_back(draft, order, RollBack(model=act.model, variation=act.variation, version=act.version))

@@ -1,4 +1,4 @@
-"""Orders on experiments: start one, promote a variation, end it. Each adds to a draft, or refuses. Pure."""
+"""Orders on experiments: start one, promote a variation, end it. Each adds to a draft or is refused. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sluicegate.registry.plan.fields import ExperimentSpec, Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.experiment import experiment_spec
 from sluicegate.registry.rollout.facts import Aborted, Concluded
-from sluicegate.registry.rollout.freeze import holding
+from sluicegate.registry.rollout.freeze import freeze_for
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import current, trusted
 from sluicegate.registry.words.build import slug
@@ -25,9 +25,9 @@ from sluicegate.registry.words.errors import Refused, TargetBusy
 
 
 def start_experiment(draft: Draft, order: Order, act: StartExperiment) -> tuple[Started, ...]:
-    """Ask for the experiment of a plan: one comparison for each variation but the control, in the plan's order.
+    """Start a plan's experiment: one comparison for each variation except the control, in the plan's order.
 
-    Asked for twice while it goes on, it is one experiment.
+    If the experiment is already running, returns that one.
     """
     plan = act.plan or applied_plan(draft, act.model, act.variation)
     ab = plan.ab
@@ -55,9 +55,9 @@ def start_experiment(draft: Draft, order: Order, act: StartExperiment) -> tuple[
 
 
 def promote_variation(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
-    """Put the build of a comparison's variation in the control's place, and end the experiment.
+    """Replace the control's build with that of a comparison's variation, and end the experiment.
 
-    Gives the rollout that puts it there; the comparison itself where the control holds the build already.
+    Returns the rollout that replaces it, or the comparison itself if the control already holds the build.
     """
     experiment, plan = rollout.requested.experiment or "", Plan.recorded(rollout.requested.plan)
     reason = f"{rollout.requested.variation} of experiment {experiment}: {order.reason}"
@@ -69,27 +69,27 @@ def promote_variation(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
 
 
 def conclude(draft: Draft, order: Order, name: str) -> tuple[Rollout, ...]:
-    """End every comparison of an experiment that goes on. Raises NotFound."""
+    """End every running comparison of an experiment. Raises NotFound."""
     group = find_experiment(draft, name)
     return tuple(_concluded(draft, order, rollout) for rollout in group)
 
 
 def cause_of(rollout: Rollout) -> str:
-    """The door through which an experiment's winner comes: how such a rollout's cause begins."""
+    """The cause of a rollout of an experiment's winner. A reason may follow it."""
     return f"experiment:{rollout.requested.experiment}"
 
 
 def _place(draft: Draft, order: Order, plan: Plan, compared: Rollout, reason: str) -> Rollout | None:
-    """The rollout that puts the build in the control's place; None when it is there already."""
+    """The rollout that replaces the control's build; None if it is already in place."""
     version = compared.requested.version
     stable = trusted(draft.target(plan.model, plan.variation))
     if stable is not None and stable.requested.version == version:
         return None
-    is_frozen = holding(freezes(draft), compared, draft.now) is not None
+    is_frozen = freeze_for(freezes(draft), compared, draft.now) is not None
     through = dataclasses.replace(order, override_freeze=None if is_frozen else reason)
     placed = replace(draft, through, plan, version, reason).rollout
-    known = (each.packed for each in draft.rollouts(Selection(model=plan.model, version=version)))
-    packed = next((each for each in known if each is not None), None)
+    packings = (each.packed for each in draft.rollouts(Selection(model=plan.model, version=version)))
+    packed = next((each for each in packings if each is not None), None)
     if packed is None or placed.packed is not None or not placed.holds_target:
         return placed
     return draft.append(placed.id, packed)
@@ -117,7 +117,7 @@ def _build(draft: Draft, plan: Plan, variation: str) -> str:
 
 
 def _experiments(draft: Draft, plan: Plan) -> dict[str, list[Rollout]]:
-    """The experiments that were asked for with this very plan."""
+    """The experiments that were started with exactly this plan."""
     groups: dict[str, list[Rollout]] = {}
     for rollout in draft.rollouts(Selection(model=plan.model, plan_digest=plan.digest, comparisons=True)):
         groups.setdefault(rollout.requested.experiment or "", []).append(rollout)
@@ -125,7 +125,7 @@ def _experiments(draft: Draft, plan: Plan) -> dict[str, list[Rollout]]:
 
 
 def _refuse_busy(draft: Draft, plan: Plan, ab: ExperimentSpec) -> None:
-    """An audience has one experiment at a time, and nobody rolls out inside a variation that takes part."""
+    """An audience has one experiment at a time, and no rollout may run inside a variation that takes part."""
     rollouts = draft.current(plan.model)
     for rollout in rollouts:
         if rollout.is_comparison and not rollout.is_ended and experiment_spec(rollout.plan).audience == ab.audience:

@@ -1,4 +1,4 @@
-"""Giving an order: decided and recorded in one transaction, wholly or not at all."""
+"""Giving an order: decides and records it in one transaction, completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from sluicegate.registry.words.roles import Role
 
 
 def give(ledger: Ledger, order: Order, now: datetime) -> Receipt:
-    """Carry out an order; the same one sent again gives its first receipt.
+    """Carry out an order. If the same one is sent again, returns its first receipt.
 
-    Raises Refused, NotFound, UsageError: then nothing was recorded. Raises AwaitsApproval where it was recorded as a
-    proposal, because it changes what a protected variation serves.
+    Raises Refused, NotFound or UsageError; then nothing was recorded. Raises AwaitsApproval if the order changes what a
+    protected variation serves and was recorded as a proposal.
     """
     ready = readiness(ledger)
     receipt = ledger.commit(lambda record: decide(record, order, now, ready), order.known_by(now))
     if receipt.proposal is not None:
-        _tell(find_proposal(ledger, receipt.proposal))
+        _raise_awaits(find_proposal(ledger, receipt.proposal))
     return receipt
 
 
-def _tell(proposal: Proposal) -> None:
+def _raise_awaits(proposal: Proposal) -> None:
     """Raise AwaitsApproval for an order that is kept as a proposal."""
-    if proposal.state != OPEN:  # the same order, sent again: its proposal was closed meanwhile
+    if proposal.state != OPEN:  # the same order was sent again, and its proposal was closed meanwhile
         return
     asker = proposal.people[0].actor if proposal.people else f"{proposal.order.actor}, which is no named person,"
     who = "somebody else" if proposal.people else "two named people"
@@ -43,7 +43,7 @@ def _tell(proposal: Proposal) -> None:
 
 
 def apply_document(ledger: Ledger, document: Applied, role: Role, person: str | None = None) -> bool:
-    """Record a document of any kind; False when nothing changed. An audience reaches every model that uses it."""
+    """Record a document of any kind. Returns False if nothing changed. An audience reaches every model that uses it."""
     if document.kind == POLICY:
         _need_admin(document.actor, role)
     if document.kind != KIND:
@@ -55,7 +55,7 @@ def apply_document(ledger: Ledger, document: Applied, role: Role, person: str | 
 
 
 def withdraw_document(ledger: Ledger, kind: str, name: str, actor: str, role: Role, now: datetime) -> bool:
-    """Withdraw a document of any kind; False where there is none. Raises Refused for an audience that is in use."""
+    """Withdraw a document of any kind. Returns False if there is none. Raises Refused for an audience in use."""
     if kind == POLICY:
         _need_admin(actor, role)
     if kind != KIND:
@@ -67,7 +67,7 @@ def withdraw_document(ledger: Ledger, kind: str, name: str, actor: str, role: Ro
 
 
 def _need_admin(actor: str, role: Role) -> None:
-    """Raise Forbidden for somebody who may not say what holds for every plan."""
+    """Raise Forbidden unless the actor may set rules for every plan."""
     if not role.may(Role.ADMIN):
         raise Forbidden(
             f"only an {Role.ADMIN.title} may change a policy; {actor} has the role {role.title}.",

@@ -1,4 +1,4 @@
-"""The order to take a rollout to another of its steps. Adds to a draft, or refuses. Pure."""
+"""The order to move a rollout to another of its steps. Adds to a draft or is refused. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sluicegate.registry.orders.order import Jump, Order
 from sluicegate.registry.orders.rules import way_out
 from sluicegate.registry.orders.starting import STILL
 from sluicegate.registry.rollout.facts import Approved, Jumped, Party
-from sluicegate.registry.rollout.freeze import holding
+from sluicegate.registry.rollout.freeze import freeze_for
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.errors import IllegalMove, Refused, UsageError
 from sluicegate.registry.words.units import format_weight
 
 
 def jump(draft: Draft, order: Order, rollout: Rollout, act: Jump) -> Rollout:
-    """Take a rollout to another step. At that step already: nothing changes."""
+    """Move a rollout to another step. Does nothing if it is already there."""
     _refuse_without_steps(rollout)
     if not 0 <= act.step < len(rollout.plan.steps):
         raise UsageError(
@@ -24,7 +24,7 @@ def jump(draft: Draft, order: Order, rollout: Rollout, act: Jump) -> Rollout:
         )
     if act.step == rollout.step:
         return rollout
-    _refuse_other_way(rollout, act)
+    _refuse_opposite_direction(rollout, act)
     if order.party is not Party.PERSON:
         raise Refused(
             "only a named person can take a rollout to another step.",
@@ -41,7 +41,7 @@ def jump(draft: Draft, order: Order, rollout: Rollout, act: Jump) -> Rollout:
 
 
 def _signed(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
-    """The rollout with the approval of the second person who stands behind the order, where it is protected."""
+    """The rollout with the approval of the second person behind the order, if it is protected."""
     for each in order.signed_by if rollout.guarded else ():
         if not rollout.is_asked_by(each):
             approved = Approved(step=rollout.step, actor=each.actor, person=each.person, reason=order.reason)
@@ -58,8 +58,8 @@ def _refuse_without_steps(rollout: Rollout) -> None:
         raise IllegalMove(f"rollout {rollout.id} {how}, so it cannot jump to a step.", fix=way_out(rollout))
 
 
-def _refuse_other_way(rollout: Rollout, act: Jump) -> None:
-    """An order that comes late must not turn round: who wanted more weight does not want less, nor the other way."""
+def _refuse_opposite_direction(rollout: Rollout, act: Jump) -> None:
+    """Refuse an order that came too late and would now move the rollout in the opposite direction."""
     if act.back == (act.step < rollout.step):
         return
     at, to = _name(rollout, rollout.step), _name(rollout, act.step)
@@ -70,7 +70,7 @@ def _refuse_other_way(rollout: Rollout, act: Jump) -> None:
 
 
 def _refuse_rise(draft: Draft, rollout: Rollout) -> None:
-    """More weight, ungated, not in a pause, not by a certified plan and not in a freeze."""
+    """Refuse more weight past the gates during a pause, with a certified plan, and in a freeze."""
     if rollout.phase is Phase.PAUSED:
         raise Refused(
             f"rollout {rollout.id} is paused ({rollout.reason}): its weight cannot grow until it is resumed.",
@@ -83,7 +83,7 @@ def _refuse_rise(draft: Draft, rollout: Rollout) -> None:
             "step is skipped.",
             fix=f"let its gates decide; or override them: sluice rollout promote {rollout.id} --reason WHY",
         )
-    freeze = holding(freezes(draft), rollout, draft.now)
+    freeze = freeze_for(freezes(draft), rollout, draft.now)
     if freeze is not None:
         through = f"sluice rollout override-freeze {rollout.id} --reason WHY"
         raise Refused(f"{rollout.id}: {freeze}.", fix=f"wait, or: {through} {STILL}")

@@ -1,4 +1,4 @@
-"""Which rollout a name means: an id, or the name of a model of which one rollout alone is under way. Pure."""
+"""Which rollout a name means: a rollout's id, or a model's name if only one of its rollouts is in progress. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sluicegate.registry.words.errors import NotFound, Refused
 from sluicegate.registry.words.suggestions import nearest
 
 _SUGGESTED = 200
-"""Rollouts whose ids are suggested for one that is misspelled: the newest."""
+"""How many of the newest rollouts' ids are suggested for a misspelled one."""
 
 
 def find(record: Record, name: str) -> Rollout:
-    """The rollout with this id, or of the model with this name the one that has traffic or is under way.
+    """The rollout with this id, or the one of the model with this name that is in progress.
 
-    Where none is, the one that waits; where none waits, the last that ended. Raises NotFound, and Refused with their
-    ids where several could be meant.
+    If none is in progress, the one that waits; if none waits, the last that ended. Raises NotFound, or Refused with the
+    ids if the name could mean several.
     """
     try:
         return record.rollout(name)
@@ -42,7 +42,7 @@ def _unknown(record: Record, name: str) -> NotFound:
 
 
 def _only(model: str, rollouts: Sequence[Rollout]) -> Rollout | None:
-    """The only one; None for none. Raises Refused for several."""
+    """The only one; None if there is none. Raises Refused for several."""
     if len(rollouts) > 1:
         listed = "; ".join(_described(each) for each in rollouts)
         raise Refused(
@@ -52,5 +52,5 @@ def _only(model: str, rollouts: Sequence[Rollout]) -> Rollout | None:
 
 
 def _described(rollout: Rollout) -> str:
-    wanted = rollout.requested
-    return f"{rollout.id} (v{wanted.version}, {wanted.variation}, {wanted.strategy}, {rollout.phase})"
+    requested = rollout.requested
+    return f"{rollout.id} (v{requested.version}, {requested.variation}, {requested.strategy}, {rollout.phase})"

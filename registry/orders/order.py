@@ -1,4 +1,4 @@
-"""Order: what a person or a trigger asks for, as one frozen value. Doors make it, `decide` judges it. Pure."""
+"""Order: what a person or a trigger asks for, as one frozen value. Doors make it, `decide` checks it. Pure."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from sluicegate.registry.words.roles import Role
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Roll a build out by the plan of its target."""
+    """Roll out a build by the plan of its target."""
 
     model: str
     variation: str
     version: str
     plan: Plan | None = None
-    """None: the applied one."""
+    """None: the applied plan."""
     strategy: Strategy | None = None
     """None: the plan's."""
     allow_older: bool = False
     by_name: bool = True
-    """Whether this very version was named. Triggers and schedules see a state, they name nothing."""
+    """Whether somebody named this version. Triggers and schedules do not: they only see a state."""
     sighting: Sighting | None = None
-    """Triggers: what was seen, and since when."""
+    """Triggers: what the trigger was seen to point at, and since when."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """An audience that a variation shall get requests of, or copies of them."""
+    """An audience whose requests, or copies of them, a variation should get."""
 
     audience: str
-    """Its name; `default` for the requests that no audience matches."""
+    """The audience's name; `default` for requests that no audience matches."""
     weight: int | None = None
-    """Relative to the other variations of the audience; 0 takes the variation out of it."""
+    """Relative to the audience's other variations; 0 removes the variation from the audience."""
     sample: int | None = None
     """Copies, in basis points of the audience's requests."""
 
@@ -55,7 +55,7 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Routed:
-    """An audience with all that get its requests, or copies of them: who is not named gets none."""
+    """An audience with all variations that get its requests or copies of them. Others get none."""
 
     audience: str
     weighted: tuple[Weighted, ...]
@@ -64,32 +64,32 @@ class Routed:
 
 @dataclass(frozen=True, kw_only=True)
 class Deploy:
-    """Put a build into a variation: the first one after probing, another one as a canary by the plan.
+    """Put a build into a variation: the first one after probing, a later one as a canary by the plan.
 
-    A variation without traffic takes it at once, as does any for which `at_once` gives a reason.
+    A variation without traffic gets it at once, and so does any variation if `at_once` gives a reason.
     """
 
     model: str
     variation: str
     version: str
     plan: Plan | None = None
-    """None: the applied one; a first build needs none."""
+    """None: the applied plan; a first build needs none."""
     at_once: str | None = None
     shares: tuple[Share, ...] = ()
-    """Audiences that are sent to the variation besides."""
+    """Audiences that are also sent to the variation."""
     is_fallback: bool = False
-    """Whether the variation takes the requests that no audience matches."""
+    """Whether the variation serves requests that no audience matches."""
     routed: tuple[Routed, ...] = ()
     """Further audiences with their variations, tried in this order before all others."""
     fallback: str | None = None
-    """The variation that takes the requests that no audience matches; None: unchanged."""
+    """The variation that serves requests that no audience matches; None: unchanged."""
     protected: bool | None = None
-    """Whether it is protected from then on; None: as it is."""
+    """Whether the variation is protected from then on; None: unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyDeployment:
-    """Record which build a variation shall serve, and put it there where the record says so for the first time."""
+    """Record which build a variation should serve, and deploy it if the record is new or changed."""
 
     model: str
     variation: str
@@ -99,12 +99,12 @@ class ApplyDeployment:
 
 @dataclass(frozen=True, kw_only=True)
 class RollBack:
-    """Go back at once to a build that was stable before."""
+    """Return at once to a build that was stable before."""
 
     model: str
     variation: str
     version: str | None = None
-    """None: the one before the present stable."""
+    """None: the build before the present stable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class Undeploy:
     model: str
     variation: str
     is_last: bool = False
-    """Whether it may be the model's last one."""
+    """Whether it may be the model's last variation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ class Connect:
 
 @dataclass(frozen=True, kw_only=True)
 class Disconnect:
-    """Send an audience to a variation no longer."""
+    """No longer send an audience to a variation."""
 
     model: str
     variation: str
@@ -147,7 +147,7 @@ class Disconnect:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrange:
-    """Ask a model's audiences in this order; those that are not named come after them."""
+    """Try a model's audiences in this order. Audiences that are not named come after them."""
 
     model: str
     audiences: tuple[str, ...]
@@ -155,7 +155,7 @@ class Arrange:
 
 @dataclass(frozen=True, kw_only=True)
 class SetConnections:
-    """Say who gets a model's requests: these audiences in this order, and nobody besides."""
+    """Define who gets a model's requests: exactly these audiences, in this order."""
 
     model: str
     routed: tuple[Routed, ...]
@@ -165,7 +165,7 @@ class SetConnections:
 
 @dataclass(frozen=True, kw_only=True)
 class SetTerms:
-    """Say what holds for a variation whoever is sent to it; None: as it is."""
+    """Set properties of a variation that do not depend on the audience; None: unchanged."""
 
     model: str
     variation: str
@@ -176,7 +176,7 @@ class SetTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyAudience:
-    """Record an audience, and carry it to every model that uses it."""
+    """Record an audience, and update every model that uses it."""
 
     document: Applied
 
@@ -196,7 +196,7 @@ class StartExperiment:
     variation: str
     """The control."""
     plan: Plan | None = None
-    """None: the applied one."""
+    """None: the applied plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,25 +209,25 @@ class EndExperiment:
 
 @dataclass(frozen=True, kw_only=True)
 class Steer:
-    """What is asked of one rollout."""
+    """An order on one rollout."""
 
     rollout: str
-    """Its id; or the name of a model of which one rollout alone is under way."""
+    """Its id, or the name of a model with only one rollout in progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pause(Steer):
-    """Hold it where it is. Guardrails go on."""
+    """Hold the rollout where it is. Guardrails keep judging."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resume(Steer):
-    """End its pause."""
+    """End the rollout's pause."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Approve(Steer):
-    """Let it leave the step that was looked at, once its gates have passed."""
+    """Let the rollout leave the step that the giver looked at, once its gates have passed."""
 
     step: int
     """From 0."""
@@ -235,49 +235,49 @@ class Approve(Steer):
 
 @dataclass(frozen=True, kw_only=True)
 class Jump(Steer):
-    """Take it to another step now: on, past the gates of the steps that are left; or back, where that is said."""
+    """Move the rollout to another step now: forward past the gates in between, or back if `back` says so."""
 
     step: int
     """From 0."""
     back: bool = False
-    """Whether the step lies behind the one that it is at. An order that is late then never turns round."""
+    """Whether the step is an earlier one. An order that comes late then never moves the rollout the other way."""
     although_not_ready: bool = False
-    """Whether it gets more weight although no service of the candidate is ready."""
+    """Whether it may get more weight although its candidate has no ready service."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Promote(Steer):
-    """Give its candidate all traffic now. Of a comparison: put its build in the control's place."""
+    """Give the candidate all traffic now. For a comparison: replace the control's build with its own."""
 
     although_not_ready: bool = False
-    """Whether it does so although no service of the candidate is ready."""
+    """Whether to do so although the candidate has no ready service."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Abort(Steer):
-    """Take all traffic back to stable, in any phase."""
+    """Return all traffic to stable, in any phase."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retry(Steer):
-    """Try it once more, after it ended without success."""
+    """Try the rollout once more after it ended without success."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OverrideFreeze(Steer):
-    """Let it begin, advance and be promoted in the freeze that holds it now."""
+    """Let the rollout begin, advance and be promoted in the freeze that applies to it now."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApproveProposal:
-    """Carry out what another named person asked for, if it still is what was asked for."""
+    """Carry out what another named person proposed, if it would still do the same."""
 
     proposal: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class RejectProposal:
-    """Let what was asked for not be carried out; so may who asked."""
+    """Drop a proposal. Whoever made it may do so too."""
 
     proposal: str
 
@@ -294,7 +294,7 @@ Act = (
 
 @dataclass(frozen=True, kw_only=True)
 class SeenRollout:
-    """What whoever gives the order saw: the rollout, and its last fact."""
+    """The state that the giver of the order read: the rollout and its last fact."""
 
     rollout: str
     seq: int
@@ -302,42 +302,42 @@ class SeenRollout:
 
 @dataclass(frozen=True, kw_only=True)
 class SeenConnections:
-    """What whoever gives the order saw: the digest of the model's connections; empty: none."""
+    """The state that the giver of the order read: the digest of the model's connections; empty: none."""
 
     digest: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """One order. Two with the same key are one."""
+    """One order. Two orders with the same key are one."""
 
     act: Act
     actor: str
     """The name that people read."""
     cause: str
-    """The door, as people read it."""
+    """The door, in words for people."""
     role: Role = Role.OPERATOR
     """What the actor may do."""
     party: Party = Party.PERSON
-    """Who gives it."""
+    """Who gives the order."""
     person: str | None = None
-    """Who the actor is beyond doubt, as a token proves it; None: nobody named."""
+    """The actor's proven identity, by a token; None: no named person."""
     follows: str | None = None
-    """The rollout or the experiment from which a rollout follows that it makes."""
+    """The rollout or experiment that a rollout created by this order follows."""
     reason: str = "no reason given"
     override_freeze: str | None = None
-    """Why what it starts goes through a freeze that holds now; none: it does not."""
+    """Why what it starts ignores a freeze in force; None: it does not."""
     override_assessment: str | None = None
-    """Why what it starts goes past what its plan asks before the first request; none: it does not."""
+    """Why what it starts skips what its plan asks before the first request; None: it does not."""
     seen: SeenRollout | SeenConnections | None = None
-    """The order holds only while this is so."""
+    """The state that the order requires. It is refused if that has changed."""
     signed_by: tuple[Signature, ...] = ()
-    """The named people who stand behind it, where it was proposed and approved."""
+    """The named people behind the order, if it was proposed and approved."""
     key: str | None = None
-    """Chosen by whoever gives the order, so that sending it twice is giving it once."""
+    """Chosen by the giver, so that sending an order twice gives it once."""
 
     def known_by(self, now: datetime) -> OrderKey | None:
-        """By what the ledger knows it when it is sent again."""
+        """The key by which the ledger recognises the order when it is sent again."""
         if self.key is None:
             return None
         words = repr(replace(self, key=None))

@@ -1,4 +1,4 @@
-"""What follows without anybody's order: a queued rollout begins, what is ready takes its traffic, facts are added."""
+"""What happens without an order: queued rollouts begin, ready builds get their traffic, facts are added."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stable(record: Record, model: str, variation: str) -> str | None:
 
 
 def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
-    """Let a queued rollout take its target, if that is free and this one is first in the queue."""
+    """Let a queued rollout take its target if that is free and the rollout is first in the queue."""
     draft = Draft(ledger, now)
     if starting.begin(draft, rollout) is rollout:
         return rollout
@@ -38,9 +38,9 @@ def begin(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout:
 
 
 def complete(ledger: Ledger, name: str, now: datetime) -> Rollout:
-    """Give all traffic to a ready first build, rollback or replacement: what its actor asked for when it was ordered.
+    """Give all traffic to a ready first build, rollback or replacement, as its actor ordered.
 
-    Nothing is judged here, so whoever sees first that it is ready does it, driver or keeper.
+    Nothing is judged here, so driver or keeper does it, whichever first sees that the build is ready.
     """
     rollout = ledger.rollout(name)
     fact = _completion(rollout)
@@ -66,7 +66,7 @@ def _completion(rollout: Rollout) -> Fact | None:
 
 
 def append(ledger: Ledger, name: str, fact: Callable[[Rollout], Fact], now: datetime) -> Rollout:
-    """Add a fact to whatever the rollout has become by now. Raises IllegalMove where it does not admit it any more."""
+    """Add a fact to the rollout as it is by now. Raises IllegalMove if it no longer allows the fact."""
 
     def decided(record: Record) -> Changes:
         draft = Draft(record, now)

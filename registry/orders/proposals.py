@@ -1,7 +1,7 @@
-"""Proposals: orders that would change what a protected variation serves, kept until a second named person says yes.
+"""Proposals: orders that would change what a protected variation serves, kept until a second named person approves.
 
-A proposal is a document of the ledger. It holds the order, and a digest of everything that the order would record and
-of the state that it would record it in: what is carried out later is that, or nothing.
+A proposal is a document in the ledger. It contains the order and a digest of everything that the order would record and
+of the state it would change. Approving it later does exactly that, or nothing.
 """
 
 from __future__ import annotations
@@ -35,59 +35,59 @@ from sluicegate.registry.words.verdict import Answer
 
 KIND = "proposal"
 ENOUGH = 2
-"""Named people who must stand behind a proposal."""
+"""How many named people must stand behind a proposal."""
 OPEN, APPROVED, REJECTED = "open", "approved", "rejected"
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _WORDS = (
     "actor", "cause", "party", "person", "follows", "reason", "override_freeze", "override_assessment",
 )  # fmt: skip
-"""What is kept of an order beside its act and its role. What its giver saw was so when it was asked for."""
+"""The fields of an order that are stored besides its act and role. What its giver had read no longer matters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What somebody asked for, and who stands behind it."""
+    """A proposed order, and who stands behind it."""
 
     name: str
     order: Order
     targets: tuple[str, ...]
     """The protected variations whose serving it changes, as model/variation."""
     effect: str
-    """The digest of what it would record."""
+    """Digest of what it would record."""
     asked_at: datetime
     people: tuple[Signature, ...] = ()
-    """Named people who stand behind it, who asked first; two are needed."""
+    """Named people who stand behind it, starting with the one who proposed it; two are needed."""
     state: str = OPEN
     closed_by: str = ""
     closed_why: str = ""
 
     @property
     def says(self) -> str:
-        """What it asks for, in words."""
+        """The proposed order, in words."""
         return f"{_WORD.sub(' ', type(self.order.act).__name__).lower()}: {_in_words(self.order.act)}"
 
 
 def guard(record: Record, order: Order, changes: Changes, now: datetime) -> Changes:
-    """The changes, or, where they would change what a protected variation serves, the proposal of them alone."""
+    """The changes, or if they would change what a protected variation serves, only their proposal."""
     targets = _targets(record, changes)
     if not targets:
         return changes
     effect = effect_of(record, changes)
-    asked = dataclasses.replace(order, act=applied_at(order.act, _NEVER), key=None, seen=None)
-    name = hashlib.sha256(f"{asked!r}{effect}".encode()).hexdigest()[:8]
-    known = record.applied(KIND, name)
-    if known is not None and known.body["state"] == OPEN:
+    proposed = dataclasses.replace(order, act=applied_at(order.act, _NEVER), key=None, seen=None)
+    name = hashlib.sha256(f"{proposed!r}{effect}".encode()).hexdigest()[:8]
+    existing = record.applied(KIND, name)
+    if existing is not None and existing.body["state"] == OPEN:
         return Changes(receipt=Receipt(changed=False, proposal=name))
     people = () if order.person is None else (Signature(step=0, person=order.person, actor=order.actor),)
-    proposal = Proposal(name=name, order=asked, targets=targets, effect=effect, asked_at=now, people=people)
+    proposal = Proposal(name=name, order=proposed, targets=targets, effect=effect, asked_at=now, people=people)
     return Changes(documents=(recorded(proposal, order.actor, now),), receipt=Receipt(proposal=name))
 
 
 def effect_of(record: Record, changes: Changes) -> str:
-    """The digest of what is recorded, and of what it is recorded over: traffic, builds, and the rollouts it moves.
+    """The digest of the changes and of the state they change: traffic, builds, and the rollouts that move.
 
-    Who approves is no part of it, nor is a verdict that changes with each look, until a gate fails.
+    It does not include who approves, nor verdicts, which change with each look, unless a gate has failed.
     """
     models = {each.name for each in changes.documents if each.kind == TRAFFIC}
     moved = {}
@@ -104,18 +104,18 @@ def effect_of(record: Record, changes: Changes) -> str:
         for each in changes.entries
         if not isinstance(each.fact, Approved)
     ]
-    said = json.dumps([over, facts, sorted(moved.items()), builds], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
+    text = json.dumps([over, facts, sorted(moved.items()), builds], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def proposals(record: Record, *, state: str | None = OPEN) -> tuple[Proposal, ...]:
-    """The proposals, oldest first; None: whatever became of them."""
-    known = (_read(each) for each in record.all_applied(KIND))
-    return tuple(sorted((p for p in known if state in (None, p.state)), key=lambda p: (p.asked_at, p.name)))
+    """The proposals in this state, oldest first; None: in any state."""
+    stored = (_read(each) for each in record.all_applied(KIND))
+    return tuple(sorted((p for p in stored if state in (None, p.state)), key=lambda p: (p.asked_at, p.name)))
 
 
 def find_proposal(record: Record, name: str) -> Proposal:
-    """The proposal of this name. Raises NotFound."""
+    """The proposal with this name. Raises NotFound."""
     document = record.applied(KIND, name)
     if document is None:
         raise NotFound(f"there is no proposal {name!r}.", fix="sluice proposal list")
@@ -123,7 +123,7 @@ def find_proposal(record: Record, name: str) -> Proposal:
 
 
 def signed(proposal: Proposal, order: Order) -> Proposal:
-    """The proposal with the approver beside who asked. Raises Forbidden for who cannot be the second person."""
+    """The proposal with the approver as its second person. Raises Forbidden for anybody who cannot be that."""
     what = f"proposal {proposal.name} changes what {', '.join(proposal.targets)} serves, which is protected"
     fix = (
         "somebody else with the role approver and a token of their own must run: sluice proposal approve "
@@ -134,22 +134,22 @@ def signed(proposal: Proposal, order: Order) -> Proposal:
             f"{what}: only a named person can approve it, and the token {order.actor} does not belong to one.",
             fix=fix,
         )
-    mine = Signature(step=0, person=order.person, actor=order.actor)
-    if any(is_same_person(mine, each) for each in proposal.people):
+    approval = Signature(step=0, person=order.person, actor=order.actor)
+    if any(is_same_person(approval, each) for each in proposal.people):
         raise Forbidden(
             f"{what}, and {proposal.people[0].actor} asked for it: the person who asked cannot approve.", fix=fix
         )
-    return dataclasses.replace(proposal, people=(*proposal.people, mine))
+    return dataclasses.replace(proposal, people=(*proposal.people, approval))
 
 
 def supposed(order: Order) -> tuple[Signature, ...]:
-    """Who would have signed an order that is approved: by it is found what the order would record."""
+    """Imaginary signatures, for working out what an order would record once it is approved."""
     asker = Signature(step=0, person=order.person or " asker", actor=order.actor)
     return (asker, Signature(step=0, person=" approver", actor=" approver"))
 
 
 def applied_at(act: Act, now: datetime) -> Act:
-    """The act with its document applied now, not when it was proposed."""
+    """The act with its document applied now instead of when it was proposed."""
     match act:
         case ApplyAudience(document=document) | ApplyDeployment(document=document):
             return dataclasses.replace(act, document=dataclasses.replace(document, at=now))
@@ -158,7 +158,7 @@ def applied_at(act: Act, now: datetime) -> Act:
 
 
 def recorded(proposal: Proposal, actor: str, now: datetime) -> Applied:
-    """The document that keeps a proposal."""
+    """The document that stores a proposal."""
     body: dict[str, object] = {
         "act": type(proposal.order.act).__name__,
         "order": {name: getattr(proposal.order, name) for name in _WORDS} | {"role": proposal.order.role.title},
@@ -189,7 +189,7 @@ def _read(document: Applied) -> Proposal:
 
 
 def _in_words(value: object) -> str:
-    """A value of an order for people: what is not said, or is no, is left out."""
+    """A value of an order in words. Missing and empty values are left out."""
     match value:
         case Applied(kind=kind, name=name, body=body):
             return f"{kind} {name} as {json.dumps(body)}"
@@ -201,7 +201,7 @@ def _in_words(value: object) -> str:
             return str(value)
         case _ if dataclasses.is_dataclass(value):
             fields = ((each.name, getattr(value, each.name)) for each in dataclasses.fields(value))
-            return ", ".join(_field(name, said) for name, said in fields if said is not None and said != ())
+            return ", ".join(_field(name, field) for name, field in fields if field is not None and field != ())
         case _:
             return str(value)
 
@@ -212,7 +212,7 @@ def _field(name: str, value: object) -> str:
 
 
 def _targets(record: Record, changes: Changes) -> tuple[str, ...]:
-    """The protected variations whose serving the changes touch; rollouts wait for their approval by themselves."""
+    """The protected variations that the changes affect. New rollouts are left out: they wait for their own approval."""
     targets = {
         f"{each.name}/{variation}"
         for each in changes.documents
@@ -224,9 +224,9 @@ def _targets(record: Record, changes: Changes) -> tuple[str, ...]:
         if _is_opened(changes, entry.rollout):
             continue
         rollout = record.rollout(entry.rollout)
-        there = connections_of(record, rollout.requested.model) or unrecorded(rollout.requested.model)
+        connections = connections_of(record, rollout.requested.model) or unrecorded(rollout.requested.model)
         is_promoted = isinstance(entry.fact, Promoted) and rollout.guarded
-        is_emptied = isinstance(entry.fact, Undeployed) and rollout.requested.variation in there.protected
+        is_emptied = isinstance(entry.fact, Undeployed) and rollout.requested.variation in connections.protected
         is_risen = isinstance(entry.fact, Jumped) and rollout.guarded and entry.fact.step > entry.fact.former
         if is_promoted or is_emptied or is_risen:
             targets.add("/".join(rollout.target))
@@ -238,7 +238,7 @@ def _is_opened(changes: Changes, rollout: str) -> bool:
 
 
 def _without_passing_verdicts(fact: Fact) -> Fact:
-    """A fact that a later look does not change, unless a gate has failed in it."""
+    """A fact that does not change with later looks, unless a gate has failed in it."""
     if not isinstance(fact, Promoted):
         return fact
     failed = {metric: answer for metric, answer in fact.verdicts.items() if answer == Answer.FAIL}
@@ -246,5 +246,5 @@ def _without_passing_verdicts(fact: Fact) -> Fact:
 
 
 def _digest_of(record: Record, document: Applied) -> str:
-    known = record.applied(document.kind, document.name)
-    return "" if known is None else known.digest
+    latest = record.applied(document.kind, document.name)
+    return "" if latest is None else latest.digest

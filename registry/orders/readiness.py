@@ -1,4 +1,4 @@
-"""A person's order that sends more callers to a candidate needs a service there, or a word that it needs none. Pure."""
+"""Orders of people that send a candidate more callers need a ready service there, unless they waive that. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluicegate.registry.words.errors import Refused
 
 
 def must_be_ready(draft: Draft, order: Order, rollout: Rollout, act: Promote | Jump) -> Order:
-    """The order, which says so where it is given although no service of the candidate is ready. Raises Refused."""
+    """The order; if it waives a ready service of the candidate, its reason says so. Raises Refused if it does not."""
     why = unready_candidate(rollout, draft.readiness, draft.now)
     if why is None:
         return order

@@ -1,4 +1,4 @@
-"""The rules behind orders: who is next, what is the same intent, what is refused, and the way out. Pure."""
+"""The rules behind orders: which is next, which are the same intent, which are refused, and what to do then. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluicegate.registry.rollout.triggers import Sighting
 from sluicegate.registry.words.errors import Refused, TargetBusy
 
 MOST_SHADOWS = 4
-"""Shadows of one target at the same time: what they cost the host is bounded."""
+"""How many shadows a target may have at once, because each costs the host."""
 
 
 def way_out(rollout: Rollout) -> str:
@@ -36,9 +36,10 @@ def way_out(rollout: Rollout) -> str:
 
 
 def is_next(rollouts: Sequence[Rollout], rollout: Rollout) -> bool:
-    """Whether a queued rollout may begin: one that stands aside at once, others in the order they were asked for.
+    """Whether a queued rollout may begin: shadows and comparisons at once, others in the order of their requests.
 
-    A newer build ends a confirmation; where the target is protected not, for its callers would get another build by it.
+    A newer build ends a confirmation, except where the target is protected, because its callers would get another
+    build.
     """
     if rollout.is_aside:
         return rollout.phase is Phase.QUEUED
@@ -49,7 +50,7 @@ def is_next(rollouts: Sequence[Rollout], rollout: Rollout) -> bool:
 
 
 def same_intent(of_version: Sequence[Rollout], digest: str, strategy: str) -> list[Rollout]:
-    """Of a build's rollouts in a target, those with this plan and kind of strategy, oldest first."""
+    """A build's rollouts in a target with this plan and kind of strategy, oldest first."""
     return [
         r
         for r in of_version
@@ -60,7 +61,7 @@ def same_intent(of_version: Sequence[Rollout], digest: str, strategy: str) -> li
 
 
 def refuse_strategy(plan: Plan, chosen: Strategy) -> None:
-    """Refuse a strategy that the plan says nothing of."""
+    """Refuse a strategy that the plan does not describe."""
     match chosen:
         case Strategy.CANARY if plan.steps:
             return
@@ -97,7 +98,7 @@ def refuse_strategy(plan: Plan, chosen: Strategy) -> None:
 
 
 def refuse_crowd(plan: Plan, rollouts: Sequence[Rollout]) -> None:
-    """Each shadow costs the host as many requests as it copies."""
+    """Refuse more shadows than the host should bear: each costs as many requests as it copies."""
     shadows = [r.id for r in rollouts if r.is_shadow and not r.is_ended]
     if len(shadows) >= MOST_SHADOWS:
         raise TargetBusy(
@@ -107,7 +108,7 @@ def refuse_crowd(plan: Plan, rollouts: Sequence[Rollout]) -> None:
 
 
 def is_new_to(last: Rollout, plan: Plan, sighting: Sighting | None) -> bool:
-    """Whether a trigger sees something that the version's last rollout did not."""
+    """Whether a trigger sees a change since the version's last rollout."""
     if last.ended_at is None or sighting is None:
         return False
     is_replanned = plan.trigger is not None and plan.trigger.replan and last.requested.plan_digest != plan.digest
@@ -115,12 +116,12 @@ def is_new_to(last: Rollout, plan: Plan, sighting: Sighting | None) -> bool:
 
 
 def former_build(over: Sequence[Takeover], stable: Rollout, version: str | None) -> str:
-    """The rollout, of those that took the target over, that packed the build to go back to."""
-    served = [each for each in over if each.version != stable.requested.version]
-    wanted = [each for each in served if version is None or each.version == version]
+    """The id of the rollout that last brought in the build to return to."""
+    candidates = [each for each in over if each.version != stable.requested.version]
+    wanted = [each for each in candidates if version is None or each.version == version]
     if wanted:
         return wanted[-1].rollout
-    known = ", ".join(sorted({f"v{each.version}" for each in served})) or "none"
+    known = ", ".join(sorted({f"v{each.version}" for each in candidates})) or "none"
     what = f"v{version} was never" if version else "no other build was ever"
     raise Refused(
         f"{what} stable for {'/'.join(stable.target)}; earlier stable builds: {known}.",
@@ -128,8 +129,8 @@ def former_build(over: Sequence[Takeover], stable: Rollout, version: str | None)
     )
 
 
-def reigning(over: Iterable[Takeover]) -> list[str]:
-    """The versions that a target still trusts, in order, stable last. What was rolled back from is trusted no more."""
+def trusted_versions(over: Iterable[Takeover]) -> list[str]:
+    """The versions that a target still trusts, in order, stable last. Builds that were rolled back are not trusted."""
     versions: list[str] = []
     for each in over:
         if each.version in versions and each.strategy == AtOnce.ROLLBACK:

@@ -1,4 +1,4 @@
-"""The order to run a build with another number of replicas. It adds to a draft, or refuses. Pure."""
+"""The order to run a build with another number of replicas. Adds to a draft or is refused. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sluicegate.registry.words.errors import NotFound, Refused, UsageError
 
 
 def scale(draft: Draft, order: Order, act: Scale) -> Rollout:
-    """Run the build that a variation trusts with so many replicas; a candidate under way keeps those of its plan.
+    """Run the build that a variation trusts with this many replicas. A candidate in progress keeps those of its plan.
 
-    The same number again records nothing. Raises NotFound for a variation that holds no build, Refused where an
-    autoscaler decides.
+    The same number again records nothing. Raises NotFound for a variation without a build, Refused if an autoscaler
+    decides.
     """
     if not 1 <= act.replicas <= MOST_REPLICAS:
         raise UsageError(f"{act.replicas} replicas: a build runs with 1 to {MOST_REPLICAS}.")
-    found = trusted(draft.target(act.model, act.variation))
-    if found is None:
+    stable = trusted(draft.target(act.model, act.variation))
+    if stable is None:
         raise NotFound(f"{act.model}/{act.variation} holds no build.", fix=f"sluice variation list {act.model}")
-    serving = _served_from(draft, found)
+    serving = _served_from(draft, stable)
     if (autoscaler := serving.serve.placement.autoscaler) is not None:
         raise Refused(
             f"the HorizontalPodAutoscaler {autoscaler} decides how many replicas {serving.candidate} has, by its plan.",
@@ -35,7 +35,7 @@ def scale(draft: Draft, order: Order, act: Scale) -> Rollout:
 
 
 def _served_from(draft: Draft, trusted_rollout: Rollout) -> Rollout:
-    """The rollout by which the build is served: a build in several variations is served once, by its last rollout."""
+    """The rollout that determines how the build is served. A build in several variations follows its last rollout."""
     same = [
         each
         for each in draft.current(trusted_rollout.requested.model)

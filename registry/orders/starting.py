@@ -1,4 +1,4 @@
-"""Orders that make a rollout: start, first build, replacement, rollback. Each adds to a draft, or refuses. Pure."""
+"""Orders that create a rollout: start, first build, replacement, rollback. Each adds to a draft or is refused. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from sluicegate.registry.rollout.facts import (
     Superseded,
     Unconfirmed,
 )
-from sluicegate.registry.rollout.freeze import holding, in_force
+from sluicegate.registry.rollout.freeze import freeze_for, in_force
 from sluicegate.registry.rollout.moves import admits
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import current, trusted
@@ -52,29 +52,29 @@ from sluicegate.registry.words.roles import Role
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """The rollout that an order led to, and whether the order made it."""
+    """The rollout that an order led to, and whether the order created it."""
 
     rollout: Rollout
     created: bool
 
 
 def start(draft: Draft, order: Order, act: Start) -> Started:
-    """Ask for a version to be rolled out by a plan, with the plan's strategy or another.
+    """Roll out a version by a plan, with the plan's strategy or another one.
 
-    The same (model, variation, version, plan digest, strategy) asked for twice is one rollout. A version that ended
-    without success starts again when asked for by name; for a trigger, something about it must have changed since.
+    The same (model, variation, version, plan digest, strategy) requested twice is one rollout. A version that ended
+    without success starts again if somebody names it; for a trigger, something about it must have changed since.
     """
     plan, version = act.plan or applied_plan(draft, act.model, act.variation), act.version
     chosen = act.strategy or plan.strategy
     refuse_strategy(plan, chosen)
     if chosen is not Strategy.SHADOW:
         refuse_in_experiment(draft.current(plan.model), plan)
-    mine = draft.target(plan.model, plan.variation)
-    _refuse_stable(plan, version, trusted(mine), allow_older=act.allow_older)
+    of_target = draft.target(plan.model, plan.variation)
+    _refuse_stable(plan, version, trusted(of_target), allow_older=act.allow_older)
     of_version = _of_version(draft, plan.model, plan.variation, version)
     same = same_intent(of_version, plan.digest, chosen)
     if same and not same[-1].is_ended:
-        return Started(rollout=_let_through(draft, order, same[-1]), created=False)
+        return Started(rollout=_with_overrides(draft, order, same[-1]), created=False)
     tried = [r for r in of_version if r.is_shadow == (chosen is Strategy.SHADOW)]
     if tried and not act.by_name and not is_new_to(tried[-1], plan, act.sighting):
         return Started(rollout=tried[-1], created=False)
@@ -84,17 +84,17 @@ def start(draft: Draft, order: Order, act: Start) -> Started:
     former = act.sighting.former if act.sighting else {}
     requested = requested_by(order, plan, version, chosen, former_stages=former)
     if chosen is Strategy.SHADOW:
-        refuse_crowd(plan, mine)
+        refuse_crowd(plan, of_target)
         refuse_unknown(draft, plan.model, plan.shadow.audiences if plan.shadow else (), reach="shadow")
     else:
-        _make_room(draft, plan, mine, rollout_id(requested, len(same)))
+        _make_room(draft, plan, of_target, rollout_id(requested, len(same)))
     return open_rollout(draft, order, requested, attempt=len(same))
 
 
 def put_first(draft: Draft, order: Order, plan: Plan, version: str) -> Started:
     """Put the first build into an empty variation."""
-    mine = draft.target(plan.model, plan.variation)
-    stable = trusted(mine)
+    of_target = draft.target(plan.model, plan.variation)
+    stable = trusted(of_target)
     if stable is not None and stable.requested.version == version:
         return Started(rollout=stable, created=False)
     if stable is not None:
@@ -105,19 +105,19 @@ def put_first(draft: Draft, order: Order, plan: Plan, version: str) -> Started:
     requested = requested_by(order, plan, version, AtOnce.DEPLOY)
     same = same_intent(_of_version(draft, plan.model, plan.variation, version), plan.digest, AtOnce.DEPLOY)
     if same and not same[-1].is_ended:
-        return Started(rollout=_let_through(draft, order, same[-1]), created=False)
+        return Started(rollout=_with_overrides(draft, order, same[-1]), created=False)
     _refuse_in_freeze(draft, order, plan.model)
     return open_rollout(draft, order, requested, attempt=len(same))
 
 
 def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
-    """Go back to an earlier build at once: a new rollout whose promotion is the actor's override.
+    """Return to an earlier build at once, by a new rollout whose promotion is the actor's override.
 
-    Without a version, back to the build that was stable before. A build whose bento is known needs no packing.
+    Without a version, returns to the build that was stable before. A build whose bento is known needs no packing.
     """
     model, variation = act.model, act.variation
-    mine = draft.target(model, variation)
-    stable, holder = trusted(mine), current(mine)
+    of_target = draft.target(model, variation)
+    stable, holder = trusted(of_target), current(of_target)
     if stable is None:
         raise Refused(
             f"{model}/{variation} holds no build, so there is nothing to roll back.",
@@ -133,7 +133,7 @@ def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
     if moves_callers(draft, former):
         what = f"to go back to {model} v{former.requested.version}, which had no callers while it was stable,"
         need(order, Role.APPROVER, what)
-    cut_short(draft, holder, order.actor, f"rolled back by {order.actor}")
+    end_early(draft, holder, order.actor, f"rolled back by {order.actor}")
     requested = requested_by(order, former.plan, former.requested.version, AtOnce.ROLLBACK, reason=order.reason)
     of_version = _of_version(draft, model, variation, former.requested.version)
     rollbacks = [r for r in of_version if r.requested.strategy == AtOnce.ROLLBACK]
@@ -144,9 +144,9 @@ def roll_back(draft: Draft, order: Order, act: RollBack) -> Started:
 
 
 def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -> Started:
-    """Put a build in the place of stable at once: a new rollout without steps, promoted by the actor's override."""
-    mine = draft.target(plan.model, plan.variation)
-    stable, holder = trusted(mine), current(mine)
+    """Replace stable with a build at once, by a new rollout without steps that the actor's override promotes."""
+    of_target = draft.target(plan.model, plan.variation)
+    stable, holder = trusted(of_target), current(of_target)
     if stable is None:
         raise Refused(
             f"{plan.model}/{plan.variation} holds no build, so there is nothing to replace.",
@@ -155,7 +155,7 @@ def replace(draft: Draft, order: Order, plan: Plan, version: str, reason: str) -
     of_version = _of_version(draft, plan.model, plan.variation, version)
     same = [r for r in of_version if r.requested.strategy == AtOnce.REPLACE]
     if holder is not None and holder in same:
-        return Started(rollout=_let_through(draft, order, holder), created=False)
+        return Started(rollout=_with_overrides(draft, order, holder), created=False)
     if holder is not None and holder.phase is not Phase.CONFIRMING:
         raise TargetBusy(
             f"{plan.model}/{plan.variation} has a rollout under way: {holder.id} is {holder.phase}.",
@@ -175,7 +175,7 @@ def requested_by(
     order: Order, plan: Plan, version: str, strategy: str, *, reason: str | None = None,
     former_stages: dict[str, str] | None = None, experiment: str | None = None,
 ) -> Requested:  # fmt: skip
-    """The first fact of a rollout that an order makes; a reason stands beside the door in its cause."""
+    """The first fact of a rollout that an order creates. Its cause is the door, followed by a reason if given."""
     return Requested(
         model=plan.model,
         variation=plan.variation,
@@ -194,43 +194,43 @@ def requested_by(
 
 
 def open_rollout(draft: Draft, order: Order, requested: Requested, *, attempt: int) -> Started:
-    """Open the rollout of an intent, and let it begin where nothing keeps it; one that is there already is found."""
+    """Open the rollout of an intent and let it begin if nothing prevents it. If it already exists, returns that one."""
     name = rollout_id(requested, attempt)
     try:
-        known = draft.rollout(name)
+        existing = draft.rollout(name)
     except NotFound:
         opened = _guarded(draft, draft.open(name, requested), order)
-        return Started(rollout=begin(draft, _let_through(draft, order, opened)), created=True)
-    return Started(rollout=_let_through(draft, order, known), created=False)
+        return Started(rollout=begin(draft, _with_overrides(draft, order, opened)), created=True)
+    return Started(rollout=_with_overrides(draft, order, existing), created=False)
 
 
 def _guarded(draft: Draft, rollout: Rollout, order: Order) -> Rollout:
-    """The rollout that was opened; guarded where it changes what a protected variation serves."""
+    """The opened rollout, guarded if it changes what a protected variation serves."""
     model = rollout.requested.model
-    there = connections_of(draft, model)
-    if there is None or not is_guarded(rollout, there, draft.takeovers(*rollout.target)):
+    connections = connections_of(draft, model)
+    if connections is None or not is_guarded(rollout, connections, draft.takeovers(*rollout.target)):
         return rollout
     guarded = Guarded(protected=True, actor=order.actor, party=order.party, reason="the variation is protected")
     return draft.append(rollout.id, guarded)
 
 
 def begin(draft: Draft, rollout: Rollout) -> Rollout:
-    """Let a queued rollout take its target, if that is free and this one is first in the queue."""
-    mine = draft.target(*rollout.target)
-    compared_with = (rollout.requested.model, rollout.plan.variation) if rollout.is_comparison else rollout.target
-    stable = trusted(draft.target(*compared_with))
+    """Let a queued rollout take its target if that is free and the rollout is first in the queue."""
+    of_target = draft.target(*rollout.target)
+    stable_target = (rollout.requested.model, rollout.plan.variation) if rollout.is_comparison else rollout.target
+    stable = trusted(draft.target(*stable_target))
     is_frozen = (
-        rollout.requested.strategy != AtOnce.ROLLBACK and holding(freezes(draft), rollout, draft.now) is not None
+        rollout.requested.strategy != AtOnce.ROLLBACK and freeze_for(freezes(draft), rollout, draft.now) is not None
     )
-    if is_frozen or not is_next(mine, rollout) or (rollout.is_aside and stable is None):
+    if is_frozen or not is_next(of_target, rollout) or (rollout.is_aside and stable is None):
         return rollout
     if not rollout.is_aside:
-        cut_short(draft, current(mine), rollout.requested.actor, f"superseded by {rollout.id}")
+        end_early(draft, current(of_target), rollout.requested.actor, f"superseded by {rollout.id}")
     return draft.append(rollout.id, Begun(stable=stable.requested.version if stable else None))
 
 
-def cut_short(draft: Draft, holder: Rollout | None, actor: str, reason: str) -> None:
-    """End a rollout that is promoted already: what it confirms stays unconfirmed, and its former stable may stop."""
+def end_early(draft: Draft, holder: Rollout | None, actor: str, reason: str) -> None:
+    """End a promoted rollout early: what it confirms stays unconfirmed, and its former stable may stop."""
     if holder is not None and holder.phase is Phase.CONFIRMING:
         draft.append(holder.id, Unconfirmed(actor=actor, party=Party.SLUICE, reason=reason))
     if holder is not None:
@@ -238,33 +238,33 @@ def cut_short(draft: Draft, holder: Rollout | None, actor: str, reason: str) -> 
 
 
 def override_freeze(draft: Draft, rollout: Rollout, *, actor: str, reason: str) -> Rollout:
-    """Let a rollout begin, advance and be promoted in the freeze that holds it now, until that one ends.
+    """Let a rollout begin, advance and be promoted in the freeze that applies to it now, until that one ends.
 
-    The next freeze holds it again. Refused where none holds now.
+    The next freeze applies to it again. Refused if none applies now.
     """
     freeze = in_force(freezes(draft), rollout.requested.model, draft.now)
     if freeze is None:
         raise Refused(f"no freeze is in force for {rollout.id}: there is nothing to override.", fix=way_out(rollout))
-    if holding(freezes(draft), rollout, draft.now) is None:
+    if freeze_for(freezes(draft), rollout, draft.now) is None:
         return rollout
     fact = FreezeOverridden(actor=actor, reason=reason, freeze=freeze.name, until=freeze.until.isoformat())
     return begin(draft, draft.append(rollout.id, fact))
 
 
 def rollout_id(requested: Requested, attempt: int) -> str:
-    """The id that this intent has on its n-th attempt: two doors that ask at once make one rollout."""
+    """The id of this intent's n-th attempt, so that two doors asking at once create one rollout."""
     intent = (requested.model, requested.variation, requested.version, requested.plan_digest, requested.strategy)
     digest = hashlib.sha256(repr((*intent, attempt)).encode()).hexdigest()
     return f"{slug(requested.model)}-v{slug(requested.version)}-{digest[:6]}"
 
 
 def _of_version(draft: Draft, model: str, variation: str, version: str) -> tuple[Rollout, ...]:
-    """Every rollout that this build ever had in the target, oldest first."""
+    """Every rollout of this build in the target, past ones included, oldest first."""
     return draft.rollouts(Selection(model=model, variation=variation, version=version))
 
 
 def _refuse_stable(plan: Plan, version: str, stable: Rollout | None, *, allow_older: bool) -> None:
-    """Refuse a version that there is nothing to compare with, or that comes before what is stable."""
+    """Refuse a version if there is no stable build, or it is stable already, or it is older than stable."""
     if stable is None:
         raise Refused(
             f"{plan.model}/{plan.variation} has no stable build to compare version {version} with.",
@@ -279,15 +279,15 @@ def _refuse_stable(plan: Plan, version: str, stable: Rollout | None, *, allow_ol
         )
 
 
-def _let_through(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
-    """The rollout, on its way through the freeze that holds it and past what it is asked, if the order says so."""
-    rollout = _let_past(draft, order, rollout)
-    if order.override_freeze is None or holding(freezes(draft), rollout, draft.now) is None:
+def _with_overrides(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
+    """The rollout with the overrides in the order: of a freeze in force, and of checks before the first request."""
+    rollout = _override_assessment(draft, order, rollout)
+    if order.override_freeze is None or freeze_for(freezes(draft), rollout, draft.now) is None:
         return rollout
     return override_freeze(draft, rollout, actor=order.actor, reason=order.override_freeze)
 
 
-def _let_past(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
+def _override_assessment(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
     why, is_open = order.override_assessment, admits(rollout.phase, AssessmentOverridden) and rollout.step < 0
     if why is None or rollout.assessment_overridden or not is_open:
         return rollout
@@ -306,9 +306,9 @@ def _refuse_in_freeze(draft: Draft, order: Order, model: str) -> None:
         )
 
 
-def _make_room(draft: Draft, plan: Plan, mine: list[Rollout], successor: str) -> None:
-    """Do what the plan says of the rollouts that are under way or wait for the same target."""
-    holder = current(mine)
+def _make_room(draft: Draft, plan: Plan, of_target: list[Rollout], successor: str) -> None:
+    """Apply the plan's `on_newer` to rollouts of the same target that are in progress or waiting."""
+    holder = current(of_target)
     match plan.on_newer:
         case OnNewer.QUEUE:
             return
@@ -320,6 +320,6 @@ def _make_room(draft: Draft, plan: Plan, mine: list[Rollout], successor: str) ->
         case OnNewer.REFUSE:
             return
         case OnNewer.SUPERSEDE:
-            for rollout in mine:
+            for rollout in of_target:
                 if not rollout.is_ended and not rollout.is_aside and not rollout.took_over:
                     draft.append(rollout.id, Superseded(by=successor))

@@ -1,4 +1,4 @@
-"""Orders on one rollout: pause, resume, approve, promote, abort, retry. Each adds to a draft, or refuses. Pure."""
+"""Orders on one rollout: pause, resume, approve, promote, abort, retry. Each adds to a draft or is refused. Pure."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sluicegate.registry.orders.starting import STILL, Started, put_first, repla
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.rollout.decision import signature_wanted
 from sluicegate.registry.rollout.facts import Aborted, Approved, AtOnce, Fact, Party, Paused, Promoted, Resumed
-from sluicegate.registry.rollout.freeze import holding
+from sluicegate.registry.rollout.freeze import freeze_for
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout, Signature
 from sluicegate.registry.words.errors import IllegalMove, NotFound, Refused
 from sluicegate.registry.words.roles import Role
 
 
 def pause(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
-    """Hold a rollout where it is. Guardrails go on."""
+    """Hold a rollout where it is. Guardrails keep judging."""
     if rollout.phase is Phase.PAUSED:
         return rollout
     return _append(draft, rollout, Paused(actor=order.actor, party=order.party, reason=order.reason))
 
 
 def resume(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
-    """End a pause. Where a rule has failed that pauses, this overrides it, as only a named approver may."""
+    """End a pause. If a failed rule caused it, this overrides the failure, which only a named approver may do."""
     failures = rollout.failures if rollout.phase is Phase.PAUSED else ()
     if failures:
         need(order, Role.APPROVER, f"to override the failure of {', '.join(failures)}")
@@ -43,7 +43,7 @@ def resume(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
 
 
 def approve(draft: Draft, order: Order, rollout: Rollout, step: int) -> Rollout:
-    """Let a rollout leave a step once its gates have passed. A step that was approved before stays approved."""
+    """Let a rollout leave a step once its gates have passed. Approving an approved step changes nothing."""
     has_signed = any(each.step == step and each.person == order.person for each in rollout.signatures)
     if step in rollout.approvals and (has_signed or not rollout.guarded):
         return rollout
@@ -66,7 +66,7 @@ def _signed(rollout: Rollout, signature: Signature, reason: str) -> Approved:
 
 
 def _other_approver(rollout: Rollout) -> str | None:
-    """Who may approve instead, where a second named person must."""
+    """Who may approve instead, if a second named person must."""
     if signature_wanted(rollout) is None:
         return None
     return (
@@ -75,10 +75,10 @@ def _other_approver(rollout: Rollout) -> str | None:
 
 
 def promote(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
-    """Give the candidate all traffic now, by a named person's override of its gates, not of a freeze."""
+    """Give the candidate all traffic now. A named person overrides its gates, but not a freeze."""
     if rollout.took_over:
         return rollout
-    freeze = holding(freezes(draft), rollout, draft.now)
+    freeze = freeze_for(freezes(draft), rollout, draft.now)
     if freeze is not None:
         through = f"sluice rollout override-freeze {rollout.id} --reason WHY"
         raise Refused(f"{rollout.id}: {freeze}.", fix=f"wait, or: {through} {STILL}")
@@ -91,7 +91,7 @@ def promote(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
 
 
 def abort(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
-    """Take all traffic back to stable, at any phase. Aborting what is aborted changes nothing."""
+    """Return all traffic to stable, in any phase. Aborting an aborted rollout changes nothing."""
     if rollout.ending is Ending.ABORTED:
         return rollout
     if rollout.is_ended:
@@ -103,45 +103,45 @@ def abort(draft: Draft, order: Order, rollout: Rollout) -> Rollout:
 
 
 def retry(draft: Draft, order: Order, old: Rollout) -> Started:
-    """Try a rollout once more that ended without success, by the plan that is applied now: a new rollout.
+    """Start a new rollout for one that ended without success, by the plan that is applied now.
 
-    One that is under way already is found, not doubled.
+    If such a rollout is already running, returns that one.
     """
     if not old.is_ended or old.took_over:
         how = f"is {old.phase}" if not old.is_ended else f"has ended with success ({old.ending})"
         raise Refused(f"rollout {old.id} {how}: there is nothing to retry.", fix=way_out(old))
-    wanted, order = (
+    requested, order = (
         old.requested,
         dataclasses.replace(order, cause=f"retry of {old.id}: {order.reason}", follows=old.id),
     )
     try:
-        plan = applied_plan(draft, wanted.model, wanted.variation)
+        plan = applied_plan(draft, requested.model, requested.variation)
     except NotFound:
         plan = old.plan
-    match wanted.strategy:
+    match requested.strategy:
         case AtOnce.ROLLBACK:
             return roll_back(
-                draft, order, RollBack(model=wanted.model, variation=wanted.variation, version=wanted.version)
+                draft, order, RollBack(model=requested.model, variation=requested.variation, version=requested.version)
             )
         case AtOnce.DEPLOY:
-            return put_first(draft, order, plan, wanted.version)
+            return put_first(draft, order, plan, requested.version)
         case AtOnce.REPLACE:
-            return replace(draft, order, plan, wanted.version, order.reason)
+            return replace(draft, order, plan, requested.version, order.reason)
         case _ if old.is_comparison:
             raise Refused(
                 f"rollout {old.id} is one comparison of an experiment, which is started as a whole.",
-                fix=f"start the experiment of {wanted.model}/{old.plan.variation} as a whole",
+                fix=f"start the experiment of {requested.model}/{old.plan.variation} as a whole",
             )
         case strategy:
             again = Start(
-                model=wanted.model, variation=wanted.variation, version=wanted.version, plan=plan,
+                model=requested.model, variation=requested.variation, version=requested.version, plan=plan,
                 strategy=Strategy(strategy), allow_older=True,
             )  # fmt: skip
             return start(draft, order, again)
 
 
 def _append(draft: Draft, rollout: Rollout, fact: Fact) -> Rollout:
-    """Add what a person asked for. Raises IllegalMove with what can be done instead."""
+    """Add a fact that a person ordered. Raises IllegalMove, which says what to do instead."""
     try:
         return draft.append(rollout.id, fact)
     except IllegalMove as error:

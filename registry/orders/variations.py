@@ -1,4 +1,4 @@
-"""Orders on a model's variations and on who is sent to them. Each adds to a draft, or refuses. Pure."""
+"""Orders on a model's variations and on who is sent to them. Each adds to a draft or is refused. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sluicegate.registry.orders.order import (
     Undeploy,
 )
 from sluicegate.registry.orders.rules import way_out
-from sluicegate.registry.orders.starting import Started, cut_short, put_first, start
+from sluicegate.registry.orders.starting import Started, end_early, put_first, start
 from sluicegate.registry.orders.starting import replace as replace_build
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.experiment import experiment_spec
@@ -47,9 +47,9 @@ from sluicegate.registry.words.suggestions import suggestion
 
 
 def deploy(draft: Draft, order: Order, act: Deploy) -> Started:
-    """Put a build into a variation: the first one after probing; another one as a canary by the plan.
+    """Put a build into a variation: the first one after probing, a later one as a canary by the plan.
 
-    A build for a slot without traffic takes it at once, as does one for which `at_once` gives a reason.
+    A variation without traffic gets the build at once, and so does any variation if `at_once` gives a reason.
     """
     model, variation = act.model, act.variation
     stable = trusted(draft.target(model, variation))
@@ -65,7 +65,7 @@ def deploy(draft: Draft, order: Order, act: Deploy) -> Started:
 
 
 def _route(draft: Draft, order: Order, act: Deploy) -> None:
-    """Send the audiences of a deployment where it says; those that it does not name stay as they are, after them."""
+    """Route a deployment's audiences as it says. Other audiences stay as they are, after the named ones."""
     model = act.model
     served = [part.variation for each in act.routed for part in each.weighted]
     copied = [part.variation for each in act.routed for part in each.copied]
@@ -86,7 +86,7 @@ def _route(draft: Draft, order: Order, act: Deploy) -> None:
 
 
 def _routed(draft: Draft, present: Connections, routed: Routed) -> Connection:
-    """The connection of an audience with those alone that are named."""
+    """The connection of an audience with exactly the named variations."""
     before = next((each for each in present.ordered if each.audience.name == routed.audience), None)
     return replace(
         before or Connection(audience=known_audience(draft, routed.audience), weighted=()),
@@ -96,7 +96,7 @@ def _routed(draft: Draft, present: Connections, routed: Routed) -> Connection:
 
 
 def set_connections(draft: Draft, order: Order, act: SetConnections) -> None:
-    """Send a model's requests where it says, and nowhere besides; those who stay where they are keep their slots."""
+    """Route a model's requests exactly as the order says. Units whose variation does not change keep their slots."""
     model = act.model
     main = max(act.fallback, key=lambda part: part.weight).variation
     served = [part.variation for weighted in (act.fallback, *(r.weighted for r in act.routed)) for part in weighted]
@@ -131,7 +131,7 @@ def _put(draft: Draft, order: Order, act: Deploy, stable: str | None, *, serves:
 
 
 def connect(draft: Draft, order: Order, act: Connect) -> None:
-    """Send audiences to a variation, with its weight beside their other variations; the others keep theirs."""
+    """Send audiences to a variation, with its weight relative to their other variations, which keep theirs."""
     model, variation = act.model, act.variation
     _refuse_empty(draft, model, variation)
     wanted = present_connections(draft, model, variation if act.is_fallback else None)
@@ -146,7 +146,7 @@ def connect(draft: Draft, order: Order, act: Connect) -> None:
 
 
 def disconnect(draft: Draft, order: Order, act: Disconnect) -> None:
-    """Send an audience to this variation no longer. One without any variation goes on to the next that takes it."""
+    """No longer send an audience to this variation. An audience without variations goes to the next that matches."""
     model, variation, audience = act.model, act.variation, act.audience
     _refuse_experiment(draft, model, variation, audience)
     present = present_connections(draft, model, None)
@@ -163,10 +163,10 @@ def disconnect(draft: Draft, order: Order, act: Disconnect) -> None:
 
 
 def arrange(draft: Draft, order: Order, act: Arrange) -> None:
-    """Ask a model's audiences in this order; those that are not named come after them, in the order they had.
+    """Try a model's audiences in this order; those that are not named come after them, in their present order.
 
-    Raises UsageError for one that is named twice or is not connected, and TargetBusy while an experiment goes on: who
-    belongs to its audience would change.
+    Raises UsageError for an audience that is named twice or not connected, and TargetBusy during an experiment, because
+    the users of its audience would change.
     """
     model = act.model
     _refuse_other_order(draft, model)
@@ -210,7 +210,7 @@ def _refuse_unknown(model: str, audiences: Sequence[str], known: Sequence[str]) 
 
 
 def set_terms(draft: Draft, order: Order, act: SetTerms) -> None:
-    """Say what holds for a variation whoever is sent to it."""
+    """Set properties of a variation that do not depend on the audience."""
     _refuse_empty(draft, act.model, act.variation)
     present = present_connections(draft, act.model, None)
     terms = present.terms_of(act.variation)
@@ -223,7 +223,7 @@ def set_terms(draft: Draft, order: Order, act: SetTerms) -> None:
     if act.protected is not None and act.protected is not terms.protected:
         need(order, Role.APPROVER, f"to change whether {act.model}/{act.variation} is protected")
         terms = replace(terms, protected=act.protected)
-    record_connections(draft, present.under(terms), order.actor)
+    record_connections(draft, present.with_terms(terms), order.actor)
 
 
 def _refuse_own_stand_in(present: Connections, act: SetTerms) -> None:
@@ -244,9 +244,9 @@ def _refuse_empty(record: Record, model: str, variation: str) -> None:
 
 
 def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
-    """Empty a variation, its requests going to those that share its audiences: routes first, then its service.
+    """Empty a variation: first its requests go to the others of its audiences, then its service stops.
 
-    Refused where nobody would be left to answer them, and while a rollout is under way there.
+    Refused if nobody would be left to answer them, or while a rollout of the variation is in progress.
     """
     model, variation = act.model, act.variation
     trusted_rollout = _undeployable(draft, model, variation)
@@ -265,24 +265,24 @@ def undeploy(draft: Draft, order: Order, act: Undeploy) -> Rollout:
             fix=f"sluice undeploy {model} --variation {variation} --last",
         )
     if not trusted_rollout.is_ended:
-        cut_short(draft, trusted_rollout, order.actor, f"undeployed by {order.actor}")
+        end_early(draft, trusted_rollout, order.actor, f"undeployed by {order.actor}")
     return draft.append(trusted_rollout.id, Undeployed(actor=order.actor, party=order.party, reason=order.reason))
 
 
 def _undeployable(draft: Draft, model: str, variation: str) -> Rollout:
-    """The rollout whose build the variation trusts. Raises NotFound, and TargetBusy while another is under way."""
-    mine = draft.target(model, variation)
-    trusted_rollout = trusted(mine)
+    """The rollout whose build the variation trusts. Raises NotFound, or TargetBusy while another one is in progress."""
+    of_target = draft.target(model, variation)
+    trusted_rollout = trusted(of_target)
     if trusted_rollout is None:
         raise NotFound(f"{model}/{variation} holds no build.", fix=f"sluice variation list {model}")
-    for rollout in mine:
+    for rollout in of_target:
         if not rollout.is_ended and not rollout.took_over:
             raise TargetBusy(f"rollout {rollout.id} of {model}/{variation} is {rollout.phase}.", fix=way_out(rollout))
     return trusted_rollout
 
 
 def _refuse_experiment(record: Record, model: str, variation: str, audience: str | None = None) -> None:
-    """Who takes part in an experiment stays until it ends."""
+    """Variations of an experiment must stay until it ends."""
     for rollout in record.current(model):
         if not rollout.is_comparison or rollout.is_ended:
             continue
@@ -296,22 +296,22 @@ def _refuse_experiment(record: Record, model: str, variation: str, audience: str
 
 
 def _keep_fallback(draft: Draft, plan: Plan, order: Order) -> None:
-    """A model's first variation takes every request, whatever it is called, also when others come."""
+    """A model's first variation gets every request, whatever its name, even after others are added."""
     if not filled(draft, plan.model) and main_variation(draft, plan.model) != plan.variation:
         before = connections_of(draft, plan.model) or Connections(model=plan.model)
         first = replace(before, ordered=(), fallback=(Weighted(variation=plan.variation),), fallback_copied=())
         record_connections(draft, first, order.actor)
 
 
-def _shared(record: Record, there: Connections, variation: str, sent: Share) -> Connections:
+def _shared(record: Record, connections: Connections, variation: str, sent: Share) -> Connections:
     if sent.audience == FALLBACK:
         return replace(
-            there,
-            fallback=_weighted(there.fallback, variation, sent.weight),
-            fallback_copied=_copied(there.fallback_copied, variation, sent.sample),
+            connections,
+            fallback=_weighted(connections.fallback, variation, sent.weight),
+            fallback_copied=_copied(connections.fallback_copied, variation, sent.sample),
         )
     audience = known_audience(record, sent.audience)
-    before = next((each for each in there.ordered if each.audience.name == sent.audience), None)
+    before = next((each for each in connections.ordered if each.audience.name == sent.audience), None)
     base = before or Connection(audience=audience, weighted=())
     after = replace(
         base,
@@ -319,8 +319,8 @@ def _shared(record: Record, there: Connections, variation: str, sent: Share) -> 
         copied=_copied(base.copied, variation, sent.sample),
     )
     if before is None:
-        return replace(there, ordered=(*there.ordered, after))
-    return replace(there, ordered=tuple(after if each is before else each for each in there.ordered))
+        return replace(connections, ordered=(*connections.ordered, after))
+    return replace(connections, ordered=tuple(after if each is before else each for each in connections.ordered))
 
 
 def _weighted(before: tuple[Weighted, ...], variation: str, weight: int | None) -> tuple[Weighted, ...]:
@@ -346,27 +346,27 @@ def _refuse_nobody(wanted: Connections) -> None:
             )
 
 
-def _emptied(there: Connections, variation: str, others: set[str]) -> Connections:
-    if variation in {part.variation for part in there.fallback} and not _weighs(
-        _rest(there.fallback, variation), others
+def _emptied(connections: Connections, variation: str, others: set[str]) -> Connections:
+    if variation in {part.variation for part in connections.fallback} and not _weighs(
+        _rest(connections.fallback, variation), others
     ):
         raise Refused(
-            f"{there.model}/{variation} is the fallback: it answers the requests that no audience matches.",
-            fix=f"choose another fallback first: sluice variation connect {there.model} {min(others)} --fallback",
+            f"{connections.model}/{variation} is the fallback: it answers the requests that no audience matches.",
+            fix=f"choose another fallback first: sluice variation connect {connections.model} {min(others)} --fallback",
         )
-    for each in there.ordered:
+    for each in connections.ordered:
         names = {part.variation for part in each.weighted}
         if variation in names and not _weighs(_rest(each.weighted, variation), others):
             raise Refused(
-                f"only {there.model}/{variation} answers the audience {each.audience.name}.",
-                fix=f"connect another variation, or let the fallback answer: sluice variation disconnect {there.model} "
-                f"{variation} --audience {each.audience.name}",
+                f"only {connections.model}/{variation} answers the audience {each.audience.name}.",
+                fix="connect another variation, or let the fallback answer: "
+                f"sluice variation disconnect {connections.model} {variation} --audience {each.audience.name}",
             )
     return replace(
-        there,
-        ordered=tuple(_without(each, variation) for each in there.ordered),
-        fallback=_rest(there.fallback, variation),
-        fallback_copied=tuple(part for part in there.fallback_copied if part.variation != variation),
+        connections,
+        ordered=tuple(_without(each, variation) for each in connections.ordered),
+        fallback=_rest(connections.fallback, variation),
+        fallback_copied=tuple(part for part in connections.fallback_copied if part.variation != variation),
     )
 
 
@@ -379,8 +379,8 @@ def _rest(parts: tuple[Weighted, ...], variation: str) -> tuple[Weighted, ...]:
     return tuple(part for part in parts if part.variation != variation)
 
 
-def _weighs(parts: Iterable[Weighted], there: set[str] | None = None) -> bool:
-    return any(part.weight > 0 and (there is None or part.variation in there) for part in parts)
+def _weighs(parts: Iterable[Weighted], among: set[str] | None = None) -> bool:
+    return any(part.weight > 0 and (among is None or part.variation in among) for part in parts)
 
 
 def _variations_of(connections: Connections, audience: str) -> set[str]:

@@ -1,1 +1,1 @@
-"""The document that a rollout follows: its fields, its rules, and how people write it."""
+"""The document that a rollout follows: its fields, its rules, and how users write it."""

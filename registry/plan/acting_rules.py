@@ -1,4 +1,4 @@
-"""Rules of what follows from a verdict: watching and pausing where they would mean nothing. Pure; each says its fix."""
+"""Rules for the consequences of verdicts: where watching and pausing make no sense. Pure; each fault names its fix."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from sluicegate.registry.plan.fields import GateSpec, PlanFields
 
-Found = tuple[tuple[str | int, ...], str, str]
-"""Where, what, and how to mend it."""
+Fault = tuple[tuple[str | int, ...], str, str]
+"""Where, what is wrong, how to fix it."""
 
 
-def wrong_acts(plan: PlanFields) -> Iterator[Found]:
-    """What is wrong with the consequences of a plan's rules, wherever they stand."""
+def acting_faults(plan: PlanFields) -> Iterator[Fault]:
+    """What is wrong with the consequences that a plan gives to its gates and guardrails, in any section."""
     for at, gate in _everywhere(plan):
         if not gate.decides and gate.then == "pause":
             yield (*at, "then"), "with mode: watch nothing follows from a failure", "remove then, or remove mode: watch"
@@ -28,7 +28,7 @@ def wrong_acts(plan: PlanFields) -> Iterator[Found]:
 
 
 def _everywhere(plan: PlanFields) -> Iterator[tuple[tuple[str | int, ...], GateSpec]]:
-    """Every rule of a plan, by its place."""
+    """Every gate and guardrail of a plan, with its place."""
     for section, gates in (("gates", plan.gates), ("guardrails", plan.guardrails)):
         yield from (((section, i), gate) for i, gate in enumerate(gates))
     if plan.shadow is not None:

@@ -1,4 +1,4 @@
-"""A plan against the build it shall judge: whether the build's answers hold what the metrics score. Pure."""
+"""A plan against the build that it shall judge: whether the build's outputs contain what the metrics score. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LABEL_DTYPES = ("int", "uint", "bool", "str", "<U", "object")
 
 
 def check_against_build(plan: Plan, build: Build) -> tuple[str, ...]:
-    """What keeps the plan from judging this build, each with its fix; empty when nothing does.
+    """Why the plan cannot judge this build, each reason with its fix; empty if it can.
 
-    A build that was logged without a signature tells nothing, and so only what needs one is held against it.
+    A build that was logged without a signature declares no outputs, so only metrics that need a signature are reported.
     """
     declared = (build.signature or {}).get("outputs")
     outputs = [each for each in declared if isinstance(each, dict)] if isinstance(declared, list) else []
@@ -29,7 +29,7 @@ def check_against_build(plan: Plan, build: Build) -> tuple[str, ...]:
 
 
 def _unsigned(metric: MetricSpec, build: Build) -> Iterator[str]:
-    """What cannot be asked of a build without a signature."""
+    """Metrics that need a signature, which this build does not have."""
     if metric.source is Source.CONTRACT:
         yield (
             f"{build.ref} was logged without a signature of its outputs, so its answers cannot be checked; "
@@ -62,7 +62,7 @@ def _problems(metric: MetricSpec, outputs: list[dict[str, object]], build: Build
 
 
 def _output(column: str | None, outputs: list[dict[str, object]]) -> dict[str, object] | None:
-    """The output that holds the column. An array without names holds a column at every position."""
+    """The output that contains the column. An array without names has a column at every position."""
     named = {str(output["name"]): output for output in outputs if output.get("name")}
     if column in named:
         return named[column]

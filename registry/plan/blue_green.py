@@ -1,4 +1,4 @@
-"""Blue/green: what a plan that switches all requests at once cannot say. Pure; each fault says its fix."""
+"""Blue/green: what a plan that switches all requests at once cannot contain. Pure; each fault names its fix."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from sluicegate.registry.plan.fields import GateSpec, MetricSpec, PlanFields, Source
 
 Fault = tuple[tuple[str | int, ...], str, str]
-"""Where, what is wrong, how to mend it."""
+"""Where, what is wrong, how to fix it."""
 _CANARY = "strategy: canary with steps: [{weight: 50}]"
 _KNOWN_AT_ONCE = (Source.STATUS, Source.LATENCY, Source.CONTRACT)
 
 
 def blue_green_faults(plan: PlanFields) -> Iterator[Fault]:
-    """What is wrong with a plan that switches. After the switch stable has no requests, so nothing can be compared."""
+    """What is wrong with a plan that switches. After the switch stable gets no requests, so nothing can be compared."""
     if not plan.switches:
         yield from _approval(plan)
         return
@@ -36,7 +36,7 @@ def blue_green_faults(plan: PlanFields) -> Iterator[Fault]:
 
 
 def _gate(plan: PlanFields, gate: GateSpec) -> Iterator[Fault]:
-    """A rule must be a limit, of what is known once the answer is."""
+    """A gate must have a limit of its own, on a metric that is known as soon as the answer is."""
     spec = plan.metrics.get(gate.metric)
     if spec is None:
         return
@@ -61,7 +61,7 @@ def _limit(spec: MetricSpec) -> str:
 
 
 def _approval(plan: PlanFields) -> Iterator[Fault]:
-    """Approval of a first request that no caller's answer comes of."""
+    """An approval before the first request makes no sense if no caller's request goes to the candidate."""
     if plan.approval and (plan.strategy == "ab" or plan.ends_in_shadow):
         message = "by this plan no caller's request goes to a candidate, so there is nothing to approve"
         yield ("approval",), message, "remove it"

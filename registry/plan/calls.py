@@ -1,4 +1,4 @@
-"""Calls: what a plan asks of other systems (checks), and what it tells them (hooks). Pure."""
+"""Calls: what a plan asks other systems (checks), and what it notifies them of (hooks). Pure."""
 
 from __future__ import annotations
 

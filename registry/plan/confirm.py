@@ -1,4 +1,4 @@
-"""Confirmation: the rules of `confirm`, and the plan of a rollout that is confirmed by late labels. Pure."""
+"""Confirmation: the rules of `confirm`, and the plan of a rollout that late labels confirm. Pure."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sluicegate.registry.words.units import FULL, format_duration, format_weight
 
 P = TypeVar("P", bound=PlanFields)
 Fault = tuple[tuple[str | int, ...], str, str]
-"""Where, what is wrong, how to mend it."""
+"""Where, what is wrong, how to fix it."""
 
 
 def with_confirming_gate(plan: P) -> P:
-    """The plan with what confirms as a gate: it may stop from the first step on, and decides once all is promoted."""
+    """The plan with its confirmation as a gate. It may stop from the first step on, and decides after the promotion."""
     if plan.confirm is None or plan.confirm.metric in plan.rules:
         return plan
     return plan.model_copy(update={"gates": (*plan.gates, plan.confirm.rule)})
 
 
 def confirm_faults(plan: PlanFields) -> Iterator[Fault]:
-    """What is wrong with the confirmation that a plan asks for."""
+    """What is wrong with a plan's confirmation."""
     confirm = plan.confirm
     if confirm is None or plan.switches:
         return

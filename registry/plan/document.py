@@ -1,4 +1,4 @@
-"""Document: what every part of a document that people write obeys. Pure."""
+"""Document: the base of every part of a document that users write. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """What every part of a document obeys: frozen, and an unknown key is an error."""
+    """Base class: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

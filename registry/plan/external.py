@@ -18,7 +18,7 @@ MOST_SAMPLES = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Breaks:
-    """How many of so many samples break the limit before the gate fails."""
+    """How many of the last samples must break the limit for the gate to fail."""
 
     broken: int
     of: int
@@ -79,7 +79,7 @@ class ExternalGate(Document):
     promql: str | None = Field(default=None, min_length=1, max_length=4000)
     """A Prometheus query that gives one series. {build}, {stable}, {model}, {variation} and {step} stand in quotes."""
     sql: str | None = Field(default=None, min_length=1, max_length=10_000)
-    """One SELECT that gives one row: the number, and if you like the time at which it was measured. The same
+    """One SELECT that gives one row: the number, and optionally the time at which it was measured. The same
     placeholders stand without quotes: they become parameters."""
     http: HttpValue | None = None
     """A number in the JSON that an HTTP server answers."""
@@ -88,7 +88,7 @@ class ExternalGate(Document):
     above: Number | None = None
     """The number that it must stay above."""
     every: Duration = Field(default=60.0, ge=5, le=3600)
-    """How often the source is asked."""
+    """How often the source is queried."""
     max_age: Duration = Field(default=300.0, ge=5, le=86_400)
     """Age at which a value no longer counts (NO DATA), by the source's own time of measurement if it gives one."""
     after: Duration = 0.0
@@ -116,5 +116,5 @@ class ExternalGate(Document):
         return " and ".join(f"{side} {number(end)}" for side, end in ends if end is not None)
 
     def keeps(self, value: float) -> bool:
-        """Whether a value keeps the limit."""
+        """Whether a value is within the limit."""
         return (self.below is None or value < self.below) and (self.above is None or value > self.above)

@@ -1,4 +1,4 @@
-"""Rules of external gates: what would be inert, contradictory, or never a number. Pure; each says its fix."""
+"""Rules of external gates: what would have no effect, contradict itself or never be a number. Pure; with fixes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluicegate.registry.plan.placeholders import path_faults, promql_faults, sq
 from sluicegate.registry.words.units import format_duration
 
 Fault = tuple[tuple[str | int, ...], str, str]
-"""Where, what is wrong, how to mend it."""
+"""Where, what is wrong, how to fix it."""
 
 
 def external_faults(plan: PlanFields) -> Iterator[Fault]:
@@ -32,17 +32,17 @@ def external_faults(plan: PlanFields) -> Iterator[Fault]:
                 f"{names[gate.name]} external gates have the name {gate.name}",
                 "give each a name of its own",
             )
-        for inner, message, fix in (*_asked(gate), *_limited(gate)):
+        for inner, message, fix in (*_query_faults(gate), *_limit_faults(gate)):
             yield (*at, *inner), message, fix
 
 
-def _asked(gate: ExternalGate) -> Iterator[Fault]:
-    """Exactly one question, whose placeholders can be filled."""
-    asked = [key for key in ("promql", "sql", "http") if getattr(gate, key) is not None]
-    if len(asked) != 1:
+def _query_faults(gate: ExternalGate) -> Iterator[Fault]:
+    """A gate needs exactly one query, whose placeholders can be filled."""
+    queries = [key for key in ("promql", "sql", "http") if getattr(gate, key) is not None]
+    if len(queries) != 1:
         message = (
-            f"it has {' and '.join(asked)}, but a gate asks one question"
-            if asked
+            f"it has {' and '.join(queries)}, but a gate asks one question"
+            if queries
             else f"it has no question for {gate.source}"
         )
         yield ("source",), message, "write one of promql: …, sql: … and http: {path: …, value: …}"
@@ -54,7 +54,7 @@ def _asked(gate: ExternalGate) -> Iterator[Fault]:
         yield from ((("http", "path"), *fault) for fault in path_faults(gate.http.path))
 
 
-def _limited(gate: ExternalGate) -> Iterator[Fault]:
+def _limit_faults(gate: ExternalGate) -> Iterator[Fault]:
     if gate.below is None and gate.above is None:
         yield ("name",), f"{gate.name} has no limit", "write below: 0.9, above: 0.1, or both"
     if gate.below is not None and gate.above is not None and gate.above >= gate.below:

@@ -34,11 +34,11 @@ def _servable(model: str) -> str:
 
 
 VARIATION = r"^[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?$"
-"""What a variation may be called."""
+"""The pattern of a variation's name."""
 
 
 class Strategy(StrEnum):
-    """How a rollout spends traffic."""
+    """How a rollout uses traffic."""
 
     CANARY = "canary"
     BLUE_GREEN = "blue-green"
@@ -47,7 +47,7 @@ class Strategy(StrEnum):
 
 
 class Trigger(Document):
-    """The change in MLflow that starts a rollout. Exactly one of the three."""
+    """The change in MLflow that starts a rollout. Name exactly one of the three."""
 
     alias: str | None = None
     """A version that gets this alias."""
@@ -57,7 +57,7 @@ class Trigger(Document):
     """A version that gets this tag, as {key: value}."""
     replan: bool = False
     """Whether a version that ended without success starts once more when a changed plan is applied. Otherwise something
-    about the version must change, or a person asks for it by name."""
+    about the version must change, or a person must start it by name."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -69,14 +69,14 @@ class Trigger(Document):
 
 
 class ServeEnv(StrEnum):
-    """Where a service finds its packages: the project's environment, or one of its own."""
+    """Where a service finds its packages: in the project's environment, or in one of its own."""
 
     PROJECT = "project"
     ISOLATED = "isolated"
 
 
 class Kept(StrEnum):
-    """How much of a text is kept."""
+    """How much of a text is stored."""
 
     OFF = "off"
     HASHED = "hashed"
@@ -84,7 +84,7 @@ class Kept(StrEnum):
 
 
 class KeptPredictions(StrEnum):
-    """How much of answers is kept."""
+    """How much of the answers is stored."""
 
     OFF = "off"
     SUMMARY = "summary"
@@ -100,20 +100,20 @@ HeaderName = Annotated[
 
 
 class Capture(Document):
-    """What a service writes down of requests and answers. Hashed: names stay, each value becomes a keyed hash."""
+    """What a service records of requests and answers. Hashed: names stay, and each value becomes a keyed hash."""
 
     predictions: KeptPredictions = KeptPredictions.SUMMARY
     """Of answers. off: nothing; summary: the first 32 rows; hashed, full: also the body, for a share of requests."""
     features: Kept = Kept.OFF
     """Of requests. off: nothing; hashed, full: the whole body, for a share of requests."""
     share: Annotated[Share, Field(gt=0, le=1)] = 0.01
-    """The share of requests whose bodies are written, by their id; stable and a shadow of it write the same ones."""
+    """The share of requests whose bodies are recorded, chosen by id; stable and its shadow record the same requests."""
     headers: tuple[HeaderName, ...] = Field(default=(), max_length=16)
-    """Request headers, such as x-state, that are written beside a body; hashed where a body is."""
+    """Request headers, such as x-state, that are recorded with a body; hashed if the body is."""
 
     @property
     def has_bodies(self) -> bool:
-        """Whether any body is written."""
+        """Whether any body is recorded."""
         return self.features is not Kept.OFF or self.predictions in (KeptPredictions.HASHED, KeptPredictions.FULL)
 
 
@@ -146,16 +146,16 @@ class Serve(Document):
     retry: bool = True
     """Whether stable answers when the candidate fails, and another worker when one dies."""
     batch: int = Field(default=1, ge=1, le=10_000)
-    """Rows that one call of the model takes at most: requests that came while it was busy are asked together. 1: each
-    request alone."""
+    """How many rows one call of the model takes at most: requests that arrive while it is busy are answered together.
+    1: each request alone."""
     env: ServeEnv = ServeEnv.PROJECT
     """Which packages it uses: those of the project, or a virtual environment of its own."""
     image: Image | None = None
     """On Kubernetes, the image whose Python serves the build, with BentoML and the model's packages; none: our own."""
     placement: Placement = Placement()
-    """On Kubernetes, where the pods of the build run, and who decides how many there are."""
+    """Where Kubernetes runs the build's pods, and who decides how many there are."""
     capture: Capture = Capture()
-    """What the service writes down of requests and answers."""
+    """What the service records of requests and answers."""
 
 
 class Source(StrEnum):
@@ -244,7 +244,7 @@ class MetricSpec(Document):
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """Between what all values lie, by their nature or because of the cap; None: nowhere."""
+        """The range in which all values lie, by their nature or because of the cap; None if there is none."""
         if self.is_binary:
             return None
         is_outcome = self.source is Source.OUTCOME
@@ -259,13 +259,14 @@ class MetricSpec(Document):
 
     @property
     def has_open_cap(self) -> bool:
-        """Whether its values are bounded only once a cap is frozen from stable's."""
+        """Whether its values have no bounds until a cap is frozen from stable's."""
         return self.source is Source.OUTCOME and not self.is_binary and self.bounds is None
 
     @property
     def origin(self) -> float:
-        """What outcomes are counted less: the middle of a range that lies far from 0 beside its width, for squares of
-        such values leave nothing of how they vary. 0: nothing."""
+        """The value from which outcomes are counted. It is the middle of a range that is far from 0 compared with its
+        width,
+        because squares of such values would lose how they vary; otherwise 0."""
         if self.score not in (None, Score.OUTCOME) or self.range is None or self.cap is not None:
             return 0.0
         low, high = self.range
@@ -279,27 +280,27 @@ class MetricSpec(Document):
 
 
 LEAST_PROBABILITY = 1e-6
-"""Probabilities are kept this far from 0 and 1: a log-loss is at most 13.8, no single certain error decides alone."""
+"""Probabilities stay this far from 0 and 1. So a log loss is at most 13.8, and no single error decides alone."""
 _HIGHEST = {Score.BRIER: 1.0, Score.LOG_LOSS: -math.log(LEAST_PROBABILITY)}
 CAP_QUANTILE = 0.999
-"""The share of stable's values that a frozen cap leaves as they are."""
+"""The share of stable's values that a frozen cap leaves unchanged."""
 _TOLERANCE = 0.1
 _FAR = 10.0
 FRESH = 1.25
-"""A quarter wider than the margin: what is asked besides then costs a fourteenth more requests, not a sixth."""
+"""The fresh margin is a quarter wider than the margin, so it costs a fourteenth more requests instead of a sixth."""
 _DAY = 86_400.0
 UNSTATED_RETENTION = 7 * _DAY
-"""For so long requests are kept for labels of which nobody says when they come."""
+"""How long requests are kept for labels if the plan does not say when the labels come."""
 _GRACE = 0.25
 
 
 def _with_grace(matures_after: float) -> float:
-    """How long a request is kept of which the outcome counts once it is so old."""
+    """How long a request is kept whose outcome counts once the request has this age."""
     return matures_after + max(_DAY, _GRACE * matures_after) if matures_after else UNSTATED_RETENTION
 
 
 def thresholds_of(name: str, metric: MetricSpec) -> tuple[str, ...]:
-    """What must be frozen from stable's history before the metric is counted, by the names that facts give it."""
+    """The thresholds to freeze from stable's history before the metric is counted, by their names in facts."""
     match metric.source:
         case Source.LATENCY if metric.quantile is not None:
             return (name,)
@@ -316,7 +317,7 @@ Margin = Annotated[Share, Field(ge=0, le=10)]
 
 
 class GateSpec(Document):
-    """A rule over a metric: how often it may stop a good candidate, and how much harm it must rule out."""
+    """A rule for a metric: how often it may stop a good candidate, and how much harm it must rule out."""
 
     metric: str
     """A name under `metrics`."""
@@ -327,11 +328,10 @@ class GateSpec(Document):
     margin: Margin | None = None
     """The harm, relative to stable, that must be ruled out before a step ends. A guardrail has none."""
     below: Limit | None = None
-    """A limit that does not depend on stable. 0/1 metrics: the share that the candidate's rate must be shown to
-    stay below, such
-    as 1%; it works where nothing ever goes wrong, which no relative margin can. A latency's quantile: the time that it
-    must be shown to stay below, such as 300ms. A guardrail stops once the limit is shown to be broken, and for nothing
-    else."""
+    """A limit that does not depend on stable. 0/1 metrics: the share that the candidate's rate must be shown to stay
+    below, such as 1%; it works where nothing ever goes wrong, which no relative margin can. A latency's quantile: the
+    time that it must be shown to stay below, such as 300ms. A guardrail stops once the limit is shown to be broken, and
+    for nothing else."""
     fresh: Annotated[Share, Field(gt=0, le=10)] | None = None
     """The relative harm that the requests of the last step alone must rule out, so that a candidate that turned bad
     there is not promoted because it was good before. None: 1.25 times the last step's margin; for a latency's quantile
@@ -373,7 +373,7 @@ class Step(Document):
 
 
 CAPTURED = "captured"
-"""Stands for the requests that services wrote down."""
+"""Stands for the requests that services recorded."""
 _Requests = Annotated[str, Field(pattern=r"^(captured|/.+)$", max_length=1000)]
 
 
@@ -394,20 +394,20 @@ class OfflineGate(Document):
 
     @property
     def name(self) -> str:
-        """What tells it from the other offline gates of a plan."""
+        """A name that no other offline gate of the plan has."""
         return self.metric if self.run_tag is None else f"{self.metric}@{self.run_tag}"
 
 
 class Replay(Document):
-    """Stable's service and the candidate's answer requests of before, and no caller waits for either."""
+    """Stable's service and the candidate's answer earlier requests again, and no caller waits for either."""
 
     requests: _Requests = CAPTURED
-    """Which requests: captured, the newest that services of this variation wrote down in full; or a file of requests by
-    its absolute path, as `sluice captures export` writes it, where the driver runs."""
+    """Which requests: captured, the newest that services of this variation recorded in full; or the absolute path of a
+    file of requests, as `sluice captures export` writes it, on the machine of the driver."""
     at_most: int = Field(default=1_000, ge=50, le=20_000)
-    """How many of them; of captured ones the newest, of a file the first."""
+    """How many of them: the newest of captured ones, the first of a file."""
     max_time: Duration = Field(default=600.0, gt=0, le=6 * 3600)
-    """Time after which no further request is replayed: what was answered by then is judged."""
+    """Time after which no further request is replayed; the answers so far are judged."""
     gates: tuple[GateSpec, ...] = Field(min_length=1)
     """Rules that must pass. They compare pairs of answers to the same request, as those of a shadow do."""
 
@@ -417,7 +417,7 @@ class Generate(Document):
     answers: a quiet service gets enough of them for errors, latency and contract to be judged."""
 
     requests: _Requests = CAPTURED
-    """Which requests: captured, the newest 1,000 that services of this variation wrote down in full; or the first 1,000
+    """Which requests: captured, the newest 1,000 that services of this variation recorded in full; or the first 1,000
     of a file by its absolute path, as `sluice captures export` writes it, on the machine of the gateway."""
     rate: Rate
     """How many of them a second, to both builds together."""
@@ -447,7 +447,7 @@ class Shadow(Document):
     segments: tuple[HeaderName, ...] = Field(default=(), max_length=4)
     """Request headers, such as x-state; answers are also compared for each of their values."""
     keep: int = Field(default=20_000, ge=0, le=1_000_000)
-    """How many pairs of answers are stored for labels that arrive later; of more, an even sample. Sums are kept."""
+    """How many pairs of answers are stored for labels that arrive later; beyond that, an even sample. Sums are kept."""
     keep_for: Duration = Field(default=7 * 86_400.0, gt=0)
     """Age at which a stored pair is deleted."""
     show_values: bool = False
@@ -481,7 +481,7 @@ class Confirm(Document):
 
     @property
     def rule(self) -> GateSpec:
-        """The gate that it is."""
+        """The gate that decides the confirmation."""
         then: Literal["abort", "pause"] = "abort" if self.then == "rollback" else "pause"
         return GateSpec.model_construct(
             metric=self.metric, margin=self.margin, alpha=self.alpha, beta=self.beta, then=then
@@ -562,7 +562,7 @@ class OnWithdrawn(StrEnum):
 
 
 def _scored(metrics: dict[str, MetricSpec]) -> dict[str, MetricSpec]:
-    """An outcome metric that names no score has the score of its own name, if that is one."""
+    """An outcome metric without a score gets the score of its own name, if there is one."""
     return {name: metric.model_copy(update={"score": _score(name, metric)}) for name, metric in metrics.items()}
 
 
@@ -575,7 +575,7 @@ MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
 
 
 class PlanFields(Document):
-    """The fields of a plan, before its rules are looked at. Rules take this; everybody else takes `Plan`."""
+    """The fields of a plan before its rules are checked. Rules take this class; all other code takes `Plan`."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [
         {"required": ["steps"]},
@@ -595,8 +595,8 @@ class PlanFields(Document):
     unit: HeaderName | None = None
     """The request header whose value is hashed, such as x-user-id; none: every request is assigned at random."""
     strategy: Strategy = Strategy.CANARY
-    """How the candidate gets traffic: in steps; all at once, and back at once if it fails; as copies; or beside other
-    variations."""
+    """How the candidate gets traffic: in steps; all at once, and back at once if it fails; as copies; or next to
+    other variations."""
     offline: tuple[OfflineGate, ...] = Field(default=(), max_length=20)
     """Conditions on metrics of the candidate's MLflow run, which must hold before its first request or copy."""
     replay: Replay | None = None
@@ -616,7 +616,7 @@ class PlanFields(Document):
     guardrails: tuple[GateSpec, ...] = ()
     """Rules that can only stop the rollout."""
     external: tuple[ExternalGate, ...] = Field(default=(), max_length=20)
-    """Limits for numbers that other systems measure, beside the gates of a canary."""
+    """Limits for numbers that other systems measure, in addition to the gates of a canary."""
     ab: ExperimentSpec | None = None
     """With strategy ab: how variations are compared."""
     shadow: Shadow | None = None
@@ -629,10 +629,11 @@ class PlanFields(Document):
     By default for the longest matures_after and a quarter of it again, at least a day; for 7d where an outcome has no
     matures_after, and for bodies."""
     confirm: Confirm | None = None
-    """What late labels must show after the promotion, beside a holdout on the former stable; none: nothing."""
+    """What late labels must show after the promotion, compared with a holdout on the former stable; none: nothing."""
     bake: Duration = 0.0
-    """How long the former stable keeps running once every request is the candidate's. With strategy: blue-green that is
-    before the promotion: gates judge meanwhile, and it is 10m unless it is named."""
+    """How long the former stable keeps running once every request is the candidate's. With strategy: blue-green the
+    bake
+    comes before the promotion: gates judge meanwhile, and it lasts 10m unless the plan names it."""
     hooks: tuple[Hook, ...] = Field(default=(), max_length=10)
     """Other systems that are notified of a promotion, an abort or a rollback. Each is notified again until it
     accepts."""
@@ -645,17 +646,17 @@ class PlanFields(Document):
     on_newer: OnNewer = OnNewer.QUEUE
     """What happens when a newer candidate arrives during this rollout."""
     on_withdrawn: OnWithdrawn = OnWithdrawn.ABORT
-    """What happens when the trigger's alias, stage or tag is taken from the version under way, and is given to no newer
-    one. A version that is deleted is aborted in any case."""
+    """What happens when the version under way loses the trigger's alias, stage or tag and no newer version gets it. A
+    version that is deleted is aborted in any case."""
 
     @property
     def asks_for_requests(self) -> bool:
-        """Whether requests are kept once they were counted: outcomes or bodies may be joined to them."""
+        """Whether requests are kept after they were counted, because outcomes or bodies may be joined to them."""
         return self.serve.capture.has_bodies or any(each.source is Source.OUTCOME for each in self.metrics.values())
 
     @property
     def kept_for(self) -> float:
-        """For how many seconds requests are kept, where they are."""
+        """How many seconds requests are kept, if they are kept."""
         if self.retention is not None:
             return self.retention
         outcomes = [each for each in self.metrics.values() if each.source is Source.OUTCOME]
@@ -664,63 +665,63 @@ class PlanFields(Document):
 
     @property
     def ends_in_shadow(self) -> bool:
-        """Whether nothing follows the shadow, so that no caller ever gets an answer of the candidate."""
+        """Whether nothing follows the shadow, so that no caller ever gets the candidate's answer."""
         return self.strategy is Strategy.SHADOW and (self.shadow is None or self.shadow.then is None)
 
     @property
     def switches(self) -> bool:
-        """Whether every request is the candidate's from the first step on, so that nothing is compared."""
+        """Whether the candidate gets every request from the first step on, so that nothing is compared."""
         return self.strategy is Strategy.BLUE_GREEN
 
     @property
     def deciding_gates(self) -> tuple[GateSpec, ...]:
-        """The gates that must pass before a step is left: not those that only watch, nor what confirms later."""
+        """The gates that must pass before a step ends: not those that only watch, nor the one that confirms later."""
         late = self.confirm.metric if self.confirm is not None else None
         return tuple(gate for gate in self.gates if gate.decides and gate.metric != late)
 
     @property
     def must_pass(self) -> frozenset[str]:
-        """Everything that must pass before a step ends: the deciding gates, and external ones."""
+        """Everything that must pass before a step ends: deciding gates and external gates."""
         outside = {gate.name for gate in self.external if gate.decides and not gate.guardrail}
         return frozenset({gate.metric for gate in self.deciding_gates} | outside)
 
     @property
     def rules(self) -> dict[str, GateSpec | ExternalGate]:
-        """Gates and guardrails by their metric, external ones by their name, which is no other's."""
+        """Gates and guardrails by their metric, and external gates by their name, which is never the same."""
         named = {gate.name: gate for gate in self.external}
         return {gate.metric: gate for gate in (*self.gates, *self.guardrails)} | named
 
     def limit(self, gate: GateSpec) -> float | None:
-        """The share that the rate of a rule's metric must stay below; of a time, that of requests that are slower."""
+        """The share that the rate of a rule's metric must stay below; for a time limit, that of slower requests."""
         if not isinstance(gate.below, TimeLimit):
             return gate.below
         return round(1 - (self.metrics[gate.metric].quantile or 0.0), 9)
 
     def is_absolute(self, gate: GateSpec) -> bool:
-        """Whether the candidate is held against the rule's limit alone, and not against stable: of a time, of a
-        guardrail, and where stable has no requests."""
+        """Whether the rule judges the candidate by its limit alone and not against stable: time limits, guardrails, and
+        rules for times when stable has no requests."""
         stops_only = gate.metric in {each.metric for each in self.guardrails}
         return isinstance(gate.below, TimeLimit) or (gate.below is not None and (stops_only or self.switches))
 
     def time_limit(self, metric: str) -> float | None:
-        """The time in seconds above which a request counts, where a rule names one."""
+        """The time limit in seconds that a rule sets for this metric; None if no rule sets one."""
         rule = self.rules.get(metric)
         return rule.below.seconds if rule is not None and isinstance(rule.below, TimeLimit) else None
 
     def document(self) -> dict[str, object]:
-        """The plan as JSON values; `Plan.model_validate` reads it back to an equal plan."""
+        """The plan as JSON values. `Plan.model_validate` turns them back into an equal plan."""
         return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind, "model": self.model}
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the document's canonical JSON; two spellings of one plan share it.
+        """SHA-256 of the document's canonical JSON. Two spellings of the same plan have the same digest.
 
-        Defaults are left out: a field that a later version adds makes no plan a changed one.
+        Defaults are left out, so that a field of a later version does not change the digest.
         """
         return digest_of(self.document())
 
     def with_caps(self, thresholds: Mapping[str, float]) -> Self:
-        """The plan with the caps that were frozen for metrics that have none of their own."""
+        """The plan with the caps that were frozen for metrics without a cap of their own."""
         capped = {
             name: metric.model_copy(update={"cap": thresholds[capped_name(name)]})
             for name, metric in self.metrics.items()
@@ -733,13 +734,13 @@ class PlanFields(Document):
         return self.steps[step].margins.get(gate.metric, gate.margin)
 
     def margins(self, gate: GateSpec) -> tuple[float, ...]:
-        """Every relative harm that `gate` must rule out at some step, or freshly at the last one; least first."""
-        asked = (*(self.margin(gate, step) for step in range(len(self.steps))), self.fresh_margin(gate))
-        return tuple(sorted({margin for margin in asked if margin is not None}))
+        """Every relative harm that `gate` must rule out at any step, or freshly at the last one, in ascending order."""
+        margins = (*(self.margin(gate, step) for step in range(len(self.steps))), self.fresh_margin(gate))
+        return tuple(sorted({margin for margin in margins if margin is not None}))
 
     def fresh_margin(self, gate: GateSpec) -> float | None:
-        """The relative harm that the last step's own requests must rule out; None where there is one step, or where
-        the last has no margin."""
+        """The relative harm that the last step's own requests must rule out; None if the plan has one step, or no
+        margin at the last."""
         margin = self.margin(gate, len(self.steps) - 1) if len(self.steps) > 1 else None
         metric = self.metrics.get(gate.metric)
         if margin is None or gate.fresh is not None:

@@ -1,4 +1,4 @@
-"""Rules of limits: a rate that must stay below a share, and a latency's quantile that must stay below a time. Pure."""
+"""Rules of limits: a share that a rate must stay below, and a time that a latency's quantile must. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from sluicegate.registry.plan.fields import GateSpec, PlanFields, Source
 from sluicegate.registry.plan.limits import TimeLimit
 from sluicegate.registry.words.metric import Worse
 
-Found = tuple[tuple[str | int, ...], str, str]
-"""Where, what, and how to mend it."""
+Fault = tuple[tuple[str | int, ...], str, str]
+"""Where, what is wrong, how to fix it."""
 
 
-def wrong_limits(plan: PlanFields) -> Iterator[Found]:
-    """What is wrong with the limits of a plan as a canary or a comparison follows it."""
+def limit_faults(plan: PlanFields) -> Iterator[Fault]:
+    """What is wrong with the limits of a canary's or a comparison's plan."""
     for section, gates in (("gates", plan.gates), ("guardrails", plan.guardrails)):
         for i, gate in enumerate(gates):
             at = (section, i, "below")
@@ -26,8 +26,8 @@ def wrong_limits(plan: PlanFields) -> Iterator[Found]:
                 yield from _share(plan, gate, at)
 
 
-def in_shadow(plan: PlanFields) -> Iterator[Found]:
-    """What a shadow's rules have no limit for: copies of requests have nobody who waits, or is refused."""
+def shadow_limit_faults(plan: PlanFields) -> Iterator[Fault]:
+    """Limits that a shadow cannot have: nobody waits for the answer to a copy, and nobody is refused."""
     for i, gate in enumerate(plan.gates):
         if isinstance(gate.below, TimeLimit):
             message = "a limit in time needs requests that somebody waits for, but a shadow answers copies"
@@ -38,7 +38,7 @@ def in_shadow(plan: PlanFields) -> Iterator[Found]:
             yield ("guardrails", i, "below"), message, "remove it, or move it to gates"
 
 
-def _time(plan: PlanFields, gate: GateSpec, at: tuple[str | int, ...]) -> Iterator[Found]:
+def _time(plan: PlanFields, gate: GateSpec, at: tuple[str | int, ...]) -> Iterator[Fault]:
     spec = plan.metrics.get(gate.metric)
     if spec is not None and (spec.source is not Source.LATENCY or spec.quantile is None):
         yield (
@@ -53,7 +53,7 @@ def _time(plan: PlanFields, gate: GateSpec, at: tuple[str | int, ...]) -> Iterat
         yield at, message, f"remove the margin, or name a second metric for it: {gate.metric}_beside_stable"
 
 
-def _share(plan: PlanFields, gate: GateSpec, at: tuple[str | int, ...]) -> Iterator[Found]:
+def _share(plan: PlanFields, gate: GateSpec, at: tuple[str | int, ...]) -> Iterator[Fault]:
     spec = plan.metrics.get(gate.metric)
     if spec is not None and not (spec.is_binary and spec.worse is Worse.HIGHER):
         fix = "write margin: 5% instead" if at[0] == "gates" else "remove it"

@@ -1,4 +1,4 @@
-"""Limits: what a rate, or a latency's quantile, must stay below, independent of stable: `1%`, `300ms`. Pure."""
+"""Limits that do not depend on stable, for a rate or for a latency's quantile: `1%`, `300ms`. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _parsed(value: object) -> float | TimeLimit:
 
 
 def limit_text(limit: float | TimeLimit) -> str:
-    """The limit as people write it."""
+    """The limit as users write it."""
     return str(limit) if isinstance(limit, TimeLimit) else format_share(limit)
 
 

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a plan, in our own words, and which rules break besides. Pure."""
+"""Pydantic's errors about a plan in our own words, and the rules that are broken as well. Pure."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Wrong:
-    """One thing that is wrong, by its path."""
+    """One problem, by its path."""
 
     at: Path
     message: str
     fix: str | None
     on_value: bool = True
-    """Whether the value is wrong, rather than the key."""
+    """Whether the value is wrong rather than the key."""
     meant: str | None = None
-    """The key or the word that was probably meant."""
+    """The key or value that was probably meant."""
 
 
 def explain(error: ValidationError, root: type[BaseModel] = Plan) -> tuple[Wrong, ...]:
-    """Every error, once for each path; `root` is what could not be read."""
-    found: dict[Path, Wrong] = {}
+    """One problem for each path. `root` is the class that could not be read."""
+    by_path: dict[Path, Wrong] = {}
     for details in error.errors(include_url=False):
         for wrong in _wrong(details, root):
-            found.setdefault(wrong.at, wrong)
-    return tuple(found.values())
+            by_path.setdefault(wrong.at, wrong)
+    return tuple(by_path.values())
 
 
-def amended(values: dict[str, Any], fields: Iterable[Wrong], context: Context) -> tuple[Wrong, ...]:
-    """The rules that break once the fields are what was probably meant, or left out; so that all is said at once."""
+def remaining_faults(values: dict[str, Any], fields: Iterable[Wrong], context: Context) -> tuple[Wrong, ...]:
+    """The rules that are still broken once each field is corrected or left out, so that one run reports everything."""
     fixed, wrongs, doubtful = copy.deepcopy(values), tuple(fields), list[Path]()
     for _ in range(ROUNDS):
         doubtful += [wrong.at for wrong in wrongs]
@@ -61,11 +61,11 @@ def amended(values: dict[str, Any], fields: Iterable[Wrong], context: Context) -
 
 
 ROUNDS = 4
-"""A key that was put right may hold a value that is wrong, and so on."""
+"""How often fields are corrected. A corrected key may hold a wrong value, and so on."""
 
 
 def is_rule(error: ValidationError) -> bool:
-    """Whether every field can be read, so that rules alone are broken, all of which it tells."""
+    """Whether every field could be read, so that the error lists all broken rules."""
     return any(isinstance(each.get("ctx", {}).get("error"), BrokenRules) for each in error.errors(include_url=False))
 
 
@@ -95,7 +95,7 @@ _STAND_INS: dict[str | int, object] = {
     "after": "366d", "margin": "5%", "max_time": "366d", "metric": "", "model": "model",
     "requests_per_day": 1, "source": "status", "steps": [{"weight": 1}], "weight": 1,
 }  # fmt: skip
-"""Something valid for what may not be left out; rules that touch it are not reported."""
+"""Valid values for required fields that are wrong. Rules that involve them are not reported."""
 
 
 def _wrong(details: ErrorDetails, root: type[BaseModel]) -> list[Wrong]:
@@ -121,8 +121,8 @@ def _wrong(details: ErrorDetails, root: type[BaseModel]) -> list[Wrong]:
         keys = ", ".join(_model_at(root, at))
         return [Wrong(at=at, message=f"{given!r} must be a mapping of keys to values", fix=f"known keys are {keys}")]
     message, _, fix = details["msg"].removeprefix("Value error, ").partition("; ")
-    said = message[:1].lower() + message[1:] if kind != "value_error" else message
-    return [Wrong(at=at, message=said, fix=fix or ("write true or false" if kind.startswith("bool") else None))]
+    text = message[:1].lower() + message[1:] if kind != "value_error" else message
+    return [Wrong(at=at, message=text, fix=fix or ("write true or false" if kind.startswith("bool") else None))]
 
 
 _NAMES: dict[str | int, str] = {
@@ -139,37 +139,37 @@ def _meant(fix: str) -> str | None:
 
 
 def _model_at(root: type[BaseModel], at: Path) -> list[str]:
-    """The keys that are known at a path."""
-    found = _type_at(root, at)
-    return list(found.model_fields) if isinstance(found, type) and issubclass(found, BaseModel) else []
+    """The keys that exist at a path."""
+    form = _type_at(root, at)
+    return list(form.model_fields) if isinstance(form, type) and issubclass(form, BaseModel) else []
 
 
 def _words_at(root: type[BaseModel], at: Path) -> list[str]:
-    """The words that are possible at a path."""
-    found = _type_at(root, at)
-    if isinstance(found, type) and issubclass(found, Enum):
-        return [str(member.value) for member in found]
-    return [str(word) for word in typing.get_args(found)]
+    """The values that are allowed at a path."""
+    form = _type_at(root, at)
+    if isinstance(form, type) and issubclass(form, Enum):
+        return [str(member.value) for member in form]
+    return [str(word) for word in typing.get_args(form)]
 
 
 def _type_at(root: type[BaseModel], at: Path) -> Any:
-    """The type of what stands at a path of a document."""
-    found: Any = root
+    """The type of the value at a path of a document."""
+    form: Any = root
     for part in at:
-        found = _bare(found)
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            field = found.model_fields.get(str(part))
-            found = field.annotation if field else None
+        form = _bare(form)
+        if isinstance(form, type) and issubclass(form, BaseModel):
+            field = form.model_fields.get(str(part))
+            form = field.annotation if field else None
         else:
-            arguments = [each for each in typing.get_args(found) if each is not Ellipsis]
-            found = arguments[-1] if arguments else None
-    return _bare(found)
+            arguments = [each for each in typing.get_args(form) if each is not Ellipsis]
+            form = arguments[-1] if arguments else None
+    return _bare(form)
 
 
-def _bare(found: Any) -> Any:
-    """A type without Annotated and without None."""
-    if typing.get_origin(found) is typing.Annotated:
-        return _bare(typing.get_args(found)[0])
-    if typing.get_origin(found) in (typing.Union, types.UnionType):
-        return _bare(next((each for each in typing.get_args(found) if each is not types.NoneType), None))
-    return found
+def _bare(form: Any) -> Any:
+    """A type without Annotated and None."""
+    if typing.get_origin(form) is typing.Annotated:
+        return _bare(typing.get_args(form)[0])
+    if typing.get_origin(form) in (typing.Union, types.UnionType):
+        return _bare(next((each for each in typing.get_args(form) if each is not types.NoneType), None))
+    return form

@@ -1,4 +1,4 @@
-"""Offline gates: what a metric of an MLflow run says of a candidate before its first request. Pure."""
+"""Offline gates: judge a candidate by a metric of an MLflow run before its first request. Pure."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class RunMetrics:
     """The metrics of the run that a gate reads, or why there are none."""
 
     build: str
-    """Whose they are, such as v7."""
+    """The build that they belong to, such as v7."""
     values: Mapping[str, float] | None = None
     lacking: str = ""
-    """Why there is no run, where there is none."""
+    """Why there is no run, if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfflineVerdict:
-    """What an offline gate answers: pass, fail, or no data where it cannot be judged."""
+    """The answer of an offline gate: pass, fail, or no data if it cannot be judged."""
 
     answer: Answer
     reason: str
     candidate: float | None = None
     stable: float | None = None
     fix: str | None = None
-    """How it can be judged, where it cannot."""
+    """How to make it judgeable, if it is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,9 @@ class _Lacking:
 
 
 def judge_offline(gate: OfflineGate, candidate: RunMetrics, stable: RunMetrics | None) -> OfflineVerdict:
-    """The answer of one gate. `stable` is None where nothing serves yet: then its margin has nothing to compare with.
+    """Judge one gate. `stable` is None if nothing serves yet; a margin then has nothing to compare with.
 
-    What is missing, or is no number, never passes.
+    A value that is missing or not a number never passes.
     """
     mine = _value(gate, candidate)
     if isinstance(mine, _Lacking):
@@ -56,12 +56,12 @@ def judge_offline(gate: OfflineGate, candidate: RunMetrics, stable: RunMetrics |
         return OfflineVerdict(answer=Answer.NO_DATA, reason=theirs.reason, candidate=mine, fix=fix)
     parts = [_limited(gate, mine)] if gate.limit is not None else []
     if gate.margin is not None and theirs is not None and stable is not None:
-        parts.append(_beside(gate, gate.margin, mine, theirs, stable.build))
+        parts.append(_compared(gate, gate.margin, mine, theirs, stable.build))
     is_passed = all(passed for passed, _ in parts)
-    said = "; ".join(words for passed, words in parts if passed == is_passed)
+    texts = "; ".join(words for passed, words in parts if passed == is_passed)
     return OfflineVerdict(
         answer=Answer.PASS if is_passed else Answer.FAIL,
-        reason=f"{gate.metric} of {candidate.build} is {mine:.6g}: {said or 'stable has no value to compare it with'}",
+        reason=f"{gate.metric} of {candidate.build} is {mine:.6g}: {texts or 'stable has no value to compare it with'}",
         candidate=mine,
         stable=theirs,
     )
@@ -89,13 +89,13 @@ def _limited(gate: OfflineGate, mine: float) -> tuple[bool, str]:
     return is_within, f"{'within' if is_within else 'beyond'} the limit (at {side} {gate.limit:.6g})"
 
 
-def _beside(gate: OfflineGate, margin: float, mine: float, theirs: float, stable: str) -> tuple[bool, str]:
+def _compared(gate: OfflineGate, margin: float, mine: float, theirs: float, stable: str) -> tuple[bool, str]:
     harm = mine - theirs if gate.worse is Worse.HIGHER else theirs - mine
     is_within = harm <= margin * abs(theirs) or math.isclose(harm, margin * abs(theirs), rel_tol=1e-9)
     allowed = f"the margin is {share(margin)}"
-    beside = f"{theirs:.6g} of {stable}"
+    reference = f"{theirs:.6g} of {stable}"
     if harm <= 0:
-        return True, f"no worse than {beside}"
+        return True, f"no worse than {reference}"
     if theirs == 0:
-        return is_within, f"worse than {beside}, and a margin relative to 0 allows nothing"
-    return is_within, f"{share(harm / abs(theirs))} worse than {beside}, and {allowed}"
+        return is_within, f"worse than {reference}, and a margin relative to 0 allows nothing"
+    return is_within, f"{share(harm / abs(theirs))} worse than {reference}, and {allowed}"

@@ -1,7 +1,7 @@
-"""Placeholders in the queries of external gates, `{build}`: where they may stand, and what takes their place. Pure.
+"""Placeholders in the queries of external gates, such as `{build}`: where they may stand, how they are filled. Pure.
 
-No value becomes part of a query's language: in PromQL it is the inside of a quoted text, in SQL a bound parameter, in
-a path one percent-encoded part.
+No value becomes part of a query's syntax: in PromQL it is the inside of a quoted text, in SQL a bound parameter, in a
+path one percent-encoded part.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from urllib.parse import quote
 from sluicegate.registry.words.suggestions import suggestion
 
 PLACEHOLDERS = ("build", "stable", "model", "variation", "step")
-"""What a query may name of its rollout."""
+"""What a query may refer to."""
 Fault = tuple[str, str]
-"""What is wrong, and how to mend it."""
+"""What is wrong, and how to fix it."""
 
 _PLACE = re.compile(r"\{([a-z_]+)\}")
 _PROMQL_QUOTED = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|\#[^\n]*)""", re.DOTALL)
@@ -26,7 +26,7 @@ Part = tuple[str, bool]
 
 
 def promql_faults(query: str) -> Iterator[Fault]:
-    """What is wrong with the placeholders of a PromQL query: each stands inside quotes."""
+    """What is wrong with the placeholders of a PromQL query. Each must be inside quotes."""
     for text, is_quoted in _parts(_PROMQL_QUOTED, query):
         for name in _PLACE.findall(text):
             if name not in PLACEHOLDERS:
@@ -39,7 +39,7 @@ def promql_faults(query: str) -> Iterator[Fault]:
 
 
 def sql_faults(query: str) -> Iterator[Fault]:
-    """What is wrong with an SQL query: one SELECT, and placeholders without quotes, for they become parameters."""
+    """What is wrong with an SQL query. It must be one SELECT with unquoted placeholders, which become parameters."""
     if not re.match(r"\s*(select|with)\b", query, re.IGNORECASE):
         yield "it is not a SELECT", "write one SELECT that gives one row with one number"
     bare = "".join("''" if is_quoted else text for text, is_quoted in _parts(_SQL_QUOTED, query))
@@ -54,7 +54,7 @@ def sql_faults(query: str) -> Iterator[Fault]:
 
 
 def path_faults(path: str) -> Iterator[Fault]:
-    """What is wrong with a path below a source's address: it must not lead out of it."""
+    """What is wrong with a path below a source's address. It must not leave that address."""
     if not path.startswith("/") or path.startswith("//"):
         yield (
             "a path must begin with exactly one /",
@@ -70,7 +70,7 @@ def path_faults(path: str) -> Iterator[Fault]:
 
 
 def fill_promql(query: str, values: Mapping[str, str]) -> str:
-    """The query with values as the insides of its quoted texts; in a regular expression they mean themselves."""
+    """The query with values inserted into its quoted texts. In a regular expression they match literally."""
     filled, before = [], ""
     for text, is_quoted in _parts(_PROMQL_QUOTED, query):
         is_pattern = before.rstrip().endswith(("=~", "!~"))
@@ -80,7 +80,7 @@ def fill_promql(query: str, values: Mapping[str, str]) -> str:
 
 
 def bind_sql(query: str) -> tuple[str, frozenset[str]]:
-    """The statement with `:name` for each placeholder and every other colon escaped, and the names that it binds."""
+    """The statement with `:name` for each placeholder and all other colons escaped, and the names that it binds."""
     names: set[str] = set()
     bound = []
     for text, is_quoted in _parts(_SQL_QUOTED, query.strip().rstrip(";")):
@@ -94,7 +94,7 @@ def bind_sql(query: str) -> tuple[str, frozenset[str]]:
 
 
 def fill_path(path: str, values: Mapping[str, str]) -> str:
-    """The path with values as whole parts of it."""
+    """The path with values inserted as whole parts."""
     return _fill(path, values, lambda value: quote(value, safe=""))
 
 
@@ -103,11 +103,11 @@ def _fill(text: str, values: Mapping[str, str], written: Callable[[str], str]) -
 
 
 def _promql(mark: str, *, is_pattern: bool) -> Callable[[str], str]:
-    """How a value is written inside this kind of quotes."""
+    """How a value is escaped inside this kind of quotes."""
 
     def written(value: str) -> str:
-        said = _RE2_SPECIAL.sub(r"\\\1", value) if is_pattern else value
-        return said.replace("\\", "\\\\").replace("\n", "\\n").replace(mark, f"\\{mark}")
+        escaped = _RE2_SPECIAL.sub(r"\\\1", value) if is_pattern else value
+        return escaped.replace("\\", "\\\\").replace("\n", "\\n").replace(mark, f"\\{mark}")
 
     return written
 

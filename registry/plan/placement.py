@@ -1,4 +1,4 @@
-"""Placement: where Kubernetes runs a build's pods, and who decides how many there are. Pure."""
+"""Placement: where Kubernetes runs a build's pods, and what decides how many there are. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Image = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,499}$")]
 
 
 class Toleration(Document):
-    """A taint of nodes that the pods may run on all the same. Without a value every taint of the key is meant."""
+    """A taint of nodes on which the pods may run nevertheless. Without a value, every taint with the key."""
 
     key: LabelName
     """The taint's key."""
@@ -27,16 +27,16 @@ class Toleration(Document):
 
 
 class Placement(Document):
-    """How Kubernetes places the pods of a build. On one machine nothing of it has an effect."""
+    """How Kubernetes places the pods of a build. Has no effect on a single machine."""
 
     node_selector: dict[LabelName, LabelValue] = Field(default_factory=dict)
     """Labels that a node must have, such as {pool: gpu}."""
     tolerations: tuple[Toleration, ...] = ()
-    """Taints of nodes that the pods may run on all the same."""
+    """Taints of nodes on which the pods may run nevertheless."""
     pull_secrets: tuple[ObjectName, ...] = ()
-    """Secrets of the namespace by which images are pulled."""
+    """Secrets of the namespace for pulling images."""
     gpu: LabelName = "nvidia.com/gpu"
-    """What the cluster calls the GPUs that `resources` asks for."""
+    """The cluster's resource name of the GPUs that `resources` asks for."""
     autoscaler: ObjectName | None = None
-    """A HorizontalPodAutoscaler of the namespace. Each build gets one like it, which decides how many replicas it has;
+    """A HorizontalPodAutoscaler of the namespace. Each build gets a copy of it, which decides how many replicas it has;
     `replicas` is left out."""

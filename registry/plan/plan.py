@@ -1,4 +1,4 @@
-"""Plan: the frozen document a rollout follows. `plan.reading` reads it from YAML."""
+"""Plan: the frozen document that a rollout follows. `plan.reading` reads it from YAML."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Plan(PlanFields):
 
     @classmethod
     def recorded(cls, document: dict[str, object]) -> Self:
-        """The plan that a ledger holds: rules that came after it do not undo it."""
+        """The plan as recorded in a ledger. Rules that were added later do not invalidate it."""
         return cls.model_validate(document, context=_RECORDED)
 
 
 Context = Mapping[str, Any]
-"""What pydantic is told beside the values of a plan."""
+"""What pydantic gets besides the values of a plan."""
 _RECORDED: Context = {"recorded": True}
 
 
 def written(champion_alias: str = CHAMPION_ALIAS) -> Context:
-    """The context of a plan as somebody writes it, where `champion_alias` is the alias of stable builds."""
+    """The context for a plan that a user wrote. `champion_alias` is the alias of stable builds."""
     return {"champion_alias": champion_alias}

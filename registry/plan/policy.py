@@ -1,4 +1,4 @@
-"""Policy: what an installation asks of every plan of some models, whatever the plan itself says. Pure.
+"""Policy: what an installation requires of every plan of some models, whatever the plan itself says. Pure.
 
 kind: policy
 name: certified-plans
@@ -18,20 +18,20 @@ from sluicegate.registry.words.digest import digest_of
 
 
 class Policy(Document):
-    """What holds for every plan of some models. Only an admin applies or withdraws it."""
+    """A requirement for every plan of some models. Only an admin may apply or withdraw it."""
 
     kind: Literal["policy"] = "policy"
     """What this document is."""
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
-    """Its name among policies; each of them holds."""
+    """Its name among policies. All policies apply."""
     models: tuple[str, ...] = Field(default=("*",), min_length=1)
-    """Names of models, * for any letters."""
+    """Names of models; * stands for any characters."""
     certified: Literal[True]
     """Every plan must have passed `sluice certify` in its present form before it starts a rollout, as with
     certified: true in the plan itself."""
 
     def is_for(self, model: str) -> bool:
-        """Whether plans of this model are held to it."""
+        """Whether the policy applies to plans of this model."""
         return any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def document(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Plans as people write them: the values of a YAML text in, a plan out, or every error with its place and its fix."""
+"""Plans as users write them: from the values of a YAML text to a plan, or to every error with its place and fix."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
 from sluicegate.registry.plan.document import Document
-from sluicegate.registry.plan.messages import amended, explain, is_rule
+from sluicegate.registry.plan.messages import explain, is_rule, remaining_faults
 from sluicegate.registry.plan.plan import Plan, written
 from sluicegate.registry.words.yaml_text import Text
 
 
 def read_plan_text(text: Text, champion_alias: str) -> Plan | None:
-    """The plan of a text whose values are a mapping; None when it has problems, which are then noted in it."""
+    """The plan of a text whose values are a mapping. If it has problems, notes them and returns None."""
     values, context = text.values, written(champion_alias)
     assert isinstance(values, dict)
     try:
         return Plan.model_validate(values, context=context)
     except ValidationError as error:
         fields = explain(error)
-        more = () if is_rule(error) else amended(values, fields, context)
+        more = () if is_rule(error) else remaining_faults(values, fields, context)
     for problem in (*fields, *more):
         text.add(problem.at, problem.message, problem.fix, on_value=problem.on_value)
     return None
 
 
 class _AsWritten(GenerateJsonSchema):
-    """Defaults in the form in which people write them: an editor offers `5s`, which can be read back, and not `5.0`."""
+    """Writes defaults as users write them: an editor offers `5s`, which can be read back, instead of `5.0`."""
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
         written = super().default_schema(schema)
@@ -44,6 +44,6 @@ class _AsWritten(GenerateJsonSchema):
 
 
 def json_schema(form: type[Document], name: str) -> dict[str, Any]:
-    """The JSON Schema of a kind of document as people write it."""
+    """The JSON Schema of a kind of document as users write it."""
     schema = form.model_json_schema(mode="validation", schema_generator=_AsWritten)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": f"Sluicegate {name}"}

@@ -1,4 +1,4 @@
-"""Rules that span the fields of a plan: what would be inert, contradictory or absurd. Pure; each says its fix."""
+"""Rules across the fields of a plan: what has no effect, contradicts itself or is absurd. Pure; each names its fix."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sluicegate.registry.plan.acting_rules import wrong_acts
+from sluicegate.registry.plan.acting_rules import acting_faults
 from sluicegate.registry.plan.blue_green import blue_green_faults
 from sluicegate.registry.plan.confirm import confirm_faults
 from sluicegate.registry.plan.external_rules import external_faults
 from sluicegate.registry.plan.fields import CAPTURED, GateSpec, MetricSpec, PlanFields
-from sluicegate.registry.plan.hook_rules import wrong_hooks
-from sluicegate.registry.plan.limit_rules import in_shadow, wrong_limits
+from sluicegate.registry.plan.hook_rules import hook_faults
+from sluicegate.registry.plan.limit_rules import limit_faults, shadow_limit_faults
 from sluicegate.registry.plan.slice_rules import slice_faults
 from sluicegate.registry.plan.staging import REPLAY, staged
 from sluicegate.registry.words.suggestions import nearest, suggestion
 from sluicegate.registry.words.units import FULL, format_duration, format_share, format_weight
 
 ALPHA_LIMIT = 0.1
-"""The most that all gates together may cost: the chance that an equal candidate is ever stopped."""
+"""The highest total alpha of all gates: the chance that a candidate as good as stable is ever stopped."""
 
 
 _OF_GENERATED = ("status", "latency", "contract")
-"""What a request tells by itself, whoever sent it."""
+"""Sources whose values do not depend on who sent the request."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
-    """A rule that a plan breaks, and where: a path of keys and positions."""
+    """A rule that a plan breaks, and its place: a path of keys and positions."""
 
     at: tuple[str | int, ...]
     message: str
@@ -40,7 +40,7 @@ class Broken:
 
 
 class BrokenRules(ValueError):
-    """Every rule that a plan breaks. pydantic carries it inside its own error."""
+    """Every rule that a plan breaks. Pydantic wraps it in its own error."""
 
     def __init__(self, broken: tuple[Broken, ...]) -> None:
         super().__init__("; ".join(str(rule) for rule in broken))
@@ -48,15 +48,15 @@ class BrokenRules(ValueError):
 
 
 def broken_rules(plan: PlanFields, champion_alias: str) -> tuple[Broken, ...]:
-    """Every broken rule, in order of the document; `champion_alias` is the alias that stable builds have."""
+    """Every broken rule, in the order of the document. `champion_alias` is the alias of stable builds."""
     written, plan = plan, staged(plan, plan.strategy) if plan.switches else plan
     return (
         *_trigger(plan, champion_alias), *_metrics(plan), *_names(plan), *_twice(plan), *_roles(plan), *_fresh(plan),
         *_alphas(plan), *_weights(plan), *_steps(plan), *_ladders(plan), *_deadline(plan), *_shadow(plan),
         *_kept(plan), *_ab(plan), *_offline(plan), *_replay(plan), *_generate(plan), *_scaled(plan),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in slice_faults(plan)),
-        *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_acts(plan)),
-        *(Broken(at=at, message=what, fix=fix) for at, what, fix in wrong_hooks(plan)),
+        *(Broken(at=at, message=what, fix=fix) for at, what, fix in acting_faults(plan)),
+        *(Broken(at=at, message=what, fix=fix) for at, what, fix in hook_faults(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in external_faults(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in confirm_faults(plan)),
         *(Broken(at=at, message=what, fix=fix) for at, what, fix in blue_green_faults(written)),
@@ -71,7 +71,7 @@ def _trigger(plan: PlanFields, champion_alias: str) -> Iterator[Broken]:
 
 
 def _offline(plan: PlanFields) -> Iterator[Broken]:
-    """What offline gates say must be sayable, once for each value; and a certificate must be of something."""
+    """Offline gates need a margin or a limit, once for each value, and a certificate needs a gate to certify."""
     if plan.certified and not (plan.gates or plan.guardrails):
         message = "there is no gate and no guardrail to certify"
         yield Broken(at=("certified",), message=message, fix="add one outside of shadow and ab, or remove certified")
@@ -104,7 +104,7 @@ def _metrics(plan: PlanFields) -> Iterator[Broken]:
             yield Broken(at=("metrics", name), message=message, fix="add a gate or a guardrail for it, or remove it")
 
 
-Found = tuple[tuple[str, ...], str, str]
+Fault = tuple[tuple[str, ...], str, str]
 _FIELDS_OF = {
     "status": frozenset[str](),
     "latency": frozenset({"quantile", "cap"}),
@@ -116,7 +116,7 @@ _FIELDS_OF = {
 _PROBABILITY = ("log_loss", "brier")
 
 
-def _metric(name: str, metric: MetricSpec) -> Iterator[Found]:
+def _metric(name: str, metric: MetricSpec) -> Iterator[Fault]:
     for key in sorted(frozenset[str]().union(*_FIELDS_OF.values()) - _FIELDS_OF[metric.source]):
         if getattr(metric, key):
             yield (key,), f"{key} has no effect with source: {metric.source}", "remove it"
@@ -138,14 +138,14 @@ def _metric(name: str, metric: MetricSpec) -> Iterator[Found]:
         yield from _outcome(name, metric)
 
 
-def _latency(metric: MetricSpec) -> Iterator[Found]:
+def _latency(metric: MetricSpec) -> Iterator[Fault]:
     if metric.quantile is None and metric.cap is None:
         yield (), "a latency metric needs a quantile", "write quantile: 0.99, or for the mean a cap in seconds: cap: 10"
     if metric.quantile is not None and metric.cap is not None:
         yield ("cap",), "a quantile has no cap", "remove cap"
 
 
-def _prediction(metric: MetricSpec) -> Iterator[Found]:
+def _prediction(metric: MetricSpec) -> Iterator[Fault]:
     if metric.worse == "lower":
         yield ("worse",), "predictions that differ are neither better nor worse", "remove worse: lower"
     if metric.prediction is not None and metric.prediction.positive is not None:
@@ -156,7 +156,7 @@ def _prediction(metric: MetricSpec) -> Iterator[Found]:
         )
 
 
-def _outcome(name: str, metric: MetricSpec) -> Iterator[Found]:
+def _outcome(name: str, metric: MetricSpec) -> Iterator[Fault]:
     if metric.outcome is None:
         yield (), "an outcome metric needs the name under which outcomes arrive", "write outcome: NAME"
     if metric.score is None:
@@ -197,7 +197,7 @@ def _names(plan: PlanFields, *, in_shadow: bool = False) -> Iterator[Broken]:
 
 
 def _disagreement(at: tuple[str, int], gate: GateSpec, in_shadow: bool) -> Iterator[Broken]:
-    """Two answers to one request exist in a shadow only; and to differ is neither better nor worse."""
+    """Only a shadow and a replay have two answers to one request, and to differ is neither better nor worse."""
     if not in_shadow:
         message = f"{gate.metric} compares two answers to one request; only a shadow and a replay have two"
         yield Broken(at=(*at, "metric"), message=message, fix="move it under shadow: gates:, or replay: gates:")
@@ -208,17 +208,17 @@ def _disagreement(at: tuple[str, int], gate: GateSpec, in_shadow: bool) -> Itera
 
 def _twice(plan: PlanFields) -> Iterator[Broken]:
     count = Counter(gate.metric for _, _, gate in _gates(plan))
-    seen: set[str] = set()
+    gated: set[str] = set()
     for section, position, gate in _gates(plan):
-        if count[gate.metric] > 1 and gate.metric in seen:
+        if count[gate.metric] > 1 and gate.metric in gated:
             message = f"{gate.metric} has a gate already; a gate stops a worse candidate just as a guardrail does"
             yield Broken(at=(section, position, "metric"), message=message, fix="keep one of them")
-        seen.add(gate.metric)
+        gated.add(gate.metric)
 
 
 def _roles(plan: PlanFields, *, shadowed: bool = False) -> Iterator[Broken]:
-    limits = in_shadow(plan) if shadowed else ()
-    for at, message, fix in (*wrong_limits(plan), *limits):
+    limits = shadow_limit_faults(plan) if shadowed else ()
+    for at, message, fix in (*limit_faults(plan), *limits):
         yield Broken(at=at, message=message, fix=fix)
     for position, gate in enumerate(plan.guardrails):
         if gate.margin is not None:
@@ -317,7 +317,7 @@ def _without_steps(plan: PlanFields) -> Iterator[Broken]:
 
 
 def _ladders(plan: PlanFields) -> Iterator[Broken]:
-    """What may be lost times who may lose it should not grow: margins fall, or stay, from step to step."""
+    """Margins must fall or stay from step to step, so that possible harm does not grow with the number of users."""
     for gate in plan.gates:
         before: float | None = None
         for position, step in enumerate(plan.steps):
@@ -343,7 +343,7 @@ def _deadline(plan: PlanFields) -> Iterator[Broken]:
 
 
 def _shadow(plan: PlanFields) -> Iterator[Broken]:
-    """The rules of gates hold in the shadow as well, at its own place in the document."""
+    """A shadow's gates obey the rules of gates, at their own place in the document."""
     shadow = plan.shadow
     if shadow is None:
         if plan.strategy == "shadow":
@@ -361,7 +361,7 @@ def _shadow(plan: PlanFields) -> Iterator[Broken]:
 
 
 def _replay(plan: PlanFields) -> Iterator[Broken]:
-    """The rules of a shadow's gates hold here as well; and everything must be known of the answers at once."""
+    """A replay's gates obey the rules of a shadow's, and their values must be known as soon as the answers are."""
     replay = plan.replay
     if replay is None:
         return
@@ -390,14 +390,14 @@ def _replay(plan: PlanFields) -> Iterator[Broken]:
 
 
 def _scaled(plan: PlanFields) -> Iterator[Broken]:
-    """One party decides how many replicas there are."""
+    """Only one of autoscaler and replicas may decide how many replicas there are."""
     if plan.serve.placement.autoscaler is not None and plan.serve.replicas != 1:
         message = "an autoscaler decides how many replicas there are, and replicas says it too"
         yield Broken(at=("serve", "replicas"), message=message, fix="remove replicas, or placement: autoscaler")
 
 
 def _captured(plan: PlanFields, requests: str, section: str, what: str) -> Iterator[Broken]:
-    """Requests that services wrote down can be sent again only where they write them down in full."""
+    """Recorded requests can be sent again only if services record them in full."""
     if requests == CAPTURED and plan.serve.capture.features != "full":
         message = f"no request is captured in full, so there would be none to {what}"
         fix = "write serve: {capture: {features: full}}, or requests: /path/of/requests.jsonl"
@@ -405,7 +405,7 @@ def _captured(plan: PlanFields, requests: str, section: str, what: str) -> Itera
 
 
 def _generate(plan: PlanFields) -> Iterator[Broken]:
-    """Requests are generated for gates that can judge them: beside stable, or after a switch."""
+    """Generated requests need gates that can judge them: next to stable, or after a switch."""
     if plan.generate is None:
         return
     yield from _captured(plan, plan.generate.requests, "generate", "send")
@@ -435,7 +435,7 @@ def _of_pairs(copied: PlanFields, at: str) -> Iterator[Broken]:
 
 
 def _paired(staged: PlanFields, within: str) -> Iterator[Broken]:
-    """What says nothing of two answers to one request."""
+    """Metrics that say nothing about two answers to one request."""
     for section, position, gate in _gates(staged):
         spec, at = staged.metrics.get(gate.metric), (within, section, position, "metric")
         if spec is None:
@@ -456,7 +456,7 @@ def _paired(staged: PlanFields, within: str) -> Iterator[Broken]:
 
 
 def _ab(plan: PlanFields) -> Iterator[Broken]:
-    """The rules of gates hold for the goal and the guardrails of an experiment as well, at their own places."""
+    """The goal and guardrails of an experiment obey the rules of gates, at their own places."""
     ab = plan.ab
     if ab is None:
         if plan.strategy == "ab":
@@ -487,7 +487,7 @@ def _ab(plan: PlanFields) -> Iterator[Broken]:
 
 
 def _kept(plan: PlanFields) -> Iterator[Broken]:
-    """What is measured late must be kept that long, and what is scored must be kept at all."""
+    """Requests must be kept until their late values count, and predictions must be kept if they are scored."""
     for name, metric in plan.metrics.items():
         at, after = ("metrics", name, "matures_after"), format_duration(metric.matures_after)
         if metric.matures_after >= plan.kept_for:
@@ -522,7 +522,7 @@ def _kept(plan: PlanFields) -> Iterator[Broken]:
 
 
 _SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
-"""Headers whose values let their owner in, and so are never written down."""
+"""Headers whose values are credentials, and so are never recorded."""
 
 
 def _reads_predictions(metric: MetricSpec) -> bool:

@@ -1,4 +1,4 @@
-"""Slices in a plan: which headers part the traffic, and what cannot be compared in parts. Pure."""
+"""Slices in a plan: which headers split the traffic, and what cannot be compared by slice. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sluicegate.registry.words.slices import MOST_HEADERS
 _SECRETS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 _SOURCES = frozenset({Source.STATUS, Source.LATENCY, Source.CONTRACT, Source.OUTCOME})
 Fault = tuple[tuple[str | int, ...], str, str]
-"""Where, what is wrong, how to mend it."""
+"""Where, what is wrong, how to fix it."""
 
 
 def sliced_headers(plan: PlanFields) -> tuple[str, ...]:
-    """The headers by whose values some guardrail looks at parts of the traffic, in order of the document."""
+    """The headers by which any guardrail slices the traffic, in the order of the document."""
     return tuple(dict.fromkeys(header for gate in plan.guardrails for header in gate.slices))
 
 
 def sliced_metrics(plan: PlanFields) -> dict[str, tuple[tuple[int, str], ...]]:
-    """By metric, the headers by whose values it is looked at, each with its position among all of the plan's."""
+    """For each metric the headers that slice it, each with its position among all of the plan's."""
     positions = {header: position for position, header in enumerate(sliced_headers(plan))}
     return {
         gate.metric: tuple((positions[header], header) for header in gate.slices)
@@ -63,7 +63,7 @@ def _of_guardrail(plan: PlanFields, gate: GateSpec) -> Iterator[tuple[tuple[str 
 
 
 def _elsewhere(plan: PlanFields) -> Iterator[tuple[tuple[str | int, ...], tuple[GateSpec, ...], str, str]]:
-    """Where slices mean nothing."""
+    """Sections in which slices make no sense."""
     yield (
         ("gates",),
         plan.gates,

@@ -11,16 +11,16 @@ from sluicegate.registry.words.units import FULL
 P = TypeVar("P", bound=PlanFields)
 
 REPLAY = "replay"
-"""Stands for what is judged on requests of before; no rollout has it as its strategy."""
+"""Stands for gates that are judged on earlier requests. No rollout has it as its strategy."""
 _DAY = 86_400.0
 _BAKE = 600.0
-"""How long all requests are on trial where a switch does not say."""
+"""How long the switch is on trial if the plan does not say."""
 
 
 def compared(plan: P, ab: ExperimentSpec, variation: str) -> P:
-    """A variation with the control.
+    """The plan for comparing one variation with the control.
 
-    With m comparisons each has alpha / m (Bonferroni), so that the chances hold for all of them together.
+    With m comparisons each has alpha / m (Bonferroni), so that the probabilities hold for all of them together.
     """
     weights, many = ab.variations, len(ab.variations) - 1
     mine = weights.get(variation, 0)
@@ -43,8 +43,8 @@ def compared(plan: P, ab: ExperimentSpec, variation: str) -> P:
 def staged(plan: P, strategy: str, variation: str | None = None) -> P:
     """The plan as a rollout of this strategy follows it.
 
-    A shadow has one step, whose weight is of copies; what is replayed before the first request has one too; a
-    comparison one, whose weight is this variation's beside the control; a switch one of everything, in which it bakes.
+    All but a canary have exactly one step. Its weight is the share of copies for a shadow, everything for a replay, the
+    variation's share next to the control's for a comparison, and everything for a switch, which bakes in that step.
     """
     if strategy == Strategy.AB and plan.ab is not None and variation is not None:
         return compared(plan, plan.ab, variation)
@@ -63,7 +63,7 @@ def staged(plan: P, strategy: str, variation: str | None = None) -> P:
 
 
 def _paired(plan: P, step: Step, gates: tuple[GateSpec, ...], guardrails: tuple[GateSpec, ...]) -> P:
-    """Two answers to each request are compared."""
+    """The plan for comparing two answers to each request."""
     return plan.model_copy(
         update={
             "strategy": Strategy.SHADOW, "steps": (step,), "gates": gates, "guardrails": guardrails,

@@ -1,4 +1,4 @@
-"""The course of a rollout: its steps, planned against done, and its weight over time. Pure."""
+"""The course of a rollout: its steps as planned and as carried out, and its weight over time. Pure."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from sluicegate.registry.words.units import format_duration
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """One step of the plan and what became of it."""
+    """One step of the plan and what happened at it."""
 
     number: int
     """From 1."""
     weight: float
     """Planned, in per cent."""
     asks: tuple[str, ...]
-    """What must hold before it is left, in words."""
+    """The conditions for leaving it, in words."""
     state: str
     """done, under way, ended early, skipped or not reached."""
     entered_at: datetime | None = None
     observed_at: datetime | None = None
-    """When the data plane was first seen to serve it."""
+    """When the data plane was first observed to serve it."""
     left_at: datetime | None = None
     seconds: float | None = None
-    """Time spent at it, so far."""
+    """Time spent at it so far."""
     why: str = ""
-    """Why it was left, or what ended it."""
+    """Why the rollout left it, or what ended the rollout."""
     by: str = ""
     approved_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightPoint:
-    """A moment at which another weight was asked for, and when it was in force."""
+    """A change of the desired weight, and when it took effect."""
 
     at: datetime
     epoch: int
@@ -50,11 +50,11 @@ class WeightPoint:
     """In per cent."""
     observed_at: datetime | None
     what: str
-    """The fact that asked."""
+    """The fact that changed it."""
 
 
 def weight_points(entries: Sequence[Entry]) -> tuple[WeightPoint, ...]:
-    """Every change of weight, in order; the first is 0 at the request."""
+    """Every change of weight, in order. The first is 0 at the request."""
     points: list[WeightPoint] = []
     for entry, state in _states(entries):
         if not points or state.epoch != points[-1].epoch:
@@ -67,8 +67,8 @@ def weight_points(entries: Sequence[Entry]) -> tuple[WeightPoint, ...]:
     return tuple(points)
 
 
-def asked_weights(entries: Sequence[Entry]) -> dict[int, int]:
-    """The weight asked in each epoch, in basis points."""
+def desired_weights(entries: Sequence[Entry]) -> dict[int, int]:
+    """The desired weight of each epoch, in basis points."""
     return {state.epoch: state.weight for _, state in _states(entries)}
 
 
@@ -82,23 +82,23 @@ def _step(
     rollout: Rollout, number: int, step: Step, states: Sequence[tuple[Entry, Rollout]], now: datetime
 ) -> StepReport:
     planned = StepReport(number=number + 1, weight=step.weight / 100, asks=_asks(rollout, number), state="not reached")
-    here = _last_visit(states, number)
-    if not here:
+    visit = _last_visit(states, number)
+    if not visit:
         jump = next((entry.fact for entry, _ in states if _is_past(entry.fact, number)), None)
         return planned if jump is None else replace(planned, state="skipped", why=jump.reason, by=jump.actor)
-    entered, last = here[0][0], here[-1][0]
+    entered, last = visit[0][0], visit[-1][0]
     left = next((entry for entry, _ in states if entry.seq > last.seq), None)
     fact = left.fact if left else None
     return replace(
         planned,
         state=_state(fact, rollout.phase),
         entered_at=entered.at,
-        observed_at=next((state.step_observed_at for _, state in here if state.step_observed_at), None),
+        observed_at=next((state.step_observed_at for _, state in visit if state.step_observed_at), None),
         left_at=left.at if left else None,
         seconds=((left.at if left else now) - entered.at).total_seconds(),
         why=str(getattr(fact, "reason", "") or getattr(fact, "by", "")),
         by=str(getattr(fact, "actor", "")),
-        approved_by=_approver(here, number),
+        approved_by=_approver(visit, number),
     )
 
 
@@ -110,7 +110,7 @@ def _state(left: object, phase: Phase) -> str:
 
 
 def _last_visit(states: Sequence[tuple[Entry, Rollout]], number: int) -> list[tuple[Entry, Rollout]]:
-    """The entries of the time at a step; of the last one, where the rollout came back to it."""
+    """The entries during a visit to a step; of the last visit, if the rollout came back to it."""
     visit: list[tuple[Entry, Rollout]] = []
     for entry, state in states:
         if state.step != number or state.took_over or state.phase is Phase.ENDED:
@@ -122,17 +122,17 @@ def _last_visit(states: Sequence[tuple[Entry, Rollout]], number: int) -> list[tu
 
 
 def _is_past(fact: Fact, number: int) -> TypeGuard[Jumped]:
-    """Whether a jump left this step out."""
+    """Whether the fact is a jump that skipped this step."""
     return isinstance(fact, Jumped) and fact.former < number < fact.step
 
 
-def _approver(here: Sequence[tuple[Entry, Rollout]], number: int) -> str:
-    facts = [entry.fact for entry, _ in here if isinstance(entry.fact, Approved)]
+def _approver(visit: Sequence[tuple[Entry, Rollout]], number: int) -> str:
+    facts = [entry.fact for entry, _ in visit if isinstance(entry.fact, Approved)]
     return next((fact.actor for fact in facts if fact.step == number), "")
 
 
 def _asks(rollout: Rollout, number: int) -> tuple[str, ...]:
-    """What the plan asks before the step is left."""
+    """The plan's conditions for leaving the step."""
     plan, step = rollout.plan, rollout.plan.steps[number]
     margins = [(gate, plan.margin(gate, number)) for gate in plan.deciding_gates]
     conditions = [f"{gate.metric} at most {share(margin)} worse" for gate, margin in margins if margin is not None]

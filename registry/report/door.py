@@ -1,4 +1,4 @@
-"""Door: how a rollout came to be asked for, as people read it. Pure."""
+"""Door: how a rollout was requested, in words. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DOORS = {
 
 
 def door(cause: str) -> str:
-    """The cause that is on record, in words that go on after "requested"; one that has no words stands as it is."""
+    """The recorded cause, in words that follow "requested". A cause without words of its own stays as it is."""
     if cause.startswith("retry of "):
         return f"as another try of {cause.removeprefix('retry of ')}"
     kind, _, rest = cause.partition(":")

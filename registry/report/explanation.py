@@ -1,4 +1,4 @@
-"""Explanation: why a rollout is where it is: each gate's inputs, interval and threshold; what would change it. Pure."""
+"""Explanation: why a rollout is in its state, with each gate's inputs, interval and threshold. Pure."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from sluicegate.registry.words.units import format_duration
 
 @dataclass(frozen=True, kw_only=True)
 class GateExplanation:
-    """Why a gate answers what it answers."""
+    """Why a gate gives its answer."""
 
     metric: str
     verdict: str
     kind: str
     """gate or guardrail."""
     inputs: str
-    """The values it was given."""
+    """The values that it judges."""
     interval: str
-    """What follows from them, at every look so far."""
+    """The interval that follows from them, at every look so far."""
     threshold: str
-    """What the interval is held against."""
+    """What the interval is compared with."""
     why: str
     change: str
     """What would change the answer."""
@@ -37,7 +37,7 @@ class GateExplanation:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Why a rollout is where it is."""
+    """Why a rollout is in its present state."""
 
     rollout: str
     state: str
@@ -46,11 +46,11 @@ class Explanation:
     """What happens next, and when."""
     gates: tuple[GateExplanation, ...]
     errors: Mapping[str, str]
-    """What the errors of each arm died of."""
+    """The errors of each arm by cause, in words."""
 
 
 def explanation(report: Report) -> Explanation:
-    """Why the rollout is where it is."""
+    """Explain why the rollout is in its present state."""
     rollout = report.rollout
     by = f" (by {rollout.actor})" if rollout.actor else ""
     return Explanation(
@@ -149,7 +149,7 @@ def _threshold(gate: GateReport, last: LookPoint | None) -> str:
 
 
 def _limit(view: GateView) -> str:
-    """Of a limit that does not depend on stable."""
+    """The threshold in words, for a limit that does not depend on stable."""
     slow = "" if view.slower_than is None else f" of requests slower than {format_duration(view.slower_than)}"
     passes = "" if view.guardrail else f", and passes once it is shown to stay below {share(view.below)}"
     return f"a limit{slow}: it fails once the candidate's rate is shown not to stay below {share(view.below)}{passes}"
@@ -179,7 +179,7 @@ _AFTER_FAILURE = {
 
 
 def _open(gate: GateReport, last: LookPoint | None) -> str:
-    """Of an undecided gate: how much more information would do, if the difference stays what it is."""
+    """For an undecided gate: how much more information it would need if the difference stays the same."""
     if gate.view.guardrail:
         return "an interval that shows harm would fail it; a guardrail never passes"
     if gate.view.margin is None:
@@ -199,7 +199,7 @@ def _open(gate: GateReport, last: LookPoint | None) -> str:
 
 
 def _round(count: float) -> int:
-    """Two digits: it is no more than a guess."""
+    """Two significant digits, because it is only an estimate."""
     if count < 10:
         return math.ceil(count) or 1
     size = 10 ** (math.floor(math.log10(count)) - 1)

@@ -1,4 +1,4 @@
-"""External gates as they are shown: the last verdict, the limit, and the samples held against it. Pure."""
+"""External gates for display: the last verdict, the limit, and the samples. Pure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class SampleView:
 
     k: int
     at: datetime
-    """When the source measured it, or was asked."""
+    """When the source measured it, or was queried."""
     value: float | None
     keeps: bool | None
-    """Whether the value keeps the limit; none without a value."""
+    """Whether the value is within the limit; None without a value."""
     lacking: str | None
     """Why there is no value."""
 
@@ -35,9 +35,9 @@ class ExternalGateView:
     source: str
     """The name of the source; its address is a setting."""
     guardrail: bool
-    """Whether it may only stop."""
+    """Whether it can only stop the rollout."""
     then: str
-    """What follows when it fails: abort, pause, or nothing where it only watches."""
+    """What follows when it fails: abort, pause, or nothing if it only watches."""
     verdict: str
     """PASS, FAIL, UNDECIDED or NO DATA; OK for a guardrail whose limit is not broken."""
     reason: str
@@ -48,13 +48,13 @@ class ExternalGateView:
     fails: str
     """How many of the last samples break the limit before it fails, such as 3 of 5."""
     samples: tuple[SampleView, ...]
-    """The last ones, in order."""
+    """The last samples, in order."""
 
 
 def external_views(
     rollout: Rollout, samples: Mapping[str, Sequence[Sample]], now: datetime
 ) -> tuple[ExternalGateView, ...]:
-    """Every external gate. While they are judged, as the next tick will judge; else as it stands on record."""
+    """Every external gate: while they are judged, as the next tick will judge them; otherwise as recorded."""
     if not rollout.is_judged:
         return ()
     is_open = rollout.phase in (Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING) and rollout.is_tried
@@ -64,13 +64,13 @@ def external_views(
 
 
 def _recorded(rollout: Rollout) -> tuple[Verdict, ...]:
-    known = [(gate, rollout.judgements.get(gate.name)) for gate in rollout.plan.external]
+    judgements = [(gate, rollout.judgements.get(gate.name)) for gate in rollout.plan.external]
     return tuple(
         Verdict(
             metric=gate.name, answer=Answer(judged.answer) if judged else Answer.NO_DATA, step=rollout.step,
             reason=judged.reason if judged else "nothing judged yet", k=0, guardrail=gate.guardrail,
         )
-        for gate, judged in known
+        for gate, judged in judgements
     )  # fmt: skip
 
 

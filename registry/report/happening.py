@@ -1,4 +1,4 @@
-"""Happenings: facts as the outside is told of them, Prefect's automations and people alike. Pure."""
+"""Happenings: facts in the form in which they are sent to Prefect's automations and to people. Pure."""
 
 from __future__ import annotations
 
@@ -44,28 +44,28 @@ from sluicegate.registry.rollout.rollout import Phase, Rollout
 
 
 class Severity(IntEnum):
-    """How much a fact matters to somebody who does not watch."""
+    """How important a fact is to somebody who is not watching."""
 
     ROUTINE = 0
-    """Steps of the machinery, such as Packed, Ready and Observed."""
+    """Routine work, such as Packed, Ready and Observed."""
     INFO = 1
-    """The rollout goes its way: asked for, a step entered, promoted, concluded."""
+    """The rollout proceeds: requested, a step entered, promoted, concluded."""
     WARNING = 2
-    """It does not: paused, superseded, taken back by a person, data that cannot be judged."""
+    """It does not proceed: paused, superseded, aborted by a person, data that cannot be judged."""
     CRITICAL = 3
-    """A gate took it back, or it could not be launched."""
+    """A gate aborted it, or it could not be launched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Happening:
-    """A fact with what is needed to tell of it."""
+    """A fact with everything that a notification about it needs."""
 
     place: int
-    """In the ledger's feed."""
+    """Its place in the ledger's feed."""
     id: str
-    """A UUID that this fact always has: whoever is told twice can tell."""
+    """A UUID that is always the same for this fact, so that receivers can recognise repeats."""
     name: str
-    """Such as step-entered."""
+    """The kind of fact, such as step-entered."""
     rollout: str
     model: str
     variation: str
@@ -78,8 +78,8 @@ class Happening:
     moment: Moment
 
     def as_json(self) -> dict[str, object]:
-        """What is told, as JSON values."""
-        said = self.moment
+        """The happening as JSON values."""
+        described = self.moment
         return {
             "id": self.id,
             "what": self.name,
@@ -92,43 +92,43 @@ class Happening:
             "stable": self.stable,
             "phase": self.phase,
             "ending": self.ending,
-            "seq": said.seq,
-            "at": said.at.isoformat(),
-            "text": said.text,
-            "actor": said.actor,
-            "reason": said.why,
-            "weight_before": said.before,
-            "weight": said.after,
+            "seq": described.seq,
+            "at": described.at.isoformat(),
+            "text": described.text,
+            "actor": described.actor,
+            "reason": described.why,
+            "weight_before": described.before,
+            "weight": described.after,
         }
 
 
 def happening(place: int, entries: Sequence[Entry]) -> Happening:
-    """What the last of these facts tells, at its place in the feed; they are a rollout's from its first on."""
+    """The happening for the last of these facts, at its place in the feed. They are all facts of a rollout so far."""
     weight_before, state, last = 0, begin(entries[0]), entries[-1]
     for entry in entries[1:]:
         weight_before, state = state.weight, advance(state, entry)
     id_ = str(uuid.uuid5(_NAMESPACE, f"{last.rollout}/{last.seq}/{last.at.isoformat()}"))
-    told_as = moment(last, weight_before, state.weight, is_shadow=state.is_shadow)
-    return _happening(place, id_, name_of(type(last.fact)), state, severity(last.fact), told_as)
+    described = moment(last, weight_before, state.weight, is_shadow=state.is_shadow)
+    return _happening(place, id_, name_of(type(last.fact)), state, severity(last.fact), described)
 
 
 def waits_for_person(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None) -> Happening | None:
-    """That a step waits for a person, which is no fact: nobody did anything. None when it does not."""
+    """The happening that a step waits for a person, which is not a fact: nobody did anything. None if it does not."""
     rollout, decision = record.rollout, next_decision(record, now, requests)
     if decision is None or not decision.person:
         return None
     weight = rollout.weight / 100
     what = "the confirmation" if rollout.phase is Phase.CONFIRMING else f"step {rollout.step + 1}"
-    said = Moment(
+    described = Moment(
         seq=rollout.seq, at=now, fact="WaitsForPerson", text=f"{what} waits for a person",
         actor="policy", why=decision.reason, before=weight, after=weight, tone="wait",
     )  # fmt: skip
     name = f"{rollout.id}/waits/{what if rollout.promoted_at else rollout.step}/{rollout.resumed_at}"
-    return _happening(0, str(uuid.uuid5(_NAMESPACE, name)), "waits-for-person", rollout, Severity.WARNING, said)
+    return _happening(0, str(uuid.uuid5(_NAMESPACE, name)), "waits-for-person", rollout, Severity.WARNING, described)
 
 
 def severity(fact: Fact) -> Severity:
-    """How much a fact matters."""
+    """How important a fact is."""
     match fact:
         case Failed() | Aborted(party=Party.POLICY):
             return Severity.CRITICAL
@@ -164,7 +164,7 @@ def severity(fact: Fact) -> Severity:
 
 
 def name_of(fact: type[Fact]) -> str:
-    """The name under which a kind of fact is told, such as step-entered."""
+    """The name of a kind of fact in notifications, such as step-entered."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", fact.__name__).lower()
 
 

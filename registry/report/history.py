@@ -1,4 +1,4 @@
-"""History: which builds of a model had full trust, from when to when. Pure."""
+"""History: which builds of a model were stable, and when. Pure."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from sluicegate.registry.rollout.standing import took_over_at
 
 @dataclass(frozen=True, kw_only=True)
 class Tenure:
-    """A build for as long as it was the stable one of its variation."""
+    """A period in which a build was the stable one of its variation."""
 
     variation: str
     build: str
     rollout: str
     how: str
-    """The strategy that brought it there: deploy, canary, rollback, replace or ab; abort where a promoted one was taken
+    """The strategy that made it stable: deploy, canary, rollback, replace or ab; abort if an abort brought it
     back."""
     since: datetime
     until: datetime | None
-    """None: it still is."""
+    """None: it still is stable."""
 
 
 def tenures(rollouts: Iterable[Rollout], emptied_at: Mapping[str, datetime]) -> tuple[Tenure, ...]:
-    """Every stable build of a model, by variation, oldest first; `emptied_at` says by rollout which was undeployed."""
+    """Every stable build of a model, by variation, oldest first. `emptied_at`: undeployments by rollout."""
     by_variation: dict[str, list[Tenure]] = {}
     for rollout in sorted((each for each in rollouts if each.took_over or _was_taken_back(each)), key=took_over_at):
-        at, asked = took_over_at(rollout), rollout.requested
-        lane = by_variation.setdefault(asked.variation, [])
+        at, requested = took_over_at(rollout), rollout.requested
+        lane = by_variation.setdefault(requested.variation, [])
         if lane and lane[-1].until is None:
             lane[-1] = replace(lane[-1], until=at)
         lane.append(
             Tenure(
-                variation=asked.variation, build=asked.version, rollout=rollout.id, how=asked.strategy, since=at,
-                until=rollout.ended_at if _was_taken_back(rollout) else emptied_at.get(rollout.id),
+                variation=requested.variation, build=requested.version, rollout=rollout.id, how=requested.strategy,
+                since=at, until=rollout.ended_at if _was_taken_back(rollout) else emptied_at.get(rollout.id),
             )
         )  # fmt: skip
         if _was_taken_back(rollout) and rollout.stable is not None and rollout.ended_at is not None:
             lane.append(
                 Tenure(
-                    variation=asked.variation, build=rollout.stable, rollout=rollout.id, how="abort",
+                    variation=requested.variation, build=rollout.stable, rollout=rollout.id, how="abort",
                     since=rollout.ended_at, until=None,
                 )
             )  # fmt: skip
@@ -50,5 +50,5 @@ def tenures(rollouts: Iterable[Rollout], emptied_at: Mapping[str, datetime]) -> 
 
 
 def _was_taken_back(rollout: Rollout) -> bool:
-    """Whether it was promoted, and lost its place by an abort."""
+    """Whether it was promoted and then aborted."""
     return rollout.promoted_at is not None and rollout.ending is Ending.ABORTED

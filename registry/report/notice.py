@@ -1,4 +1,4 @@
-"""Notices: what a person reads of one happening or of several. Pure."""
+"""Notices: the message to a person about one or several happenings. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Notice:
 
 
 def notice(happenings: Sequence[Happening], console: str | None = None) -> Notice:
-    """One message for one or more happenings, the oldest first; `console` is where they can be looked at."""
+    """One message about one or more happenings, oldest first. `console` is the address where they can be seen."""
     worst = max(each.severity for each in happenings)
     lines = [line(each) for each in happenings[-MOST_LINES:]]
     if len(happenings) > MOST_LINES:
@@ -36,26 +36,28 @@ def notice(happenings: Sequence[Happening], console: str | None = None) -> Notic
 
 
 def example(now: datetime) -> Happening:
-    """What a trial message tells: of a rollout that does not exist."""
-    said = Moment(
+    """The happening of a test message, about a rollout that does not exist."""
+    moment = Moment(
         seq=0, at=now, fact="Test", text="this is a test: nothing happened", actor="sluice notify test", why="",
         before=0.0, after=0.0, tone="plain",
     )  # fmt: skip
     return Happening(
         place=0, id=str(uuid.uuid5(uuid.NAMESPACE_URL, now.isoformat())), name="test", rollout="test", model="test",
         variation="default", version="0", strategy="canary", stable=None, phase="ended", ending=None,
-        severity=Severity.INFO, moment=said,
+        severity=Severity.INFO, moment=moment,
     )  # fmt: skip
 
 
 def line(happening: Happening) -> str:
-    """One happening in a line."""
-    said = happening.moment
-    weight = "" if said.before == said.after else f" ({said.before:g} % → {said.after:g} %)"
-    why = f": {said.why}" if said.why else ""
-    by = f" (by {said.actor})" if said.actor else ""
-    at = f"{said.at:%Y-%m-%d %H:%M:%S}"
-    return f"{_MARKS[happening.severity]} {at} UTC {happening.model} v{happening.version}: {said.text}{weight}{why}{by}"
+    """One happening as one line."""
+    moment = happening.moment
+    weight = "" if moment.before == moment.after else f" ({moment.before:g} % → {moment.after:g} %)"
+    why = f": {moment.why}" if moment.why else ""
+    by = f" (by {moment.actor})" if moment.actor else ""
+    at = f"{moment.at:%Y-%m-%d %H:%M:%S}"
+    return (
+        f"{_MARKS[happening.severity]} {at} UTC {happening.model} v{happening.version}: {moment.text}{weight}{why}{by}"
+    )
 
 
 def _title(happening: Happening) -> str:

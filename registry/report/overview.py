@@ -12,27 +12,27 @@ from sluicegate.registry.words.verdict import OK, Answer
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A build that requests of an audience get. Shares are per cent of the audience's requests."""
+    """A build that answers requests of an audience. Shares are in per cent of the audience's requests."""
 
     model: str
     audience: str
-    """`default` for the requests that no audience matches; audiences come in the order in which they are asked."""
+    """`default` for requests that no audience matches. Audiences are in the order in which they are tried."""
     taken: float | None
-    """The audience's share of the model's requests of the last minute; None without requests."""
+    """The audience's share of the model's requests in the last minute; None without requests."""
     variation: str
     build: str
     arm: str
     """stable or candidate."""
     asked: float
-    """The share that the ledger asks for."""
+    """The desired share."""
     seen: float | None
-    """The share of the last minute; None without requests, and while the split is younger than that."""
+    """The observed share in the last minute; None without requests, and until the split is a minute old."""
     rollout: str | None
-    """The rollout under way in this variation."""
+    """The rollout in progress in this variation."""
     verdict: str | None
-    """The candidate's: FAIL, UNDECIDED, NO DATA, or PASS when every gate passed; OK where only guardrails judge."""
+    """The candidate's: FAIL, UNDECIDED, NO DATA, or PASS if every gate passed; OK if only guardrails judge."""
     requests_per_second: float | None
-    """Of this build in this variation, all audiences together, over the last minute; None: it had none."""
+    """Requests to this build in this variation, all audiences together, in the last minute; None: it had none."""
     error_rate: float | None
     """In per cent."""
     p95: float | None
@@ -40,11 +40,11 @@ class Served:
     spent: Mapping[str, float]
     """Mean milliseconds of an answered request in each stage of the service, since it started."""
     since: datetime | None
-    """When it got this share: stable its trust, a candidate its step."""
+    """When it got this share: when stable became stable, or when the candidate's step began."""
 
 
 def verdict_of(rollout: Rollout) -> str:
-    """One word for all gates of a rollout: the worst. Of a guardrail only the harm that it has found counts."""
+    """The worst verdict of all gates of a rollout, in one word. A guardrail counts only if it has found harm."""
     watched = {name for name, rule in rollout.plan.rules.items() if not rule.decides}
     judged = {metric: each for metric, each in rollout.judgements.items() if metric not in watched}
     answers = {metric: Answer(each.answer) for metric, each in judged.items()}

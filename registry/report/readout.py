@@ -1,4 +1,4 @@
-"""Readout: what an experiment shows, one line for each variation, and which variation won. Pure."""
+"""Readout: the result of an experiment so far, one line for each variation, and which variation won. Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """A variation beside the control, by the goal's metric."""
+    """A variation compared with the control, by the goal's metric."""
 
     variation: str
     build: str
     rollout: str
-    """The comparison: its record, its looks, its guardrails."""
+    """The comparison's rollout, with its record, looks and guardrails."""
     share: float
-    """Of the audience's requests, in per cent, by the plan."""
+    """The variation's share of the audience's requests, in per cent, by the plan."""
     state: str
     """Its phase, or how it ended."""
     answer: str
@@ -41,42 +41,42 @@ class Compared:
     """The margin in the metric's unit, signed towards harm; None without a verdict."""
     reason: str
     unit: str
-    """What its values are measured in: plain, share or seconds."""
+    """The unit of its values: plain, share or seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
-    """An experiment at a glance."""
+    """The state of an experiment at a glance."""
 
     experiment: str
     model: str
     audience: str
     metric: str
     margin: float
-    """0: better than the control is the goal; else no worse than that share."""
+    """0: the goal is to be better than the control; otherwise, to be no worse than by this share."""
     alpha: float
     control: str
     control_build: str | None
     control_share: float
-    """Of the audience's requests, in per cent, by the plan; those that are held out not among them."""
+    """The control's share of the audience's requests, in per cent, by the plan, without held-out requests."""
     held_out: float
     """The share that stays with the control and is not counted, in per cent."""
     control_rows: int
     control_mean: float | None
     compared: tuple[Compared, ...]
     winner: str | None
-    """The best of those that reached the goal; none while none has, or rows do not come in their shares."""
+    """The best variation that reached the goal; None if none has, or if requests do not come in their shares."""
     is_over: bool
     began_at: datetime | None
-    """When its last variation entered; none before that."""
+    """When its last variation entered; None before that."""
     lasts: float
     """Seconds after which it ends, decided or not."""
     then: str
-    """What follows a variation that reached the goal: conclude (a person decides) or promote."""
+    """What follows when a variation has reached the goal: conclude (a person decides) or promote."""
 
 
 def experiment_readout(comparisons: Sequence[RolloutRecord]) -> Readout:
-    """What the comparisons of one experiment show now; their records hold the last looks."""
+    """The present result of an experiment's comparisons. Their records must hold the last looks."""
     group, verdicts = [each.rollout for each in comparisons], {each.rollout.id: _verdict(each) for each in comparisons}
     plan, ab = Plan.recorded(group[0].requested.plan), experiment_spec(group[0].plan)
     most = max(verdicts.values(), key=lambda verdict: verdict.stable_n if verdict else 0)
@@ -97,7 +97,7 @@ def experiment_readout(comparisons: Sequence[RolloutRecord]) -> Readout:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrivals:
-    """How many rows of a variation had been compared when."""
+    """How many rows of a variation had been compared at which time."""
 
     variation: str
     points: tuple[tuple[float, int], ...]
@@ -105,7 +105,7 @@ class Arrivals:
 
 
 def arrivals(readout: Readout, looks: Mapping[str, Sequence[Look]]) -> tuple[Arrivals, ...]:
-    """The control's first, then each variation's, from the looks of each comparison at the goal."""
+    """The arrivals of the control, then of each variation, from the looks at the goal in each comparison."""
     began = readout.began_at
     if began is None:
         return ()
@@ -114,22 +114,22 @@ def arrivals(readout: Readout, looks: Mapping[str, Sequence[Look]]) -> tuple[Arr
     points = {readout.control: [(look.at, look.verdict.stable_n) for look in longest]}
     points |= {name: [(look.at, look.verdict.candidate_n) for look in its] for name, its in by_variation.items()}
     return tuple(
-        Arrivals(variation=name, points=tuple(((at - began).total_seconds(), rows) for at, rows in known))
-        for name, known in points.items()
+        Arrivals(variation=name, points=tuple(((at - began).total_seconds(), rows) for at, rows in counts))
+        for name, counts in points.items()
     )
 
 
 def winner(comparisons: Sequence[RolloutRecord]) -> Rollout | None:
-    """The comparison whose variation reached the goal and does best at it; one that was stopped is none."""
+    """The comparison whose variation reached the goal with the best result. Stopped ones do not count."""
     plan = comparisons[0].rollout.plan
     sign = -1 if plan.metrics[experiment_spec(plan).goal.metric].worse is Worse.LOWER else 1
     reached = [(each.rollout, _verdict(each)) for each in comparisons if _has_reached_goal(each.rollout)]
-    known = [
+    candidates = [
         (sign * verdict.estimate, rollout.id, rollout)
         for rollout, verdict in reached
         if verdict is not None and verdict.estimate is not None
     ]
-    return min(known, default=(0.0, "", None))[2]
+    return min(candidates, default=(0.0, "", None))[2]
 
 
 def _has_reached_goal(rollout: Rollout) -> bool:
@@ -143,8 +143,8 @@ def _verdict(comparison: RolloutRecord) -> Verdict | None:
 
 
 def _compared(rollout: Rollout, verdict: Verdict | None, share: float) -> Compared:
-    known = rollout.judgements.get(experiment_spec(rollout.plan).goal.metric)
-    answer = Answer(known.answer) if known else Answer.NO_DATA
+    judgement = rollout.judgements.get(experiment_spec(rollout.plan).goal.metric)
+    answer = Answer(judgement.answer) if judgement else Answer.NO_DATA
     return Compared(
         variation=rollout.requested.variation, build=rollout.requested.version, rollout=rollout.id, share=share,
         state=(rollout.ending or rollout.phase).value, answer=answer.label,

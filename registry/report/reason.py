@@ -1,4 +1,4 @@
-"""Reason: what a gate's figures say, in one sentence with its unit, the same at every place. Pure."""
+"""Reason: a gate's figures as one sentence with units, the same everywhere. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COUNTED = {Source.OUTCOME: "labels", Source.PREDICTION: "predictions"}
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """How a metric of the candidate is compared, and with whose."""
+    """How to word the comparison of a metric of the candidate."""
 
     subject: str
     """What is higher or lower, in words."""
@@ -39,18 +39,18 @@ class Wording:
     beside: str
     """What it is compared with, such as v2."""
     is_named: bool
-    """Whether the subject already says what it is compared with."""
+    """Whether the subject already names what it is compared with."""
     confidence: float
-    """The chance that the interval holds the difference, at all looks together, at least."""
+    """The least probability that the interval contains the difference, at all looks together."""
     counted: str
-    """What is counted: requests, labels, pairs."""
+    """What is counted: requests, labels or pairs."""
     units: str
-    """What is counted where units are judged, such as users."""
+    """What is counted if units are judged, such as users."""
     part: str | None = None
-    """The slice of the traffic that is compared, such as x-state=CA; none: the whole."""
+    """The slice of the traffic that is compared, such as x-state=CA; None: all of it."""
 
     def sentence(self, value: float | None, low: float | None, high: float | None, n: int) -> str:
-        """The difference of the candidate, with its interval: "log loss is 0.52 higher (worse) than v2's, …"."""
+        """The candidate's difference with its interval: "log loss is 0.52 higher (worse) than v2's, …"."""
         if value is None:
             return f"{self.whole_subject}: the builds cannot be compared yet"
         scale, unit = scaling(self.unit, value, low, high)
@@ -72,7 +72,7 @@ class Wording:
 
     @property
     def whole_subject(self) -> str:
-        """The subject, and of which slice it is."""
+        """The subject, with its slice if there is one."""
         return self.subject if self.part is None else f"{self.subject} of {self.part}"
 
     @property
@@ -110,7 +110,7 @@ class Wording:
 
 
 def wording(plan: Plan, gate: GateSpec, beside: str) -> Wording:
-    """How this gate compares. The two ends of its interval are those of its two tests, of alpha and of beta."""
+    """The wording for a gate. The ends of its interval are those of its two tests, with its alpha and its beta."""
     metric = plan.metrics[gate.metric]
     slow = metric.source is Source.LATENCY and metric.quantile is not None
     than = (
@@ -135,23 +135,23 @@ def _quantile(metric: MetricSpec) -> str:
 
 
 def subject(metric: str) -> str:
-    """A metric's name as a word in a sentence."""
+    """A metric's name as words in a sentence."""
     return metric.replace("_", " ")
 
 
 def counted(metric: MetricSpec) -> str:
-    """What a metric's rows are called."""
+    """The noun for a metric's rows."""
     return _COUNTED.get(metric.source, "requests")
 
 
 def unit_of(metric: MetricSpec) -> Unit:
-    """What the metric's values are measured in. Outcomes have whatever unit their sender measures in."""
+    """The unit of a metric's values. Outcomes have whatever unit their sender uses."""
     if metric.is_binary:
         return Unit.SHARE
     return Unit.SECONDS if metric.source is Source.LATENCY else Unit.PLAIN
 
 
 def unit_noun(header: str | None) -> str:
-    """What a unit is, by the header that names it: x-user-id names users."""
+    """The noun for units, from the name of the header: x-user-id gives users."""
     words = re.fullmatch(r"(?:x-)?([a-z]{3,}?)(?:-?(?:id|key|hash))?", header or "")
     return f"{words[1]}s" if words else "units"

@@ -1,6 +1,6 @@
-"""Report: what a rollout did, when, why and on what evidence. The one view model that everything shows. Pure.
+"""Report: what a rollout did, when, why and on what evidence. The one view model that every door shows. Pure.
 
-It is made from the record alone but for the evidence that telemetry adds: requests by arm, outcomes, sample ratio.
+It is made from the record alone, plus evidence from the telemetry: requests by arm, outcomes and sample ratio.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ class ArmCounts:
 
     requests: int = 0
     abandoned: int = 0
-    """The client left before the answer."""
+    """Requests whose client left before the answer."""
     failed: int = 0
-    """The assigned build failed, whoever answered then."""
+    """Requests for which the assigned build failed, whoever answered in the end."""
     fallbacks: int = 0
-    """Another build answered."""
+    """Requests that another build answered."""
     ends: Mapping[str, int] = field(default_factory=dict)
-    """By how they ended: answered, closed, left, 5xx, timeout, reset, connect, retried."""
+    """Requests by how they ended: answered, closed, left, 5xx, timeout, reset, connect, retried."""
 
     @property
     def errors(self) -> int:
-        """What counts as an error in `source: status`: the build failed, or let the caller wait until it left."""
+        """Errors as in `source: status`: the build failed, or the caller left before the answer."""
         return self.failed + self.abandoned
 
     def plus(self, other: ArmCounts) -> ArmCounts:
-        """Both together."""
+        """The sum of both."""
         return ArmCounts(
             requests=self.requests + other.requests, abandoned=self.abandoned + other.abandoned,
             failed=self.failed + other.failed, fallbacks=self.fallbacks + other.fallbacks,
@@ -53,7 +53,7 @@ class ArmCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """The requests of both arms while one weight was asked."""
+    """The requests of both arms at one weight."""
 
     epoch: int
     stable: ArmCounts = field(default_factory=ArmCounts)
@@ -62,16 +62,16 @@ class Exposure:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmErrors:
-    """What the errors of one arm died of."""
+    """The errors of one arm by cause."""
 
     arm: str
     requests: int
     errors: int
-    """As `source: status` counts them: callers who left before the answer included."""
+    """As `source: status` counts them, including callers who left before the answer."""
     causes: Mapping[str, int]
     """left (the caller did), 5xx, timeout, reset, connect, retried (the log does not say why the first try failed)."""
     closed: int
-    """Answered, and closed by the caller before the answer's end: no errors."""
+    """Answers that the caller closed before their end. They are no errors."""
 
     def __str__(self) -> str:
         named = ", ".join(f"{n:,} {CAUSES.get(cause, cause)}" for cause, n in self.causes.items() if n)
@@ -85,7 +85,7 @@ CAUSES = {
     "retried": "answered by another try",
     "stood_in": "answered by the fallback variation",
 }
-"""What causes are called that do not speak for themselves."""
+"""Words for causes whose names do not explain themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,17 +101,17 @@ class SampleRatio:
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeCoverage:
-    """How many compared requests a metric knows the value of."""
+    """For how many compared requests a metric's value is known."""
 
     metric: str
     exposures: int
     labelled: int
     pending: int
-    """Known, but not mature yet."""
+    """Requests whose value is known but not mature yet."""
 
     @property
     def share(self) -> float | None:
-        """Labelled of all; None without requests. A request of several rows may know more than one."""
+        """Labels as a share of all requests; None without requests. A request with several rows may have several."""
         return self.labelled / self.exposures if self.exposures else None
 
 
@@ -134,12 +134,12 @@ class ArmLatency:
     p95: float
     p99: float
     bins: tuple[LatencyBin, ...] = ()
-    """From short to long; bins without requests are left out."""
+    """From short to long. Bins without requests are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What telemetry knows of a rollout, beside the looks on record."""
+    """What the telemetry knows about a rollout, in addition to the recorded looks."""
 
     exposures: tuple[Exposure, ...] = ()
     """By epoch."""
@@ -148,11 +148,11 @@ class Evidence:
     """Of the whole rollout, stable first."""
     sample_ratio: SampleRatio = SampleRatio(answer="NOT TESTED", reason="no requests on record")
     shadow: ShadowView | None = None
-    """What its pairs of answers say, of a shadow."""
+    """For a shadow, the result of its pairs of answers."""
     generated: int | None = None
-    """Requests of both arms that no caller sent; none where that is not known."""
+    """Requests of both arms that no caller sent; None if not known."""
     unread: str | None = None
-    """Why the telemetry cannot be read, where it cannot: then nothing else is known."""
+    """Why the telemetry cannot be read. If set, nothing else is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,21 +168,21 @@ class LookPoint:
     stable_n: int
     candidate_n: int
     compared: int
-    """Values of both builds together; of a shadow, pairs of answers."""
+    """Values of both builds together; for a shadow, pairs of answers."""
     estimate: float | None
     low: float | None
     high: float | None
     bound: float | None
-    """The margin in the metric's unit; None where there is none to draw."""
+    """The margin in the metric's unit; None if there is none to draw."""
     limit: float | None
-    """The rate that the plan says to stay below, as a difference from stable's; None where it names none."""
+    """The rate that the plan requires to stay below, as a difference from stable's; None if the plan has none."""
     verdict: str
     alpha_spent: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """A moment at which a gate's answer changed."""
+    """A change of a gate's answer."""
 
     at: datetime
     k: int
@@ -194,7 +194,7 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """A gate with all its looks and the moments at which its answer changed."""
+    """A gate with all its looks and all changes of its answer."""
 
     view: GateView
     worse: str
@@ -211,12 +211,12 @@ class GateReport:
 
     @property
     def decided(self) -> Turn | None:
-        """The moment of the last PASS or FAIL; None while it is open."""
-        found = [turn for turn in self.turns if turn.verdict in ("PASS", "FAIL")]
-        return found[-1] if found and self.view.verdict in ("PASS", "FAIL") else None
+        """The last PASS or FAIL; None while the gate is open."""
+        decisions = [turn for turn in self.turns if turn.verdict in ("PASS", "FAIL")]
+        return decisions[-1] if decisions and self.view.verdict in ("PASS", "FAIL") else None
 
     def word(self, turn: Turn) -> str:
-        """A turn's verdict as people read it: a guardrail that has found nothing is OK."""
+        """A turn's verdict for display: OK for a guardrail that has found nothing."""
         return OK if self.view.guardrail and turn.verdict == Answer.UNDECIDED.label else turn.verdict
 
 
@@ -226,9 +226,9 @@ class ExposureRow:
 
     epoch: int
     weight: float
-    """Asked, in per cent."""
+    """The desired weight, in per cent."""
     seen: float | None
-    """The candidate's share of requests, in per cent."""
+    """The candidate's observed share of requests, in per cent."""
     stable: ArmCounts
     candidate: ArmCounts
 
@@ -247,23 +247,23 @@ class Report:
     """Gates, then guardrails."""
     exposures: tuple[ExposureRow, ...]
     errors: tuple[ArmErrors, ...]
-    """What the errors of each arm died of, over the whole rollout; none where nothing was split."""
+    """The errors of each arm by cause, over the whole rollout; empty if no traffic was split."""
     sample_ratio: SampleRatio
     coverage: tuple[OutcomeCoverage, ...]
     latency: tuple[ArmLatency, ...]
     timeline: tuple[Moment, ...]
     shadow: ShadowView | None = None
-    """What its pairs of answers say, of a shadow."""
+    """For a shadow, the result of its pairs of answers."""
     unread: str | None = None
-    """Why requests, errors, latency and outcomes are missing, where the telemetry cannot be read."""
+    """Why requests, errors, latency and outcomes are missing, if the telemetry cannot be read."""
 
 
 def rollout_report(record: RolloutRecord, now: datetime, evidence: Evidence | None = None) -> Report:
-    """The report of a rollout, ended or under way, as the ledger has it now; the record holds all facts and looks."""
-    known, rollout = evidence or Evidence(), record.rollout
-    errors = arm_errors(known.exposures)
-    requests, died_of = _requests(known, rollout.epoch), errors_in_words(errors)
-    view = rollout_view(record, now, requests, errors=died_of, generated=known.generated)
+    """The report of a rollout, ended or in progress, as the ledger has it now. The record holds all facts and looks."""
+    evidence, rollout = evidence or Evidence(), record.rollout
+    errors = arm_errors(evidence.exposures)
+    requests, error_texts = _requests(evidence, rollout.epoch), errors_in_words(errors)
+    view = rollout_view(record, now, requests, errors=error_texts, generated=evidence.generated)
     weights = weight_points(record.entries)
     return Report(
         rollout=view,
@@ -273,14 +273,14 @@ def rollout_report(record: RolloutRecord, now: datetime, evidence: Evidence | No
         steps=step_reports(rollout, record.entries, now) if rollout.is_judged else (),
         weights=weights,
         gates=_gates(record, view),
-        exposures=_exposures(known.exposures, {point.epoch: point.weight for point in weights}),
+        exposures=_exposures(evidence.exposures, {point.epoch: point.weight for point in weights}),
         errors=errors,
-        sample_ratio=known.sample_ratio,
-        coverage=known.coverage,
-        latency=known.latency,
+        sample_ratio=evidence.sample_ratio,
+        coverage=evidence.coverage,
+        latency=evidence.latency,
         timeline=timeline(record.entries),
-        shadow=known.shadow,
-        unread=known.unread,
+        shadow=evidence.shadow,
+        unread=evidence.unread,
     )
 
 
@@ -316,22 +316,22 @@ def _gate(record: RolloutRecord, view: GateView, spec: GateSpec) -> GateReport:
 
 
 def _point(look: Look, below: float | None, *, in_pairs: bool) -> LookPoint:
-    seen = look.verdict
+    verdict = look.verdict
     return LookPoint(
         k=look.k,
         at=look.at,
         step=look.step + 1,
-        information=seen.information_fraction,
-        stable_n=seen.stable_n,
-        candidate_n=seen.candidate_n,
-        compared=seen.candidate_n if in_pairs else seen.stable_n + seen.candidate_n,
-        estimate=seen.estimate,
-        low=seen.low,
-        high=seen.high,
-        bound=seen.bound,
-        limit=None if below is None else below - (seen.stable_mean or 0.0),
-        verdict=seen.answer.label,
-        alpha_spent=seen.alpha_spent,
+        information=verdict.information_fraction,
+        stable_n=verdict.stable_n,
+        candidate_n=verdict.candidate_n,
+        compared=verdict.candidate_n if in_pairs else verdict.stable_n + verdict.candidate_n,
+        estimate=verdict.estimate,
+        low=verdict.low,
+        high=verdict.high,
+        bound=verdict.bound,
+        limit=None if below is None else below - (verdict.stable_mean or 0.0),
+        verdict=verdict.answer.label,
+        alpha_spent=verdict.alpha_spent,
     )
 
 
@@ -349,7 +349,7 @@ def _turns(metric: str, entries: Sequence[Entry]) -> list[Turn]:
     ]
 
 
-def _exposures(found: Sequence[Exposure], weights: Mapping[int, float]) -> tuple[ExposureRow, ...]:
+def _exposures(exposures: Sequence[Exposure], weights: Mapping[int, float]) -> tuple[ExposureRow, ...]:
     return tuple(
         ExposureRow(
             epoch=each.epoch,
@@ -358,13 +358,13 @@ def _exposures(found: Sequence[Exposure], weights: Mapping[int, float]) -> tuple
             stable=each.stable,
             candidate=each.candidate,
         )
-        for each in found
+        for each in exposures
         if each.candidate.requests or (each.stable.requests and weights.get(each.epoch))
     )
 
 
 def arm_errors(exposures: Sequence[Exposure]) -> tuple[ArmErrors, ...]:
-    """What the errors of each arm died of, all exposures together; nothing without any."""
+    """The errors of each arm by cause, all exposures together; empty if there are none."""
     if not exposures:
         return ()
     arms = {"stable": [each.stable for each in exposures], "candidate": [each.candidate for each in exposures]}
@@ -379,7 +379,7 @@ def arm_errors(exposures: Sequence[Exposure]) -> tuple[ArmErrors, ...]:
 
 
 def errors_in_words(errors: Sequence[ArmErrors]) -> dict[str, str]:
-    """What the errors of each arm died of; of an arm that has none nothing is said."""
+    """The errors of each arm in words. Arms without errors are left out."""
     return {each.arm: str(each) for each in errors if each.errors or each.closed}
 
 

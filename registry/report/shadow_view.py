@@ -1,4 +1,4 @@
-"""ShadowView: what a shadow showed, as command line, console and reports tell it. Pure."""
+"""ShadowView: the result of a shadow, as command line, console and reports show it. Pure."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ class Estimate:
     low: float
     high: float
     n: int
-    """Pairs that it rests on."""
+    """Number of pairs that it is based on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """What became of the copies. Each is in one of `ended`; each that ended is in one of `pairs`, or waits."""
+    """What became of the copies. Each is counted once in `ended`; each that ended is counted in `pairs`, or waits."""
 
     ended: dict[str, int]
     """How the copies ended, by kind: answered, refused, error, timeout and so on."""
     dropped: int
-    """Copies that the data plane did not send because the shadow was too slow. In no other count."""
+    """Copies that the data plane did not send because the shadow was too slow. Included in no other count."""
     waiting: int
-    """Copies whose request has not been read."""
+    """Copies whose request has not been read yet."""
     pairs: dict[str, int]
-    """Pairs that agree or differ, and why others could not be compared."""
+    """Pairs that agree or differ, and by reason those that could not be compared."""
     stored: int
-    """Pairs kept for labels that come later."""
+    """Pairs stored for labels that come later."""
     copies: int
-    """Copies that were asked for."""
+    """Copies that should have been sent."""
     never_answered: int
     """Copies without an answer: dropped, timed out, broken off, not reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A range of values and how many fell into it."""
+    """A range of values, and how many values of each build lie in it."""
 
     low: float
     high: float
@@ -49,7 +49,7 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Flip:
-    """What stable said, what the candidate said, and how often."""
+    """A combination of stable's and the candidate's answers, and how often it occurred."""
 
     stable: str
     candidate: str
@@ -66,23 +66,23 @@ class ColumnView:
     n: int
     """Pairs of values."""
     flips: Estimate | None = None
-    """Labels: the share that differ."""
+    """Labels: the share that differs."""
     confusion: tuple[Flip, ...] = ()
-    """Labels: the most frequent disagreements first, then agreements."""
+    """Labels: disagreements, most frequent first, then agreements."""
     difference: Estimate | None = None
     """Numbers: candidate minus stable on the same request. Texts: the share of words not shared."""
     spread: float | None = None
     """Standard deviation of the differences."""
     correlation: float | None = None
-    """Pearson's, of both answers."""
+    """Pearson's correlation of both answers."""
     rank_agreement: float | None = None
-    """Kendall's tau, from pairs of neighbouring requests: 1 where both order all of them alike."""
+    """Kendall's tau, from pairs of neighbouring requests: 1 if both builds order all of them alike."""
     differences: tuple[Bar, ...] = ()
-    """Counts of differences; under `candidate`."""
+    """Counts of differences, in `candidate`."""
     levels: tuple[Bar, ...] = ()
     """Counts of both answers."""
     missing: dict[str, int] = field(default_factory=dict)
-    """Values that were NaN, infinite or null: of stable, of the candidate, of both."""
+    """Values that were NaN, infinite or null: stable's, the candidate's, both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +101,9 @@ class JudgedView:
 
     metric: str
     column: str | None
-    """The column that is compared; none: all."""
+    """The compared column; None: all."""
     within: float | None
-    """How far apart two numbers may be and agree still."""
+    """How far apart two numbers may be and still agree."""
     disagreement: Estimate
     over_time: tuple[tuple[datetime, int, int], ...]
     """Start of a time bucket, pairs compared, pairs that differ."""
@@ -118,17 +118,17 @@ class SegmentView:
     judged: dict[str, Estimate]
     """By the plan's metrics that compare answers, each with its own tolerance."""
     stands_out: bool
-    """Whether they differ more than in the rest, by any metric of the plan; without one, in anything."""
+    """Whether answers differ more than in the rest, by any metric of the plan, or without one in anything."""
     harmed: tuple[str, ...]
-    """Metrics in which the candidate is worse here, once labels came. Over all segments and metrics together, and with
-    `stands_out`, something is said wrongly with a chance of 5 %."""
+    """Metrics in which the candidate is worse here, once labels came. Over all segments and metrics together, including
+    `stands_out`, the chance of any wrong statement is 5 %."""
     quality: dict[str, Estimate]
     """By metric: candidate minus stable, once labels came."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorstView:
-    """One of the disagreements that were largest."""
+    """One of the largest disagreements."""
 
     request: str
     at: datetime
@@ -142,14 +142,14 @@ class WorstView:
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowView:
-    """What a shadow showed."""
+    """The result of a shadow."""
 
     rollout: str
     model: str
     stable: str
     candidate: str
     sample: float
-    """Of the requests, in per cent."""
+    """Share of the requests, in per cent."""
     coverage: Coverage
     disagreement: Estimate | None
     """The share of comparable pairs that differ in anything."""
@@ -159,13 +159,13 @@ class ShadowView:
     """By the plan's metrics that compare answers."""
     columns: tuple[ColumnView, ...]
     schema: dict[str, int]
-    """How shapes of answers differed, and how often."""
+    """How the shapes of answers differed, and how often."""
     declared: tuple[str, ...]
-    """How the answers differ that both builds' MLflow signatures declare."""
+    """How the outputs declared by both builds' MLflow signatures differ."""
     latency: LatencyView | None
     quality: dict[str, Estimate]
     """By metric: candidate minus stable on the same requests, as labels came."""
     segments: tuple[SegmentView, ...]
-    """Those that stand out first, then the largest."""
+    """Segments that stand out first, then the largest."""
     worst: tuple[WorstView, ...]
     confidence: float = 0.95

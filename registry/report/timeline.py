@@ -1,4 +1,4 @@
-"""The timeline of a rollout: every fact as a sentence, with who caused it, why, and what it did to the weight. Pure."""
+"""The timeline of a rollout: every fact as a sentence, with who caused it, why, and its effect on the weight. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from sluicegate.registry.words.verdict import Answer
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """One fact, for people."""
+    """One fact, worded for people."""
 
     seq: int
     at: datetime
@@ -60,15 +60,15 @@ class Moment:
     text: str
     """What happened."""
     actor: str
-    """Who, or what, did it."""
+    """Who or what did it."""
     why: str
-    """The reason or the cause that the fact gives."""
+    """The fact's reason or cause."""
     before: float
     """The candidate's weight before it, in per cent."""
     after: float
-    """The weight asked after it."""
+    """The desired weight after it."""
     tone: str
-    """good, bad, wait or plain: how a reader should take it."""
+    """How a reader should take it: good, bad, wait or plain."""
 
 
 def timeline(entries: Sequence[Entry]) -> tuple[Moment, ...]:
@@ -84,7 +84,7 @@ def timeline(entries: Sequence[Entry]) -> tuple[Moment, ...]:
 
 def moment(entry: Entry, before: int, after: int, *, is_shadow: bool) -> Moment:
     """One fact with the weights before and after it, in basis points."""
-    text, tone = _said(entry.fact, after)
+    text, tone = _sentence(entry.fact, after)
     if is_shadow and isinstance(entry.fact, StepEntered):
         text = f"{text} are copied"
     return Moment(
@@ -124,8 +124,8 @@ def _why(fact: Fact) -> str:
             return str(getattr(fact, "reason", ""))
 
 
-def _said(fact: Fact, weight: int) -> tuple[str, str]:
-    """What happened, and its tone; `weight` is the candidate's after it."""
+def _sentence(fact: Fact, weight: int) -> tuple[str, str]:
+    """What happened, as a sentence, and its tone. `weight` is the candidate's after the fact."""
     match fact:
         case Requested(model=model, version=version, variation=variation, strategy=strategy):
             return (
@@ -178,9 +178,9 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
         case Approved(step=step):
             return f"step {step + 1} approved", "good"
         case Checked(step=step, answer=answer, actor=actor):
-            said = "gave no answer" if answer == "none" else f"said {answer}"
+            answered = "gave no answer" if answer == "none" else f"said {answer}"
             place = f"of step {step + 1}" if step >= 0 else "before the first step"
-            return f"the check {actor} {place} {said}", "good" if answer == "yes" else "wait"
+            return f"the check {actor} {place} {answered}", "good" if answer == "yes" else "wait"
         case FreezeOverridden(freeze=freeze, until=until):
             return f"freeze {freeze} overridden for this rollout until {until[:16].replace('T', ' ')} UTC", "wait"
         case Confirmed():
@@ -208,10 +208,10 @@ def _said(fact: Fact, weight: int) -> tuple[str, str]:
         case Scaled(replicas=replicas):
             return f"scaled to {replicas} replica{'s' if replicas > 1 else ''}", "plain"
         case HookCalled(after=after, attempt=attempt, answer=answer, actor=actor):
-            said = {"taken": "was notified", "failed": "could not be notified"}.get(
+            result = {"taken": "was notified", "failed": "could not be notified"}.get(
                 answer, "could not be notified; no further attempt"
             )
-            return f"hook after {after}: {actor} {said} (attempt {attempt})", "good" if answer == "taken" else "wait"
+            return f"hook after {after}: {actor} {result} (attempt {attempt})", "good" if answer == "taken" else "wait"
         case Settled(changes=changes):
             return "written to MLflow: " + ("; ".join(changes) or "nothing to change"), "plain"
 

@@ -1,4 +1,4 @@
-"""Trend: how a metric of both builds went, from look to look. Pure."""
+"""Trend: how a metric of both builds developed from look to look. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Trend:
 
     metric: str
     unit: str
-    """What its values are measured in: plain, share or seconds."""
+    """The unit of its values: plain, share or seconds."""
     points: tuple[tuple[float, float], ...]
-    """Stable's and the candidate's."""
+    """Stable's mean and the candidate's."""
 
 
 def trends(rollout: Rollout, looks: Sequence[Look]) -> tuple[Trend, ...]:
-    """Those of the goal, which is the first gate, and of the error rate, as far as they are judged."""
+    """The trends of the goal, which is the first gate, and of the error rate, if they are judged."""
     return tuple(_trend(rollout, metric, looks) for metric in dict.fromkeys(_wanted(rollout)))
 
 

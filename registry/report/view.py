@@ -1,4 +1,4 @@
-"""View: one rollout as it is shown to people and programs. CLI, console and reports all show this. Pure."""
+"""View: one rollout as CLI, console and reports show it to people and programs. Pure."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from sluicegate.registry.words.verdict import OK, Answer, SliceFigures, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class GateView:
-    """One gate with the last verdict on record."""
+    """One gate with its last recorded verdict."""
 
     metric: str
     guardrail: bool
-    """Whether it may only stop."""
+    """Whether it can only stop the rollout."""
     then: str
-    """What follows when it fails: abort, pause, or nothing where it only watches."""
+    """What follows when it fails: abort, pause, or nothing if it only watches."""
     verdict: str
     """PASS, FAIL, UNDECIDED or NO DATA; OK for a guardrail that has found no harm."""
     reason: str
@@ -50,11 +50,11 @@ class GateView:
     details: tuple[str, ...]
     """What the sentence leaves out, such as the look that decided."""
     unit: str
-    """What its values are measured in: plain, share or seconds."""
+    """The unit of its values: plain, share or seconds."""
     k: int
-    """How many looks it rests on."""
+    """How many looks it is based on."""
     step: int
-    """The step at which it was judged last, from 1; 0 before the first time."""
+    """The step at which it was last judged, from 1; 0 before the first time."""
     stable: float | None
     """Stable's mean."""
     candidate: float | None
@@ -68,25 +68,25 @@ class GateView:
     margin: float | None
     """The relative harm to rule out at the present step, such as 0.05."""
     below: float | None
-    """The share that the candidate's rate must be shown to stay below; none where the plan names none."""
+    """The share that the candidate's rate must be shown to stay below; None if the plan has none."""
     slower_than: float | None
-    """The time in seconds above which a request counts, where the plan names one for a latency's quantile."""
+    """The time in seconds above which a request counts, if the plan has one for a latency's quantile."""
     bound: float | None
-    """The margin in the metric's unit, signed towards harm; none without one."""
+    """The margin in the metric's unit, signed towards harm; None without a margin."""
     stable_n: int
     """Stable's rows."""
     candidate_n: int
     """The candidate's rows."""
     slices: tuple[SliceFigures, ...]
-    """The parts of the traffic that look worst, worst first, where the guardrail looks at slices."""
+    """The worst-looking slices, worst first, if the guardrail looks at slices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfflineGateView:
-    """One gate that judges before the first request, offline or on replayed requests, with what it said."""
+    """One gate that judges before the first request, offline or on replayed requests, with its result."""
 
     gate: str
-    """The metric; with @tag where a tag of the version names the run, with (replay) where requests were replayed."""
+    """The metric; with @tag if a tag of the version names the run, with (replay) if requests were replayed."""
     verdict: str
     """PASS, FAIL, UNDECIDED (too few requests were replayed) or NO DATA."""
     reason: str
@@ -94,12 +94,12 @@ class OfflineGateView:
     candidate: float | None
     """The candidate's value."""
     stable: float | None
-    """The value that it was compared with; none where only a limit counts."""
+    """The value that it was compared with; None if only a limit counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HookView:
-    """One hook with what came of the last attempt to tell it."""
+    """One hook with the result of the last attempt to notify it."""
 
     after: str
     """promotion, abort or rollback."""
@@ -119,60 +119,60 @@ class RolloutView:
     model: str
     variation: str
     strategy: str
-    """canary, shadow or ab; deploy for a first build, rollback for going back."""
+    """canary, shadow or ab; deploy for a first build, rollback for returning to an earlier one."""
     stable: str | None
-    """The version that had full trust when it began; none for a first build."""
+    """The stable version when it began; None for a first build."""
     candidate: str
     """The version being tried."""
     phase: str
     ending: str | None
-    """How it ended; none while it goes on."""
+    """How it ended; None while it goes on."""
     reason: str
-    """Why it is where it is."""
+    """Why it is in its present state."""
     waits_for: str | None
-    """What must happen before the step under way is left; None when none is."""
+    """What must happen before the current step ends; None if there is no current step."""
     launch: str | None
-    """The stage of a launch under way: waiting, fetching, environment, packing, starting, probing."""
+    """The stage of a launch in progress: waiting, fetching, environment, packing, starting, probing."""
     needs_person: bool
     """Whether nothing can happen until a person acts."""
     no_driver: str | None
-    """That no driver works on it, since when, why, and the fix; None while one is there or none is needed."""
+    """Why no driver works on it, since when, and the fix; None if one does or none is needed."""
     blind: str | None
-    """That too many of its requests are not counted, or that it cannot be judged: since when, and why; None: it can."""
+    """Why it cannot be judged or too many of its requests are not counted, and since when; None: it can be judged."""
     actor: str
-    """Who, or what, put it there."""
+    """Who or what put it in its present state."""
     cause: str
-    """The door through which it was asked for, such as cli or alias:candidate."""
+    """The door through which it was requested, such as cli or alias:candidate."""
     confirmation: str | None
-    """confirming, confirmed or unconfirmed, once it is promoted; none where the plan asks for no late labels."""
+    """confirming, confirmed or unconfirmed, once it is promoted; None if the plan has no confirmation."""
     step: int
     """From 1; 0 before the first."""
     steps: int
-    """How many the plan has."""
+    """How many steps the plan has."""
     preview: str | None
-    """Where the gateway takes requests for the candidate by its name; none where nobody may ask for it."""
+    """The gateway's path for requests to the candidate by its name; None if that is not possible."""
     weight: float
-    """Asked, in per cent."""
+    """The desired weight, in per cent."""
     observed: bool
-    """Whether the data plane serves what is asked."""
+    """Whether the data plane serves the desired weight."""
     seen: float | None
-    """The candidate's share of requests at this weight, in per cent."""
+    """The candidate's observed share of requests at this weight, in per cent."""
     generated: str | None
-    """What Sluicegate sends itself by the plan, and how much that was; none where the plan asks for nothing."""
+    """The requests that Sluicegate itself sends by the plan, and how many; None if the plan generates none."""
     candidate_requests: int
-    """Assigned to the candidate at this weight."""
+    """Requests assigned to the candidate at this weight."""
     stable_requests: int
-    """Assigned to stable at this weight."""
+    """Requests assigned to stable at this weight."""
     gates: tuple[GateView, ...]
     """Gates, then guardrails."""
     offline: tuple[OfflineGateView, ...]
-    """What was judged before the first request."""
+    """The gates that judge before the first request."""
     hooks: tuple[HookView, ...]
     """The systems that were notified of its promotion, abort or rollback."""
     external: tuple[ExternalGateView, ...]
-    """What other systems measure, held against limits."""
+    """The external gates: limits for numbers that other systems measure."""
     errors: Mapping[str, str]
-    """What the errors of each arm died of, where that was asked for."""
+    """The errors of each arm by cause, in words, if they were requested."""
     requested_at: datetime
     ended_at: datetime | None
     elapsed: float
@@ -180,18 +180,18 @@ class RolloutView:
     settled: bool
     """Whether its ending has been written to MLflow."""
     seq: int
-    """Of the last fact."""
+    """The number of the last fact."""
 
 
 def rollout_view(
     record: RolloutRecord, now: datetime, requests: tuple[int, int] | None = None, *,
     errors: Mapping[str, str] | None = None, generated: int | None = None,
 ) -> RolloutView:  # fmt: skip
-    """The view of a rollout; `requests` are those assigned to (stable, candidate) at this weight, where known.
+    """The view of a rollout. `requests` are those assigned to (stable, candidate) at this weight, if known.
 
-    `errors` say by arm what they died of; `generated` how many requests no caller sent.
+    `errors` are the errors of each arm in words; `generated` is the number of requests that no caller sent.
 
-    Gates whose looks are not in the record tell their answers alone.
+    Gates whose looks are not in the record show only their answers.
     """
     rollout, decision, blind = record.rollout, next_decision(record, now, requests), _blindness(record, now)
     stable_n, candidate_n = (requests or (0, 0)) if rollout.is_tried else (0, 0)
@@ -259,13 +259,13 @@ def _confirmation(rollout: Rollout) -> str | None:
 
 
 def _offline(rollout: Rollout, name: str) -> OfflineGateView:
-    said = rollout.assessments.get(name)
+    assessed = rollout.assessments.get(name)
     return OfflineGateView(
         gate=name,
-        verdict=Answer(said.answer).label if said else Answer.NO_DATA.label,
-        reason=said.reason if said else "nothing judged yet",
-        candidate=said.candidate if said else None,
-        stable=said.stable if said else None,
+        verdict=Answer(assessed.answer).label if assessed else Answer.NO_DATA.label,
+        reason=assessed.reason if assessed else "nothing judged yet",
+        candidate=assessed.candidate if assessed else None,
+        stable=assessed.stable if assessed else None,
     )
 
 
@@ -282,7 +282,7 @@ def _stage(record: RolloutRecord) -> str | None:
 
 
 def _launching(record: RolloutRecord, now: datetime) -> str | None:
-    """What the launch under way is at."""
+    """The stage of the launch in progress, in words."""
     rollout = record.rollout
     if not rollout.is_being_launched:
         return None
@@ -290,7 +290,7 @@ def _launching(record: RolloutRecord, now: datetime) -> str | None:
 
 
 def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None) -> Decision | None:
-    """What the policy would say now, from the answers on record, each with its latest reason; judges nothing."""
+    """What the policy would decide now, from the recorded answers with their latest reasons. Judges nothing."""
     rollout = record.rollout
     if rollout.phase is Phase.LAUNCHING and (rollout.ready or rollout.is_comparison):
         return replay_wanted(rollout) or first_approval_wanted(rollout) or _unready(record, now)
@@ -299,21 +299,21 @@ def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int
     stops_only = {gate.name for gate in rollout.plan.external if gate.guardrail}
     guardrails = {gate.metric for gate in rollout.plan.guardrails} | stops_only
     last = _last_verdicts(record)
-    outside = external_verdicts(rollout, record.samples, now) if record.samples else ()
-    shown = {verdict.metric for verdict in outside}
+    external = external_verdicts(rollout, record.samples, now) if record.samples else ()
+    external_names = {verdict.metric for verdict in external}
     verdicts = [
         Verdict(
             metric=metric,
-            answer=Answer(known.answer),
-            reason=_reason(known, last.get(metric)),
-            step=known.step,
-            k=known.k,
+            answer=Answer(judgement.answer),
+            reason=_reason(judgement, last.get(metric)),
+            step=judgement.step,
+            k=judgement.k,
             guardrail=metric in guardrails,
         )
-        for metric, known in rollout.judgements.items()
-        if metric not in shown
+        for metric, judgement in rollout.judgements.items()
+        if metric not in external_names
     ]
-    verdicts += outside
+    verdicts += external
     experiment = experiment_state(rollout, record.of_model, now)
     served, blind = requests[1] if requests else 0, _blindness(record, now)
     progress = Progress(
@@ -338,14 +338,14 @@ def _last_verdicts(record: RolloutRecord) -> dict[str, Verdict]:
 
 
 def _withheld(gate: GateView, blind: Blindness | None) -> GateView:
-    """As the next tick will answer; harm that was found stays found."""
+    """The gate as the next tick will show it. A failure stays a failure."""
     if blind is None or gate.verdict == Answer.FAIL.label:
         return gate
     return replace(gate, verdict=Answer.NO_DATA.label, reason=str(blind))
 
 
 def _no_driver(record: RolloutRecord, decision: Decision | None) -> str | None:
-    """What the keeper noted, where the rollout still needs a driver."""
+    """The keeper's note, if the rollout still needs a driver."""
     is_noted = record.undriven is not None and needs_driver(record.rollout, decision)
     return str(record.undriven) if is_noted else None
 
@@ -398,7 +398,7 @@ def _word(answer: Answer, *, guardrail: bool) -> str:
 
 
 def _reason(judged: Judgement | None, verdict: Verdict | None) -> str:
-    """The last look's, unless the answer on record is another: it was withheld."""
+    """The last look's reason, unless the recorded answer differs from it because it was withheld."""
     if verdict is not None and (judged is None or judged.answer == verdict.answer.value):
         return verdict.reason
     return judged.reason if judged else "nothing judged yet"

@@ -1,4 +1,4 @@
-"""Decision: what follows from a rollout and its verdicts. `decide` is the whole policy; pure."""
+"""Decision: what follows from a rollout and its verdicts. `decide` is the whole policy. Pure."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Choice(StrEnum):
     PAUSE = "pause"
     PROMOTE = "promote"
     CONFIRM = "confirm"
-    """Late labels have ruled the harm out: the holdout ends."""
+    """Late labels have ruled out the harm, so the holdout ends."""
     UNCONFIRM = "unconfirm"
-    """The time of a confirmation is over, and nothing was decided: the holdout ends as well."""
+    """The time of a confirmation is over without a decision. The holdout ends as well."""
     ABORT = "abort"
     CONCLUDE = "conclude"
-    """A shadow only: it ends, and changes nothing of what is trusted."""
+    """Only for shadows and comparisons: the rollout ends and changes nothing that is trusted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +39,11 @@ class Decision:
     choice: Choice
     reason: str
     wait: timedelta | None = None
-    """Hold only: nothing can change before this much time has passed."""
+    """Only for Hold: nothing can change before this much time has passed."""
     person: bool = False
-    """Hold only: a person must act before anything can change."""
+    """Only for Hold: a person must act before anything can change."""
     asks: bool = False
-    """Hold only: the step's check is to be asked now."""
+    """Only for Hold: run the step's check now."""
 
     @property
     def is_long_wait(self) -> bool:
@@ -52,13 +52,13 @@ class Decision:
 
 
 _GATEWAY_MAY_TAKE = timedelta(minutes=1)
-"""After so long without a new weight somebody should look at the gateway."""
+"""If the new weight takes longer than this, somebody should look at the gateway."""
 LONG_WAIT = timedelta(minutes=2)
-"""Drivers do not sit out longer waits; the keeper starts one when there is something to do."""
+"""Drivers do not wait longer than this. The keeper starts a new one when there is something to do."""
 
 
 def needs_driver(rollout: Rollout, decision: Decision | None) -> bool:
-    """Whether a driver has something to do now. Long waits keep no process."""
+    """Whether a driver has something to do now. No process sits through a long wait."""
     match rollout.phase:
         case Phase.QUEUED | Phase.PAUSED:
             return False
@@ -72,48 +72,48 @@ def needs_driver(rollout: Rollout, decision: Decision | None) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What the step under way has seen so far."""
+    """What has happened so far in the current step."""
 
     candidate_requests: int
     experiment: ExperimentState | None = None
-    """A comparison only: how its experiment stands."""
+    """Only for comparisons: the state of their experiment."""
     blind: Blindness | None = None
-    """Why the rollout may not be judged now."""
+    """Why the rollout cannot be judged now."""
     unready: str | None = None
-    """Why the candidate may not get more requests now: no service is ready, its own or the one to go back to."""
+    """Why the candidate may not get more requests now: it has no ready service, or the build to return to has none."""
 
 
 def decide(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
     """Choose what happens next to a rollout whose candidate has traffic.
 
-    A failing verdict aborts in every phase, paused included, unless the plan says that it pauses, or only watches. So
-    does a deadline that aborts, and the time of a shadow ends it, as they bound how long a candidate may have traffic,
-    or copies. Time alone never promotes or advances: every gate must have passed at the step's margin, and a plan
-    without gates that decide needs a person at every step. While nobody sees what happens nothing advances, whoever
-    approved it, and in the end the plan's `blind` acts. Nothing advances either while no service of the candidate is
-    ready, or none of stable, to which an abort would take its callers back. What is promoted is trusted: after that,
-    only harm that is found takes it back.
+    A failing verdict aborts in every phase, even if paused, unless the plan makes it pause or only watch. A deadline
+    that aborts and the end of a shadow's time work the same way, because they limit how long a candidate may have
+    traffic or copies. Time alone never promotes or advances: every gate must have passed at the step's margin, and a
+    plan without deciding gates needs a person at every step. While too few requests are counted, nothing advances,
+    whoever approved it, and in the end the plan's `blind` acts. Nothing advances either while the candidate has no
+    ready service, or stable, to which an abort would return callers, has none. After the promotion the candidate is
+    trusted: only harm that is found takes it back.
     """
     rollout = since_begun(rollout, progress.experiment)
-    ended = _experiment_over(progress.experiment)
-    if ended is not None:
-        return ended
+    over = _experiment_over(progress.experiment)
+    if over is not None:
+        return over
     failure = _failure(rollout, verdicts)
     if failure is not None and failure.choice is Choice.ABORT:
         return failure
     if rollout.phase is Phase.CONFIRMING:
         return _confirming(rollout, verdicts, failure, now)
-    limits = [each for each in (failure, _overdue(rollout, now), _unseen(rollout, progress.blind, now)) if each]
-    last = [each for each in limits if each.choice in (Choice.ABORT, Choice.CONCLUDE)]
-    if last and rollout.phase in (Phase.RUNNING, Phase.PAUSED):
-        return last[0]
+    limits = [each for each in (failure, _overdue(rollout, now), _blindness(rollout, progress.blind, now)) if each]
+    final = [each for each in limits if each.choice in (Choice.ABORT, Choice.CONCLUDE)]
+    if final and rollout.phase in (Phase.RUNNING, Phase.PAUSED):
+        return final[0]
     if rollout.phase is not Phase.RUNNING:
         return Decision(choice=Choice.HOLD, reason=f"{rollout.phase}: {rollout.reason}", person=True)
     return limits[0] if limits else _moving_on(rollout, verdicts, progress, now)
 
 
 def _moving_on(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision:
-    """Choose for a rollout that runs, and that nothing limits."""
+    """Choose for a running rollout to which no limit applies."""
     waiting = _waiting(rollout, verdicts, progress, now)
     if rollout.is_shadow:
         return _shadow(rollout, waiting, now)
@@ -129,9 +129,10 @@ def _moving_on(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress
 
 
 def _confirming(rollout: Rollout, verdicts: Sequence[Verdict], failure: Decision | None, now: datetime) -> Decision:
-    """The holdout ends when late labels have ruled the harm out, and in any case when its time is over.
+    """Choose for a promoted rollout: the holdout ends once late labels have ruled out the harm, or its time is over.
 
-    What is promoted is trusted: who sees nothing of it gets no verdict, so it is neither confirmed nor taken back.
+    A promoted build is trusted: if nothing can be judged there is no verdict, so it is neither confirmed nor taken
+    back.
     """
     confirm, until = rollout.confirms, rollout.confirmed_until
     if confirm is None or until is None:
@@ -143,11 +144,11 @@ def _confirming(rollout: Rollout, verdicts: Sequence[Verdict], failure: Decision
             soaking = f"{confirm.metric} passed; the holdout stays until {soaked:%Y-%m-%d %H:%M} UTC"
             return Decision(choice=Choice.HOLD, reason=soaking, wait=soaked - now)
         return Decision(choice=Choice.CONFIRM, reason=f"confirmed by {confirm.metric}: {late.reason}")
-    known = failure.reason if failure is not None else late.reason if late is not None else "nothing judged yet"
+    finding = failure.reason if failure is not None else late.reason if late is not None else "nothing judged yet"
     if now >= until:
-        reason = f"{confirm.metric} was not confirmed within {format_duration(confirm.max_time)}: {known}"
+        reason = f"{confirm.metric} was not confirmed within {format_duration(confirm.max_time)}: {finding}"
         return Decision(choice=Choice.UNCONFIRM, reason=reason)
-    waits = f"confirming by {confirm.metric} until {until:%Y-%m-%d %H:%M} UTC: {known}"
+    waits = f"confirming by {confirm.metric} until {until:%Y-%m-%d %H:%M} UTC: {finding}"
     if failure is not None:
         reason = f"{waits}; to take it back: sluice rollout abort {rollout.id}"
         return Decision(choice=Choice.HOLD, reason=reason, person=True)
@@ -155,7 +156,7 @@ def _confirming(rollout: Rollout, verdicts: Sequence[Verdict], failure: Decision
 
 
 def _shadow(rollout: Rollout, waiting: Decision | None, now: datetime) -> Decision:
-    """A shadow ends when every gate has passed, and in any case when its time is over."""
+    """A shadow ends when every gate has passed, and at the latest when its time is over."""
     shadow, began = rollout.plan.shadow, rollout.step_observed_at
     if waiting is None:
         return Decision(choice=Choice.CONCLUDE, reason=f"every gate passed on {_at(rollout)} of the requests")
@@ -175,7 +176,7 @@ def _shadow_is_over(rollout: Rollout, now: datetime) -> bool:
 
 
 def _over_while_paused(rollout: Rollout, shadow: Shadow, now: datetime) -> Decision | None:
-    """A pause does not lengthen a shadow, which costs the host copies: it only keeps anything from following."""
+    """A pause does not prolong a shadow, whose copies cost the host. It only keeps anything from following it."""
     if rollout.phase is not Phase.PAUSED or not _shadow_is_over(rollout, now):
         return None
     reason = f"its max_time of {format_duration(shadow.max_time)} ended while it was paused: {rollout.reason}"
@@ -183,7 +184,7 @@ def _over_while_paused(rollout: Rollout, shadow: Shadow, now: datetime) -> Decis
 
 
 def _experiment_over(experiment: ExperimentState | None) -> Decision | None:
-    """What ends a comparison in any phase: another was concluded, or a build is no longer the one that is compared."""
+    """A comparison ends in any phase if another one was concluded, or if one of its two builds was replaced."""
     if experiment is None or (experiment.changed is None and not experiment.is_concluded):
         return None
     reason = f"the experiment is over: {experiment.changed}" if experiment.changed else "the experiment is over"
@@ -193,23 +194,23 @@ def _experiment_over(experiment: ExperimentState | None) -> Decision | None:
 def _comparison(
     rollout: Rollout, waiting: Decision | None, experiment: ExperimentState | None, now: datetime
 ) -> Decision:
-    """The comparisons of an experiment end together: when all have reached the goal, and when its time is over."""
+    """The comparisons of an experiment end together: when all have reached the goal, or when its time is over."""
     ab, began = rollout.plan.ab, rollout.step_observed_at
     if waiting is None and experiment is not None and experiment.all_passed:
         return Decision(choice=Choice.CONCLUDE, reason="every remaining variation has reached the goal")
     if ab is None or began is None:
         return waiting or _hold("waiting for the experiment to begin")
     left = timedelta(seconds=ab.max_time) - (now - began)
-    said = waiting.reason if waiting is not None else "this variation has reached the goal"
+    finding = waiting.reason if waiting is not None else "this variation has reached the goal"
     if left <= timedelta(0):
         return Decision(
-            choice=Choice.CONCLUDE, reason=f"its max_time of {format_duration(ab.max_time)} is over: {said}"
+            choice=Choice.CONCLUDE, reason=f"its max_time of {format_duration(ab.max_time)} is over: {finding}"
         )
-    return Decision(choice=Choice.HOLD, reason=said, wait=left)
+    return Decision(choice=Choice.HOLD, reason=finding, wait=left)
 
 
 def _until_over(waiting: Decision, lasts: float, began: datetime | None, now: datetime) -> Decision:
-    """Without gates nothing but time ends a shadow, and nobody need wait for it."""
+    """Without gates only time ends a shadow, and no process needs to wait for it."""
     if began is None:
         return waiting
     left = timedelta(seconds=lasts) - (now - began)
@@ -238,12 +239,12 @@ def _overdue(rollout: Rollout, now: datetime) -> Decision | None:
     return None
 
 
-def _unseen(rollout: Rollout, blind: Blindness | None, now: datetime) -> Decision | None:
+def _blindness(rollout: Rollout, blind: Blindness | None, now: datetime) -> Decision | None:
     return None if blind is None else heed_blindness(rollout, blind, now)
 
 
 def heed_blindness(rollout: Rollout, blind: Blindness, now: datetime) -> Decision:
-    """What follows from not seeing: hold, and after the plan's time pause or abort."""
+    """What follows from blindness: hold, and after the plan's time pause or abort."""
     plan = rollout.plan.blind
     if now - _later(blind.since, rollout.resumed_at) < timedelta(seconds=plan.after):
         return _hold(str(blind))
@@ -254,12 +255,12 @@ def heed_blindness(rollout: Rollout, blind: Blindness, now: datetime) -> Decisio
 
 
 def _later(at: datetime, resumed_at: datetime | None) -> datetime:
-    """A person who resumes after a time limit gives the rollout that time once more."""
+    """When a time limit started: a person who resumes the rollout starts it again."""
     return at if resumed_at is None else max(at, resumed_at)
 
 
 def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, now: datetime) -> Decision | None:
-    """What still stands between this step and the next; None when nothing does."""
+    """What still prevents the next step; None if nothing does."""
     step = rollout.plan.steps[rollout.step]
     if rollout.observed_epoch != rollout.epoch or rollout.step_observed_at is None:
         return _hold(_unapplied(rollout, now))
@@ -299,7 +300,7 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
 
 
 def _unapplied(rollout: Rollout, now: datetime) -> str:
-    """That the gateway does not serve the step's weight yet, and where to look if that takes long."""
+    """Says that the gateway does not serve the step's weight yet, and where to look if that takes long."""
     if rollout.step_entered_at is None or now - rollout.step_entered_at <= _GATEWAY_MAY_TAKE:
         return f"waiting for the gateway to apply {_at(rollout)}"
     late = "more than a minute after the step began; to find out why: sluice doctor"
@@ -307,7 +308,7 @@ def _unapplied(rollout: Rollout, now: datetime) -> str:
 
 
 def _checked(rollout: Rollout, check: Check) -> Decision | None:
-    """What the check's reply asks for; None when it is yes. A resume after a no asks it once more."""
+    """What the check's reply leads to; None if it is yes. A resume after a no runs the check again."""
     reply = rollout.replies.get(rollout.step)
     is_stale = reply is not None and rollout.resumed_at is not None and rollout.resumed_at > reply.at
     if reply is None or reply.answer == "stale" or (is_stale and reply.answer != "yes"):
@@ -323,9 +324,9 @@ def _checked(rollout: Rollout, check: Check) -> Decision | None:
 
 
 def decide_first(rollout: Rollout, ready: str, unready: str | None = None) -> Decision:
-    """Choose what happens to a rollout whose candidate was launched, and which has had no request yet.
+    """Choose what happens to a rollout whose candidate was launched and has had no request yet.
 
-    `unready`: why it may not get one now, as no service is ready any more.
+    `unready`: why it may not get one now, because it no longer has a ready service.
     """
     replaying = replay_wanted(rollout)
     if replaying is not None:
@@ -339,7 +340,7 @@ def decide_first(rollout: Rollout, ready: str, unready: str | None = None) -> De
 
 
 def first_approval_wanted(rollout: Rollout) -> Decision | None:
-    """The wait for whoever must approve the first request; None: for nobody."""
+    """The wait for an approval of the first request; None if none is missing."""
     if not rollout.wants_approval:
         return signature_wanted(rollout)
     what = "the switch" if rollout.switches else "its first request"
@@ -351,12 +352,12 @@ def first_approval_wanted(rollout: Rollout) -> Decision | None:
 
 
 def replay_wanted(rollout: Rollout) -> Decision | None:
-    """The wait for the replay of requests before the first one; None: nothing is waited for."""
+    """The wait for the replay of earlier requests; None if it has passed or there is none."""
     return None if rollout.is_replayed else _hold("replaying requests before the first one")
 
 
 def signature_wanted(rollout: Rollout) -> Decision | None:
-    """The wait for a second named person, where what would come next is protected; None: nothing is waited for."""
+    """The wait for a second named person if the next change is protected; None if none is missing."""
     if rollout.is_shadow or not rollout.wants_signature:
         return None
     asker = rollout.asked_by
@@ -370,7 +371,7 @@ def signature_wanted(rollout: Rollout) -> Decision | None:
 
 
 def needs_approval(rollout: Rollout, step: Step) -> bool:
-    """Whether the plan wants a person to approve this step before it is left."""
+    """Whether a person must approve this step before it ends."""
     return step.approval or not rollout.plan.deciding_gates
 
 
@@ -383,13 +384,13 @@ def _at(rollout: Rollout) -> str:
 
 
 def _acts(rollout: Rollout, verdict: Verdict) -> bool:
-    """Whether the plan lets anything follow from the verdict."""
+    """Whether the plan lets the verdict have consequences."""
     rule = rollout.plan.rules.get(verdict.metric)
     return rule is None or rule.decides
 
 
 def _failure(rollout: Rollout, verdicts: Sequence[Verdict]) -> Decision | None:
-    """What follows from the rules that failed; one that aborts comes first."""
+    """What follows from failed rules. Rules that abort come first."""
     failing = [verdict for verdict in verdicts if verdict.answer is Answer.FAIL and _acts(rollout, verdict)]
     pausing = {metric for metric, rule in rollout.plan.rules.items() if rule.then == "pause"}
     fatal = [verdict for verdict in failing if verdict.metric not in pausing]

@@ -1,4 +1,4 @@
-"""Depending: the builds whose services must be ready before a rollout sends more requests to its candidate. Pure."""
+"""Depending: the builds that must have a ready service before a rollout sends its candidate more requests. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sluicegate.registry.words.readiness import Readiness
 
 
 def depends_on(rollout: Rollout) -> tuple[tuple[str, BuildRef], ...]:
-    """Each with what it is to the rollout: the candidate, and stable where judged callers may be taken back to it.
+    """The candidate, and stable if an abort would return its callers to it; each build with its role.
 
-    A candidate that is being launched is not among them: it is probed, and the record says when it is ready. Who goes
-    back at once does so whatever became of the build that he leaves.
+    A candidate that is being launched is not included: it is probed, and the record says when it is ready. A rollback
+    does not depend on the build that it leaves.
     """
     if not rollout.is_under_way or rollout.took_over:
         return ()
@@ -25,19 +25,19 @@ def depends_on(rollout: Rollout) -> tuple[tuple[str, BuildRef], ...]:
 
 
 def unready(rollout: Rollout, readiness: Readiness, now: datetime) -> str | None:
-    """Why its candidate may not get more requests now, in words; None: it may. An abort never waits for this."""
-    found = ((what, build, readiness.unready(build, now)) for what, build in depends_on(rollout))
-    said = [f"{what} v{build.version} {each}" for what, build, each in found if each is not None]
-    return "; ".join(said) or None
+    """Why the candidate may not get more requests now, in words; None: it may. An abort never waits for this."""
+    reasons = ((role, build, readiness.unready(build, now)) for role, build in depends_on(rollout))
+    texts = [f"{role} v{build.version} {reason}" for role, build, reason in reasons if reason is not None]
+    return "; ".join(texts) or None
 
 
 def unready_candidate(rollout: Rollout, readiness: Readiness, now: datetime) -> str | None:
-    """The same of the candidate alone, for who decides by name: if stable is down, he may be the one who heals it."""
+    """As `unready`, for the candidate only: a person who decides by name may be healing a stable that is down."""
     builds = [build for _, build in depends_on(rollout) if build == rollout.candidate]
-    found = readiness.unready(rollout.candidate, now) if builds else None
-    return None if found is None else f"the candidate v{rollout.candidate.version} {found}"
+    reason = readiness.unready(rollout.candidate, now) if builds else None
+    return None if reason is None else f"the candidate v{rollout.candidate.version} {reason}"
 
 
 def waits_for_service(rollout: Rollout) -> bool:
-    """Whether the next thing that may happen to it sends more requests to its candidate."""
+    """Whether the rollout's next change would send more requests to its candidate."""
     return rollout.phase in (Phase.LAUNCHING, Phase.RUNNING) and bool(depends_on(rollout))

@@ -1,8 +1,8 @@
 """Experiment: variations that share an audience, each compared with the control. Pure.
 
-An experiment is one rollout of strategy ab for each variation but the control: a comparison. It has its own looks,
-verdicts and ending, so that one variation can be stopped while the others go on. What they share is the frozen plan,
-the moment at which they begin, the control's requests, and the end.
+An experiment is a set of rollouts with strategy ab, called comparisons: one for each variation except the control. Each
+has its own looks, verdicts and ending, so that one variation can be stopped while the others go on. They share the
+frozen plan, the time at which they begin, the control's requests, and the end.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import TargetBusy
 
 UNCOUNTED = ""
-"""Who holds the slots of a layout that stay with the control and are not counted."""
+"""The owner of slots that stay with the control and are not counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How an experiment that is in force shares the slots of its audience."""
+    """How an experiment in force shares the slots of its audience."""
 
     experiment: str
-    """Its id: the rollout under which the control's requests are counted, and part of the salt for its life."""
+    """Its id. The control's requests are counted under it, and it is part of the salt throughout the experiment."""
     model: str
     audience: str
     control: BuildRef
@@ -38,7 +38,7 @@ class Split:
     arms: Mapping[str, Rollout]
     """The comparison of each variation that still takes part."""
     layout: tuple[SlotRun, ...]
-    """The same from the first request to the last, whoever is stopped meanwhile and whatever weights are applied."""
+    """Stays the same from the first request to the last, whoever is stopped and whatever weights are applied."""
 
 
 def experiment_spec(plan: Plan) -> ExperimentSpec:
@@ -67,13 +67,13 @@ def _by_experiment(rollouts: Iterable[Rollout]) -> dict[str, list[Rollout]]:
 
 
 def counted_for(rollouts: Iterable[Rollout], name: str) -> Rollout | None:
-    """The rollout that says how requests are counted under a name: its own, or that of an experiment's control."""
+    """The rollout that defines how requests are counted under a name, which is a rollout's or an experiment's."""
     named = [each for each in rollouts if name in (each.id, each.requested.experiment)]
     return min(named, key=lambda each: (each.id != name, each.id), default=None)
 
 
 def layout(ab: ExperimentSpec) -> tuple[SlotRun, ...]:
-    """The slots of each variation, in the plan's order, after those that are held out."""
+    """The slots of each variation in the plan's order, after those that are held out."""
     kept, total = SLOTS - ab.holdout, sum(ab.variations.values())
     held_out = {UNCOUNTED: ab.holdout * total} if ab.holdout else {}
     return lay_out(held_out | {name: weight * kept for name, weight in ab.variations.items()})
@@ -82,9 +82,9 @@ def layout(ab: ExperimentSpec) -> tuple[SlotRun, ...]:
 def splits(rollouts: Iterable[Rollout], there: Iterable[Standing]) -> dict[tuple[str, str], Split]:
     """The experiments in force by (model, audience).
 
-    An experiment is in force from the moment at which its last variation entered until the last is out. A variation
-    whose build is no longer the one that is compared is out at once, and all are when the control's is another. Of two
-    that were asked for at the same moment the first has the audience.
+    An experiment is in force from when its last variation entered until the last one is out. A variation whose build
+    is replaced is out at once; if the control's build is replaced, all are. If two experiments were requested at the
+    same moment, the first one gets the audience.
     """
     serving = {(each.model, each.variation): each.stable for each in there}
     splits: dict[tuple[str, str], Split] = {}
@@ -118,36 +118,36 @@ def has_begun(group: Sequence[Rollout]) -> bool:
 
 
 def is_whole(group: Sequence[Rollout]) -> bool:
-    """Whether every comparison that the plan asks for is on record."""
+    """Whether the ledger has every comparison of the plan."""
     return len(group) == len(experiment_spec(group[0].plan).variations) - 1
 
 
 def is_compared(rollout: Rollout, control: BuildRef | None, serving: BuildRef | None) -> bool:
-    """Whether the comparison is under way between the builds with which it began."""
+    """Whether the comparison is in progress and still compares the builds with which it began."""
     is_same = control is not None and control.version == rollout.stable and serving == rollout.candidate
     return is_same and rollout.is_under_way and rollout.weight > 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentState:
-    """What a comparison must know of the others before it enters or ends."""
+    """What a comparison must know about the others before it enters or ends."""
 
     may_enter: bool
-    """Whether all are ready to begin, and it is time to."""
+    """Whether all comparisons are ready and the start time has come."""
     begins_in: timedelta | None
-    """The time until it may begin; None once that has come."""
+    """The time until it may begin; None once it may."""
     began_at: datetime | None
-    """When the last variation was seen to be served: nobody is assigned to any before."""
+    """When the last variation was observed to be served. Before that, nobody is assigned to any variation."""
     is_concluded: bool
-    """Whether one of them was."""
+    """Whether one of the comparisons was concluded."""
     all_passed: bool
-    """Whether each that goes on has reached the goal."""
+    """Whether every comparison that is not ended has reached the goal."""
     changed: str | None
-    """Which variation holds another build than the one that is compared."""
+    """Which variation no longer holds the compared build, in words."""
 
 
 def experiment_state(rollout: Rollout, of_model: Sequence[Rollout], now: datetime) -> ExperimentState | None:
-    """How the experiment stands that a comparison belongs to; None for other rollouts. `of_model`: all of its model."""
+    """The state of a comparison's experiment; None for other rollouts. `of_model`: all rollouts of its model."""
     if not rollout.is_comparison:
         return None
     ab, group = experiment_spec(rollout.plan), comparisons_of(of_model, rollout.requested.experiment)
@@ -168,16 +168,16 @@ def _began_at(group: Sequence[Rollout]) -> datetime | None:
     if not has_begun(group):
         return None
     entered = [each for each in group if each.step >= 0]
-    seen = [each.step_observed_at or (each.ended_at if each.is_ended else None) for each in entered]
-    known = [at for at in seen if at is not None]
-    return max(known) if known and len(known) == len(seen) else None
+    times = [each.step_observed_at or (each.ended_at if each.is_ended else None) for each in entered]
+    observed = [at for at in times if at is not None]
+    return max(observed) if observed and len(observed) == len(times) else None
 
 
 def since_begun(rollout: Rollout, experiment: ExperimentState | None) -> Rollout:
-    """The rollout; of a comparison, as if it had been served from when its experiment began.
+    """The rollout; a comparison as if it had been served since its experiment began.
 
-    Its own weight is asked for and seen a little earlier than that of those that enter after it, or much earlier where
-    one of them is paused or a freeze comes.
+    Its own weight takes effect somewhat earlier than the weights of those that enter later, or much earlier if one of
+    them is paused or frozen.
     """
     if experiment is None or experiment.began_at == rollout.step_observed_at:
         return rollout
@@ -185,7 +185,7 @@ def since_begun(rollout: Rollout, experiment: ExperimentState | None) -> Rollout
 
 
 def refuse_in_experiment(of_model: Iterable[Rollout], plan: Plan) -> None:
-    """Raise TargetBusy for a variation that is being compared: it keeps its build, the control above all."""
+    """Raise TargetBusy for a variation in a running experiment: it must keep its build, the control above all."""
     for each in of_model:
         if (
             each.is_comparison

@@ -1,4 +1,4 @@
-"""External gates: from recorded samples of what another system measures to verdicts. Limits, and no tests. Pure."""
+"""External gates: verdicts from recorded samples of what other systems measure. Limits, not statistical tests. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sluicegate.registry.words.verdict import Answer, Verdict
 NOTHING = "no sample yet at this step"
 NO_TEST = "a fixed limit for samples, not a statistical test: it has no p-value and uses no alpha"
 LAST = 200
-"""Samples of a gate that are kept and read: a failure among those before is on record."""
+"""How many samples of a gate are kept and read. Failures by earlier samples are on record."""
 
 
 def external_verdicts(rollout: Rollout, samples: Mapping[str, Sequence[Sample]], now: datetime) -> tuple[Verdict, ...]:
-    """The verdict of each external gate, from its last samples. Failing is final until a person overrides it."""
+    """The verdict of each external gate from its last samples. A failure is final until a person overrides it."""
     return tuple(_of_rollout(rollout, gate, samples.get(gate.name, ()), now) for gate in rollout.plan.external)
 
 
@@ -29,19 +29,19 @@ def _of_rollout(rollout: Rollout, gate: ExternalGate, samples: Sequence[Sample],
         gate, samples, step=rollout.step, began=rollout.step_observed_at, now=now,
         since=rollout.overridden.get(gate.name, 0),
     )  # fmt: skip
-    known = rollout.judgements.get(gate.name)
-    if known is None or known.answer != Answer.FAIL or judged.answer is Answer.FAIL:
+    recorded = rollout.judgements.get(gate.name)
+    if recorded is None or recorded.answer != Answer.FAIL or judged.answer is Answer.FAIL:
         return judged
-    return replace(judged, answer=Answer.FAIL, reason=known.reason, k=known.k)
+    return replace(judged, answer=Answer.FAIL, reason=recorded.reason, k=recorded.k)
 
 
 def external_verdict(
     gate: ExternalGate, samples: Sequence[Sample], *, step: int, began: datetime | None, now: datetime, since: int = 0,
 ) -> Verdict:  # fmt: skip
-    """The answer of an external gate at a step, from the last samples on record, in order of k.
+    """The verdict of an external gate at a step, from the last samples on record, in the order of k.
 
-    `began` is when the step's weight took effect: samples of before let nothing pass, and may stop. `since`: the epoch
-    from which samples count, as a person overrode what failed before.
+    `began` is when the step's weight took effect. Earlier samples can stop the rollout, but let nothing pass. `since`:
+    the epoch from which samples count, because a person overrode an earlier failure.
     """
     counted = [sample for sample in samples if sample.epoch >= since]
     answer, reason = _answer(gate, counted, began, now)
@@ -55,32 +55,32 @@ def external_verdict(
 
 
 def _answer(gate: ExternalGate, samples: Sequence[Sample], began: datetime | None, now: datetime) -> tuple[Answer, str]:
-    """Failing is final and comes first; then doubts about the last sample; then whether enough were taken."""
+    """Check for a failure, which is final, then for a doubtful last sample, then for enough samples."""
     broken = _broken(gate, samples)
     if broken is not None:
         return Answer.FAIL, broken
-    mine = [sample for sample in samples if began is not None and sample.at >= began]
-    doubt = _doubt(gate, mine, began, now)
+    of_step = [sample for sample in samples if began is not None and sample.at >= began]
+    doubt = _doubt(gate, of_step, began, now)
     if doubt is not None:
         return Answer.NO_DATA, doubt
-    window = [each for each in _values(mine, began) if now - each.measured_at <= _span(gate)][-gate.fails.of :]
+    window = [each for each in _values(of_step, began) if now - each.measured_at <= _span(gate)][-gate.fails.of :]
     last, window_size = window[-1], gate.fails.of
-    said = f"{_text(last)}, {'' if gate.keeps(_value(last)) else 'not '}{gate.limit}"
+    current = f"{_text(last)}, {'' if gate.keeps(_value(last)) else 'not '}{gate.limit}"
     breaking = sum(not gate.keeps(_value(each)) for each in window)
     if len(window) < window_size:
-        return Answer.UNDECIDED, f"{said}; {count(len(window))} of {window_size} samples at this step"
+        return Answer.UNDECIDED, f"{current}; {count(len(window))} of {window_size} samples at this step"
     if not gate.keeps(_value(last)):
-        return Answer.UNDECIDED, f"{said}; {breaking} of the last {window_size} samples break the limit"
+        return Answer.UNDECIDED, f"{current}; {breaking} of the last {window_size} samples break the limit"
     kept = (
         f"all of the last {window_size} samples are"
         if not breaking
         else f"{window_size - breaking} of the last {window_size} samples are"
     )
-    return Answer.PASS, f"{said}; {kept}"
+    return Answer.PASS, f"{current}; {kept}"
 
 
 def _broken(gate: ExternalGate, samples: Sequence[Sample]) -> str | None:
-    """That at some time too many samples in a row of them broke the limit, and which."""
+    """Describes the first window in which too many samples broke the limit; None if there is none."""
     values = list(_values(samples, None))
     for end in range(1, len(values) + 1):
         window = values[max(end - gate.fails.of, 0) : end]
@@ -91,11 +91,11 @@ def _broken(gate: ExternalGate, samples: Sequence[Sample]) -> str | None:
     return None
 
 
-def _doubt(gate: ExternalGate, mine: Sequence[Sample], began: datetime | None, now: datetime) -> str | None:
-    """Why nothing can be said now: the last sample has no value, or one that is too old, or of another time."""
-    if not mine:
+def _doubt(gate: ExternalGate, of_step: Sequence[Sample], began: datetime | None, now: datetime) -> str | None:
+    """Why nothing can be said now: the last sample has no value, or its value is too old or from another time."""
+    if not of_step:
         return NOTHING
-    last, age = mine[-1], format_duration(gate.max_age)
+    last, age = of_step[-1], format_duration(gate.max_age)
     match last.reading:
         case Lacking(reason=reason):
             return f"{gate.source}: {reason}"
@@ -112,12 +112,12 @@ def _doubt(gate: ExternalGate, mine: Sequence[Sample], began: datetime | None, n
 
 
 def _span(gate: ExternalGate) -> timedelta:
-    """How old the oldest of the samples may be by which it passes."""
+    """How old the oldest sample may be that counts for a pass."""
     return timedelta(seconds=gate.fails.of * gate.every + gate.max_age)
 
 
 def _values(samples: Sequence[Sample], began: datetime | None) -> Iterator[Sample]:
-    """Those with a value, measured since then; what a source measured once counts once."""
+    """Samples that have a value measured since `began`. A value that the source measured once counts once."""
     before: datetime | None = None
     for sample in samples:
         if not isinstance(sample.reading, Measured) or (began is not None and sample.measured_at < began):

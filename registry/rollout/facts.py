@@ -14,31 +14,31 @@ from sluicegate.registry.words.errors import SluiceError
 
 
 class Party(StrEnum):
-    """Who acts. `actor` beside it is the name that people read; nothing is decided by that."""
+    """Who acts. `actor` is the name that people read; nothing is decided by it."""
 
     PERSON = "person"
     """A person whose name is known."""
     POLICY = "policy"
     """The plan: its gates, steps and times."""
     SLUICE = "sluice"
-    """Sluicegate itself, where nothing is left to judge."""
+    """Sluicegate itself, when nothing is left to judge."""
     KEEPER = "keeper"
-    """The keeper, for what the data plane refused."""
+    """The keeper, when the data plane refused something."""
     CATALOG = "catalog"
     """A change in MLflow: the trigger of the plan."""
     PREFECT = "prefect"
-    """A run of one of our Prefect flows, which drives what it asked for itself."""
+    """A run of one of our Prefect flows, which drives the rollout that it ordered."""
 
 
 class AtOnce(StrEnum):
-    """What a person has done at once, without steps and gates."""
+    """What a person does at once, without steps and gates."""
 
     DEPLOY = "deploy"
     """The first build of an empty variation."""
     ROLLBACK = "rollback"
-    """An earlier build takes the place of stable again."""
+    """An earlier build replaces stable again."""
     REPLACE = "replace"
-    """A build that a named person puts in the place of stable."""
+    """A named person replaces stable with another build."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +60,18 @@ class Requested:
     experiment: str | None = None
     """ab: the experiment that this comparison of a variation with the control belongs to."""
     former_stages: dict[str, str] = field(default_factory=dict)
-    """Stage triggers: the stages that versions had before the move that asked for this. They get them back unless it is
-    promoted."""
+    """Stage triggers: the stages that versions had before the move that requested this. They get them back unless it
+    is promoted."""
     party: Party = Party.PERSON
     person: str | None = None
-    """The actor's identity, as a token proves it; none: no named person."""
+    """The actor's identity, as proven by a token; none: no named person."""
     follows: str | None = None
     """The rollout or the experiment that it follows from: a shadow's canary, an experiment's winner, a second try."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guarded:
-    """What the rollout changes is protected, or is no longer: then two named people stand behind the change."""
+    """What the rollout changes became protected, or no longer is. While protected, it needs two named people."""
 
     protected: bool
     actor: str
@@ -82,7 +82,7 @@ class Guarded:
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """The rollout left the queue: no other one of this (model, variation) is open."""
+    """The rollout left the queue: no other rollout of this (model, variation) is open."""
 
     stable: str | None
     """The version that is stable now; none for the first build."""
@@ -93,7 +93,7 @@ class Assessed:
     """An offline gate, or a gate of the replay, judged the candidate, before its first request."""
 
     gate: str
-    """The metric; with @tag where a tag of the version names the run, with (replay) where requests were replayed."""
+    """The metric; with @tag if a tag of the version names the run, with (replay) if requests were replayed."""
     answer: str
     """pass, fail, undecided: the replayed requests are too few; or no_data: it cannot be judged."""
     reason: str
@@ -105,7 +105,7 @@ class Assessed:
 
 @dataclass(frozen=True, kw_only=True)
 class AssessmentOverridden:
-    """A person let the candidate past what the plan asks before its first request."""
+    """A person let the candidate skip what the plan asks before its first request."""
 
     actor: str
     reason: str
@@ -113,19 +113,19 @@ class AssessmentOverridden:
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """The candidate is a bento."""
+    """The candidate was packed as a bento."""
 
     bento: str
     bento_digest: str
     model_digest: str
     env: str = "project"
     registered_at: datetime | None = None
-    """When the version was registered, which tells it from one of the same number after the model was made again."""
+    """When the version was registered. Tells it from the same number of a model that was registered again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """The candidate's service runs and answered its probes."""
+    """The candidate's service runs and has answered its probes."""
 
     version: str
 
@@ -133,7 +133,7 @@ class Ready:
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
     """A number was fixed from stable's history: a latency's threshold in seconds, a quantile of predictions, the cap of
-    a mean. From 0 rows: the plan names it."""
+    a mean. With 0 rows, the plan names the number."""
 
     metric: str
     threshold: float
@@ -154,12 +154,12 @@ class StepEntered:
 
 @dataclass(frozen=True, kw_only=True)
 class Jumped:
-    """A person took the rollout to another step: on, past what the plan asks before it, or back to less weight."""
+    """A person moved the rollout to another step: forward, past what the plan asks for, or back to less weight."""
 
     step: int
     weight: int
     former: int
-    """The step that it was at."""
+    """The step that it left."""
     actor: str
     reason: str
     party: Party = Party.PERSON
@@ -186,7 +186,7 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class Paused:
-    """The rollout does not advance. The weight stays, and guardrails go on."""
+    """The rollout does not advance. The weight stays, and guardrails keep judging."""
 
     actor: str
     reason: str
@@ -201,7 +201,7 @@ class Resumed:
     reason: str
     party: Party = Party.PERSON
     overrides: tuple[str, ...] = ()
-    """Metrics that had failed, which a named person overrides: they are judged again, on the requests from now on."""
+    """Failed metrics that a named person overrides: they are judged again, on the requests from now on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,12 +209,12 @@ class Approved:
     """A person approved the end of a step."""
 
     step: int
-    """From 0; -1: the first request, where the variation is protected."""
+    """From 0; -1: the first request, if the variation is protected."""
     actor: str
     reason: str
     party: Party = Party.PERSON
     person: str | None = None
-    """The actor's identity, as a token proves it; none: no named person."""
+    """The actor's identity, as proven by a token; none: no named person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +225,7 @@ class Checked:
     answer: str
     """yes, no, or none: it could not be asked, or did not answer in time."""
     actor: str
-    """What was asked: a deployment or an address."""
+    """The deployment or address that was asked."""
     reason: str
 
 
@@ -236,26 +236,26 @@ class HookCalled:
     after: str
     """promotion, abort or rollback."""
     position: int
-    """Among the hooks of the plan, from 0; after a rollback, of the plan of the rollout that was taken back."""
+    """Position among the plan's hooks, from 0; after a rollback, among those of the rollout that was taken back."""
     attempt: int
     """From 1."""
     answer: str
     """taken; failed: it is notified again; or given_up: that was the last attempt."""
     actor: str
-    """What was notified: a deployment or an address."""
+    """The deployment or address that was notified."""
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class FreezeOverridden:
-    """A person let the rollout go on through a freeze."""
+    """A person let the rollout continue through a freeze."""
 
     actor: str
     reason: str
     freeze: str
-    """Its name."""
+    """The freeze's name."""
     until: str
-    """When it ends, and the override with it: ISO 8601."""
+    """When the freeze ends, and the override with it: ISO 8601."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,14 +271,14 @@ class Promoted:
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmed:
-    """Labels that came after the promotion have ruled the plan's harm out: the holdout goes to the candidate too."""
+    """Labels from after the promotion have ruled out the plan's harm: the candidate gets the holdout's requests too."""
 
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unconfirmed:
-    """Nothing more is found out by labels of after the promotion: no harm was found, and none was ruled out."""
+    """The confirmation ended without a result: late labels found no harm, but did not rule it out."""
 
     actor: str
     reason: str
@@ -303,7 +303,7 @@ class Established:
 
 @dataclass(frozen=True, kw_only=True)
 class Aborted:
-    """All weight goes back to stable; absorbing."""
+    """All weight goes back to stable. Final."""
 
     actor: str
     reason: str
@@ -321,7 +321,7 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True)
 class Superseded:
-    """A newer candidate took the place of this one."""
+    """A newer candidate replaced this one."""
 
     by: str
 
@@ -337,7 +337,7 @@ class Concluded:
 
 @dataclass(frozen=True, kw_only=True)
 class Undeployed:
-    """The variation trusts this build no longer, and none instead: it is empty."""
+    """The variation no longer trusts this build, nor any other: it is empty."""
 
     actor: str
     reason: str
@@ -346,7 +346,7 @@ class Undeployed:
 
 @dataclass(frozen=True, kw_only=True)
 class Scaled:
-    """The build runs with another number of replicas from then on."""
+    """From then on, the build runs with another number of replicas."""
 
     replicas: int
     actor: str
@@ -386,7 +386,7 @@ def to_payload(fact: Fact) -> dict[str, Any]:
 
 
 def from_payload(name: str, payload: dict[str, Any]) -> Fact:
-    """The fact that `to_payload` wrote. An unknown name means a newer writer; it is not skipped."""
+    """The fact that `to_payload` wrote. An unknown name means a newer writer, and raises SluiceError."""
     if name not in FACTS:
         raise SluiceError(
             f"the ledger contains a fact {name!r}, which this version of sluice does not know.",

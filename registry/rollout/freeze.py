@@ -1,4 +1,4 @@
-"""Freeze: times in which no rollout starts or advances. What stops goes on: gates, pauses, aborts, rollbacks. Pure.
+"""Freeze: times in which no rollout starts or advances. Gates, pauses, aborts and rollbacks work as always. Pure.
 
 kind: freeze
 name: weekend
@@ -56,10 +56,10 @@ LocalTime = Annotated[datetime, AfterValidator(_local)]
 
 
 class Window(Document):
-    """One time of a freeze: again and again by cron and how long it lasts, or once, from and until."""
+    """One time of a freeze: recurring, by cron and duration, or once, from and until."""
 
     cron: Annotated[str, AfterValidator(_cron)] | None = None
-    """When it begins, again and again: minute, hour, day, month, weekday in the freeze's zone."""
+    """Recurring: when it begins, as minute, hour, day, month and weekday in the freeze's zone."""
     lasts: Annotated[Duration, Field(gt=0, le=LONGEST)] | None = None
     """With cron: how long it lasts each time, such as 64h."""
     from_: Annotated[LocalTime | None, Field(alias="from")] = None
@@ -69,15 +69,15 @@ class Window(Document):
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
-        said = tuple(value is not None for value in (self.cron, self.lasts, self.from_, self.until))
-        if said not in ((True, True, False, False), (False, False, True, True)):
+        given = tuple(value is not None for value in (self.cron, self.lasts, self.from_, self.until))
+        if given not in ((True, True, False, False), (False, False, True, True)):
             raise ValueError("write cron and lasts, or from and until")
         if self.from_ is not None and self.until is not None and self.until <= self.from_:
             raise ValueError("until is not after from; write a later time")
         return self
 
     def ends(self, now: datetime, zone: ZoneInfo) -> datetime | None:
-        """When the window that `now` lies in ends; None when it lies in none."""
+        """When the window around `now` ends; None if `now` is in none."""
         if self.cron is not None and self.lasts is not None:
             moment = now.astimezone(zone) + timedelta(seconds=1)  # the beginning itself is part of it
             end = next(CronSim(self.cron, moment, reverse=True)).astimezone(UTC) + timedelta(seconds=self.lasts)
@@ -96,7 +96,7 @@ class Freeze(Document):
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
     """Its name."""
     models: tuple[str, ...] = ("*",)
-    """Names of models, * for any letters."""
+    """Names of models; * stands for any characters."""
     zone: Annotated[str, AfterValidator(_zone)] = "UTC"
     """Time zone of the windows, such as Europe/Berlin; daylight saving time is respected."""
     windows: tuple[Window, ...] = ()
@@ -116,7 +116,7 @@ class Freeze(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class InForce:
-    """A freeze that holds a model now, and until when."""
+    """A freeze that applies to a model now, and when it ends."""
 
     name: str
     until: datetime
@@ -128,7 +128,7 @@ class InForce:
 
 
 def in_force(freezes: Iterable[Freeze], model: str, now: datetime) -> InForce | None:
-    """The freeze that holds a model the longest now."""
+    """The freeze that applies to a model now and ends last; None if there is none."""
     holding_back = [
         InForce(name=freeze.name, until=end, reason=freeze.reason)
         for freeze in freezes
@@ -139,17 +139,17 @@ def in_force(freezes: Iterable[Freeze], model: str, now: datetime) -> InForce | 
     return max(holding_back, key=lambda each: each.until, default=None)
 
 
-def holding(freezes: Iterable[Freeze], rollout: Rollout, now: datetime) -> InForce | None:
-    """The freeze that holds a rollout now; none while somebody's override lasts."""
+def freeze_for(freezes: Iterable[Freeze], rollout: Rollout, now: datetime) -> InForce | None:
+    """The freeze that applies to a rollout now; None while somebody's override lasts."""
     until = rollout.freeze_overridden_until
     return None if until is not None and now < until else in_force(freezes, rollout.requested.model, now)
 
 
 def heeding(decision: Decision, freezes: Iterable[Freeze], rollout: Rollout, now: datetime) -> Decision:
-    """The decision; where it would advance in a freeze, the wait for its end."""
+    """The decision; in a freeze, a wait instead of an advance."""
     if decision.choice not in (Choice.ADVANCE, Choice.PROMOTE):
         return decision
-    freeze = holding(freezes, rollout, now)
+    freeze = freeze_for(freezes, rollout, now)
     if freeze is None:
         return decision
     return Decision(choice=Choice.HOLD, reason=f"{freeze}; then: {decision.reason}", wait=freeze.until - now)

@@ -1,17 +1,17 @@
-"""Which rollouts want generated requests now. Pure."""
+"""Which rollouts need generated requests now. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
 
-from sluicegate.registry.rollout.freeze import Freeze, holding
+from sluicegate.registry.rollout.freeze import Freeze, freeze_for
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 
 
 def generating(rollouts: Iterable[Rollout], freezes: Iterable[Freeze], now: datetime) -> tuple[Rollout, ...]:
-    """Those whose plan asks for it and whose candidate has requests: not while they are paused, nor held by a freeze,
-    nor after their promotion or end."""
+    """Rollouts whose plan asks for generated requests and whose candidate has traffic, without those that are paused,
+    frozen, promoted or ended."""
     frozen = tuple(freezes)
     return tuple(
         each
@@ -21,5 +21,5 @@ def generating(rollouts: Iterable[Rollout], freezes: Iterable[Freeze], now: date
         and each.is_tried
         and each.is_judged
         and not each.is_aside
-        and holding(frozen, each, now) is None
+        and freeze_for(frozen, each, now) is None
     )

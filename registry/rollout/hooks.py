@@ -1,4 +1,4 @@
-"""Hooks: which other systems must be told now of a promotion, an abort or a rollback, by the record alone. Pure."""
+"""Hooks: which other systems to notify now of a promotion, an abort or a rollback, from the record alone. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sluicegate.registry.rollout.rollout import Ending, HookReply, Rollout
 from sluicegate.registry.rollout.standing import took_over_at
 
 BACKOFF = (2.0, 10.0, 60.0, 300.0, 900.0, 3600.0)
-"""Seconds between one attempt and the next."""
+"""Seconds between attempts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DueHook:
-    """One hook that is to be told now."""
+    """One hook to call now."""
 
     rollout: Rollout
     hook: Hook
@@ -27,12 +27,12 @@ class DueHook:
 
     @property
     def key(self) -> str:
-        """The same at every attempt, so that whoever hears it twice can tell."""
-        asked = int(self.rollout.requested_at.timestamp())
-        return f"{self.rollout.id}.{asked}.{self.hook.after}.{self.position}"
+        """The same for every attempt, so that receivers can recognise repeats."""
+        requested = int(self.rollout.requested_at.timestamp())
+        return f"{self.rollout.id}.{requested}.{self.hook.after}.{self.position}"
 
     def called(self, *, is_taken: bool, reason: str) -> HookCalled:
-        """The fact that this attempt leaves."""
+        """The fact that records this attempt."""
         is_last = self.attempt >= self.hook.attempts
         return HookCalled(
             after=self.hook.after, position=self.position, attempt=self.attempt, actor=str(self.hook),
@@ -41,7 +41,7 @@ class DueHook:
 
 
 def due_hooks(rollouts: Sequence[Rollout], now: datetime) -> tuple[DueHook, ...]:
-    """Every hook that is to be told now, the one that waits longest first. `rollouts`: all that are current."""
+    """Every hook to call now, the one that has waited longest first. `rollouts`: all current ones."""
     due = sorted(_due(rollouts, now), key=lambda each: each[0])
     return tuple(hook for _, hook in due)
 
@@ -60,7 +60,7 @@ def _due(rollouts: Sequence[Rollout], now: datetime) -> Iterator[tuple[datetime,
 
 
 def _due_since(reply: HookReply | None, happened_at: datetime) -> datetime | None:
-    """From when on the next attempt is due; None where nothing is left to do."""
+    """When the next attempt is due; None if there is none."""
     if reply is None:
         return happened_at
     if reply.called.answer != "failed":
@@ -69,7 +69,7 @@ def _due_since(reply: HookReply | None, happened_at: datetime) -> datetime | Non
 
 
 def _happened(rollout: Rollout) -> Iterator[tuple[str, datetime]]:
-    """What has happened to a rollout that hooks are told of, and when."""
+    """The events of a rollout that hooks are called for, with their times."""
     over = rollout.promoted_at or (rollout.ended_at if rollout.ending is Ending.ESTABLISHED else None)
     if over is not None:
         yield "rollback" if rollout.requested.strategy == AtOnce.ROLLBACK else "promotion", over
@@ -78,14 +78,14 @@ def _happened(rollout: Rollout) -> Iterator[tuple[str, datetime]]:
 
 
 def _hooks(rollout: Rollout, after: str, rollouts: Sequence[Rollout]) -> Iterator[tuple[int, Hook]]:
-    """The hooks of its plan; after a rollback, of the plan of the rollout whose build it took back."""
+    """The hooks of the rollout's plan; after a rollback, of the plan of the rollout whose build was taken back."""
     planned = _taken_back(rollout, rollouts) if after == "rollback" else rollout
     if planned is not None:
         yield from ((i, hook) for i, hook in enumerate(planned.plan.hooks) if hook.after == after)
 
 
 def _taken_back(rollout: Rollout, rollouts: Sequence[Rollout]) -> Rollout | None:
-    """The rollout that had brought in the build which this rollback took away."""
+    """The rollout that had promoted the build that this rollback replaced."""
     since = rollout.promoted_at
     before = (
         each

@@ -1,4 +1,4 @@
-"""Moves: which facts a rollout admits in which phase, and the state after each: the state machine. Pure."""
+"""Moves: the state machine. Which facts a rollout allows in which phase, and the state after each. Pure."""
 
 from __future__ import annotations
 
@@ -77,16 +77,16 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
     Settled: (Phase.CONFIRMING, Phase.BAKING, Phase.ENDED),
     HookCalled: (Phase.CONFIRMING, Phase.BAKING, Phase.ENDED),
 }
-"""The phases that admit each fact; every other refuses it."""
+"""The phases that allow each fact. All others refuse it."""
 
 
 def admits(phase: Phase, kind: type[Fact]) -> bool:
-    """Whether a rollout in `phase` admits a fact of this kind."""
+    """Whether a rollout in `phase` allows a fact of this kind."""
     return phase in _MOVES[kind]
 
 
 def fold(entries: Iterable[Entry]) -> Rollout:
-    """The state that a rollout's facts add up to. Raises IllegalMove where the facts contradict the table."""
+    """The state that results from a rollout's facts. Raises IllegalMove if the facts contradict the table."""
     state: Rollout | None = None
     for entry in entries:
         state = begin(entry) if state is None else advance(state, entry)
@@ -107,7 +107,7 @@ def begin(entry: Entry) -> Rollout:
 
 
 def advance(rollout: Rollout, entry: Entry) -> Rollout:
-    """The state after one more fact. Raises IllegalMove, naming phase and fact, where the table has no move."""
+    """The state after one more fact. Raises IllegalMove, which names phase and fact, if the table does not allow it."""
     fact, at = entry.fact, entry.at
     if entry.seq != rollout.seq + 1:
         raise IllegalMove(f"rollout {rollout.id} is at fact {rollout.seq}: fact {entry.seq} cannot be next.")
@@ -155,7 +155,7 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
                 state, approvals={**state.approvals, step: actor}, signatures=(*state.signatures, *signed)
             )  # fmt: skip
         case Checked(step=step, answer=answer, reason=reason):
-            reply = Reply(answer=answer, reason=reason, at=at, times=state.asked(step) + 1)
+            reply = Reply(answer=answer, reason=reason, at=at, times=state.times_checked(step) + 1)
             return replace(state, replies={**state.replies, step: reply})
         case FreezeOverridden(until=until):
             return replace(state, freeze_overridden_until=datetime.fromisoformat(until))
@@ -197,7 +197,7 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
 
 
 def refuse_illegal(rollout: Rollout, fact: Fact) -> None:
-    """Raise IllegalMove unless the table has a move for this fact and its own terms hold."""
+    """Raise IllegalMove unless the table allows this fact and the fact's own conditions hold."""
     name = type(fact).__name__
     if not admits(rollout.phase, type(fact)):
         how = f" ({rollout.ending})" if rollout.ending else ""
@@ -299,7 +299,7 @@ def _is_next_attempt(rollout: Rollout, call: HookCalled) -> bool:
 
 
 def asker(rollout: Rollout) -> str:
-    """The name of who stands behind it so far."""
+    """The name of the person behind the rollout so far."""
     return rollout.asked_by.actor if rollout.asked_by is not None else "nobody named"
 
 
@@ -317,7 +317,7 @@ def _protected(rollout: Rollout) -> str:
 
 
 def _may_jump(rollout: Rollout, jump: Jumped) -> bool:
-    """Whether there is such a step, of this weight, which it is not at; and one with more weight not in a pause."""
+    """Whether the plan has this step with this weight, and the rollout may go there; upwards only while running."""
     steps = rollout.plan.steps
     is_there = 0 <= jump.step < len(steps) and jump.step != rollout.step == jump.former >= 0
     may_rise = rollout.phase is Phase.RUNNING and not rollout.plan.certified
@@ -325,7 +325,7 @@ def _may_jump(rollout: Rollout, jump: Jumped) -> bool:
 
 
 def _back(rollout: Rollout, step: int) -> Rollout:
-    """The rollout, for which what was said of the steps from there on has to be said again."""
+    """The rollout without the approvals, signatures and replies of this step and later ones."""
     return replace(
         rollout,
         approvals={at: who for at, who in rollout.approvals.items() if at < step},
@@ -335,20 +335,20 @@ def _back(rollout: Rollout, step: int) -> Rollout:
 
 
 def _may_be_approved_first(rollout: Rollout) -> bool:
-    """Whether a person's word is asked before the first request."""
+    """Whether a person's approval is required before the first request."""
     return rollout.guarded or rollout.wants_approval
 
 
 def _may_begin(rollout: Rollout) -> bool:
-    """Whether nothing that is asked before the first request stands in the way of the first step."""
-    said = rollout.replies.get(-1)
-    return rollout.assessment_overridden or rollout.check is None or (said is not None and said.answer == "yes")
+    """Whether the check before the first step, if any, has said yes or was overridden."""
+    reply = rollout.replies.get(-1)
+    return rollout.assessment_overridden or rollout.check is None or (reply is not None and reply.answer == "yes")
 
 
 def _all_passed(rollout: Rollout, verdicts: dict[str, str]) -> bool:
-    """Whether the record holds a passing verdict of every gate, and at least one, at the last step.
+    """Whether the ledger has a passing verdict of every gate at the last step, and at least one.
 
-    What the writer of the fact says is not believed: it must be what was recorded.
+    The writer's own claim does not count: it must match what was recorded.
     """
     is_last = rollout.step + 1 == len(rollout.plan.steps)
     gates, decides = rollout.plan.must_pass, bool(rollout.plan.deciding_gates)
@@ -364,22 +364,22 @@ def _is_named(party: Party, actor: str) -> bool:
 
 
 def _overridden(rollout: Rollout, metrics: Sequence[str]) -> Rollout:
-    """A new epoch at the same weight, so that the requests from now on are known from those that failed."""
+    """A new epoch at the same weight, so that requests from now on can be told from those that failed."""
     epoch = rollout.epoch + 1
-    judgements = {name: known for name, known in rollout.judgements.items() if name not in metrics}
+    judgements = {name: judgement for name, judgement in rollout.judgements.items() if name not in metrics}
     overridden = {**rollout.overridden, **dict.fromkeys(metrics, epoch)}
     return replace(rollout, epoch=epoch, judgements=judgements, overridden=overridden)
 
 
 def _reweighted(rollout: Rollout, weight: int) -> Rollout:
-    """A new epoch, unless the weight stays what it is."""
+    """A new epoch, unless the weight stays the same."""
     if weight == rollout.weight:
         return rollout
     return replace(rollout, weight=weight, epoch=rollout.epoch + 1)
 
 
 def _full(rollout: Rollout, at: datetime) -> Rollout:
-    """Every request is the candidate's; the former stable keeps running for a while."""
+    """The candidate gets every request; the former stable keeps running for a while."""
     return _reweighted(replace(rollout, phase=Phase.BAKING, full_at=at), FULL)
 
 

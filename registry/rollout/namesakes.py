@@ -1,4 +1,4 @@
-"""Namesakes: a model that was deleted and registered again has versions with the numbers of those that serve. Pure."""
+"""Namesakes: versions of a model that was deleted and registered again, with numbers of builds that serve. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sluicegate.registry.words.errors import Refused
 
 
 def namesakes(rollouts: Iterable[Rollout], builds: Iterable[Build]) -> dict[str, str]:
-    """The versions of one model in the catalog that are not those that serve by these numbers, each with why.
+    """Versions of one model in the catalog that are not the builds that serve under these numbers, each with why.
 
-    A build is its model, its number and when it was registered.
+    A build is identified by its model, its number and the time of its registration.
     """
     every = tuple(rollouts)
     needed = {build.version for standing in standings(every) for build in standing.needed}
@@ -31,7 +31,7 @@ def namesakes(rollouts: Iterable[Rollout], builds: Iterable[Build]) -> dict[str,
 
 
 def refuse_namesake(rollouts: Iterable[Rollout], builds: Iterable[Build], model: str, version: str) -> None:
-    """Raise Refused for a version that has the number of another build, which serves."""
+    """Raise Refused for a version whose number belongs to another build that serves."""
     why = namesakes(rollouts, builds).get(version)
     if why is not None:
         raise Refused(

@@ -1,4 +1,4 @@
-"""RolloutRecord: what the ledger holds of a rollout at one moment, as far as it was read. Pure."""
+"""RolloutRecord: what the ledger knows about a rollout at one moment, as far as it was read. Pure."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from sluicegate.registry.words.verdict import Look
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutRecord:
-    """A rollout and what must be known beside it. `ledger.reading` makes one for each use."""
+    """A rollout and the records that belong to it. `ledger.reading` reads what each use needs."""
 
     rollout: Rollout
     of_model: tuple[Rollout, ...] = ()
-    """All rollouts of its model, of a comparison that the policy looks at: how the others stand matters to it."""
+    """All rollouts of its model, if the policy decides about a comparison, which depends on the others."""
     freezes: tuple[Freeze, ...] = ()
-    """All that are applied, of a rollout that the policy looks at."""
+    """All applied freezes, if the policy decides about the rollout."""
     entries: tuple[Entry, ...] = ()
     """Its facts, in order."""
     launch: tuple[Reached, ...] = ()
-    """How far it is, of a rollout that is being launched."""
+    """The stages it has reached, while it is being launched."""
     held: str = ""
-    """Why its service is not ready yet, of a rollout whose launch takes long; empty where nothing is known."""
+    """Why its service is not ready yet, if the launch takes long; empty if not known."""
     undriven: Undriven | None = None
-    """What the keeper noted of it, of a rollout that may need a driver."""
+    """The keeper's note about its driver, if it may need one."""
     sights: Sights = field(default_factory=Sights)
-    """What the keeper noted of what is counted, of a rollout whose candidate has traffic."""
+    """The keeper's note about uncounted requests, if its candidate has traffic."""
     readiness: Readiness = field(default_factory=Readiness)
-    """What the keeper noted of services, of a rollout whose weight may grow."""
+    """The keeper's note about services, if its weight may grow."""
     looks: tuple[Look, ...] = ()
-    """All of them, or the last of each metric, in order of metric and k."""
+    """All looks, or the last of each metric, ordered by metric and k."""
     samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
     """The last samples of each external gate, by its name."""

@@ -1,4 +1,4 @@
-"""Rollout: one attempt to make a candidate stable, and the state in which its facts have left it. Pure."""
+"""Rollout: one attempt to make a candidate stable, in the state that follows from its facts. Pure."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ class Judgement:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a step's check said last, and how often it was asked."""
+    """The last reply of a step's check, and how often the check was run."""
 
     answer: str
-    """yes, no, none; or stale: the rollout came back to the step, which asks again."""
+    """yes, no, none; or stale: the rollout returned to the step, so the check must run again."""
     reason: str
     at: datetime
     times: int
@@ -69,7 +69,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class HookReply:
-    """What came of the last attempt to tell a hook."""
+    """The result of the last attempt to notify a hook."""
 
     called: HookCalled
     at: datetime
@@ -81,14 +81,14 @@ class Signature:
 
     step: int
     person: str
-    """Who it is beyond doubt."""
+    """Their proven identity."""
     actor: str
     """The name that people read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """The present state of a rollout. `seq` is the last fact's; an append states `seq + 1`."""
+    """The present state of a rollout. `seq` is that of its last fact; an append states `seq + 1`."""
 
     id: str
     seq: int
@@ -99,56 +99,56 @@ class Rollout:
     phase: Phase = Phase.QUEUED
     ending: Ending | None = None
     reason: str = ""
-    """Why it is where it is: the reason of the last fact that moved it."""
+    """Why it is in its phase: the reason of the last fact that changed it."""
     actor: str = ""
     party: Party = Party.PERSON
-    """Who moved it last."""
+    """Who changed it last."""
     stable: str | None = None
     assessments: dict[str, Assessed] = field(default_factory=dict)
-    """What each offline gate said."""
+    """The result of each offline gate."""
     assessment_overridden: bool = False
-    """Whether a person let it past what the plan asks before the first request."""
+    """Whether a person let it skip what the plan asks before the first request."""
     packed: Packed | None = None
     ready: bool = False
     step: int = -1
-    """The step under way, from 0; -1 before the first."""
+    """The current step, from 0; -1 before the first."""
     weight: int = 0
-    """The candidate's share that the ledger asks for, in basis points."""
+    """The candidate's desired share, in basis points."""
     epoch: int = 0
     """Counts weight changes."""
     observed_epoch: int = 0
-    """The last epoch that the data plane was seen to serve."""
+    """The last epoch that the data plane was observed to serve."""
     step_entered_at: datetime | None = None
     step_observed_at: datetime | None = None
     began_at: datetime | None = None
     resumed_at: datetime | None = None
-    """When a pause ended last; time limits count from there again."""
+    """When the last pause ended. Time limits start again from there."""
     promoted_at: datetime | None = None
     full_at: datetime | None = None
-    """When it got every request: at its promotion, or when it had been confirmed, or not."""
+    """When it got every request: at its promotion, or at the end of its confirmation."""
     is_confirmed: bool | None = None
-    """What became of its confirmation; None: nothing yet, or none was asked for."""
+    """The result of its confirmation; None: none yet, or none was requested."""
     ended_at: datetime | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
     judgements: dict[str, Judgement] = field(default_factory=dict)
     overridden: dict[str, int] = field(default_factory=dict)
     """Metrics whose failure a person overrode, each with the epoch from which its requests are judged again."""
     approvals: dict[int, str] = field(default_factory=dict)
-    """Who approved which step."""
+    """Who approved each step."""
     guarded: bool = False
     """Whether what it changes is protected."""
     signatures: tuple[Signature, ...] = ()
-    """The approvals of named people, in order."""
+    """Approvals by named people, in order."""
     freeze_overridden_until: datetime | None = None
-    """No freeze holds it before."""
+    """Until then no freeze applies to it."""
     undeployed: bool = False
-    """Whether the target trusts its candidate no longer, and no other instead."""
+    """Whether the target no longer trusts its candidate, nor any other build."""
     replies: dict[int, Reply] = field(default_factory=dict)
-    """What the check of each step said last."""
+    """The last reply of each step's check."""
     hook_replies: dict[tuple[str, int], HookReply] = field(default_factory=dict)
-    """What came of each hook, by what it is told after and its position."""
+    """The result of each hook, keyed by its event and its position in the plan."""
     replicas: int | None = None
-    """How many replicas a person asked for, after it took over; None: as many as its plan says."""
+    """How many replicas a person ordered after it took over; None: as many as its plan says."""
     settled: bool = False
 
     @cached_property
@@ -158,12 +158,12 @@ class Rollout:
 
     @cached_property
     def judged_plan(self) -> Plan:
-        """The plan with the caps that were frozen for this rollout: what its values are counted and judged by."""
+        """The plan with the caps that were frozen for this rollout. Values are counted and judged by it."""
         return self.plan.with_caps(self.thresholds)
 
     @property
     def serve(self) -> Serve:
-        """How its candidate is served: as the plan says, with the replicas that were asked for since."""
+        """How its candidate is served: as the plan says, with the number of replicas that was ordered since."""
         serve = self.plan.serve
         return serve if self.replicas is None else serve.model_copy(update={"replicas": self.replicas})
 
@@ -175,14 +175,14 @@ class Rollout:
     def target(self) -> tuple[str, str]:
         return (self.requested.model, self.requested.variation)
 
-    def asked(self, step: int) -> int:
-        """How often the step's check was asked."""
+    def times_checked(self, step: int) -> int:
+        """How often the step's check was run."""
         return self.replies[step].times if step in self.replies else 0
 
     @property
     def offline_gates(self) -> tuple[OfflineGate, ...]:
-        """What must be said of its candidate before the first request. Of a first build limits alone: there is nothing
-        to compare it with. What a person puts in or takes back at once is not judged, nor what serves already."""
+        """The offline gates that must pass before the first request. A first build has only limits, because there is no
+        build to compare it with. Builds that a person deploys at once and builds that serve already are not judged."""
         match self.requested.strategy:
             case Strategy.CANARY | Strategy.BLUE_GREEN | Strategy.SHADOW:
                 return self.plan.offline
@@ -193,52 +193,52 @@ class Rollout:
 
     @property
     def is_assessed(self) -> bool:
-        """Whether the record holds a pass of every offline gate, or a person's override."""
-        said = {name: each.answer for name, each in self.assessments.items()}
-        return self.assessment_overridden or all(said.get(gate.name) == "pass" for gate in self.offline_gates)
+        """Whether the ledger has a pass of every offline gate, or a person's override."""
+        answers = {name: each.answer for name, each in self.assessments.items()}
+        return self.assessment_overridden or all(answers.get(gate.name) == "pass" for gate in self.offline_gates)
 
     @property
     def replay(self) -> Replay | None:
-        """What is replayed before its first request: where it goes beside a stable build."""
+        """What is replayed before its first request, if there is a stable build to compare it with."""
         compares = self.requested.strategy in (Strategy.CANARY, Strategy.BLUE_GREEN, Strategy.SHADOW)
         is_beside = compares and self.stable is not None
         return self.plan.replay if is_beside else None
 
     @property
     def is_replayed(self) -> bool:
-        """Whether the record holds a pass of every gate of the replay, or a person's override."""
-        asked = [replay_name(gate) for gate in self.replay.gates] if self.replay is not None else []
+        """Whether the ledger has a pass of every gate of the replay, or a person's override."""
+        required = [replay_name(gate) for gate in self.replay.gates] if self.replay is not None else []
         passed = {name for name, each in self.assessments.items() if each.answer == "pass"}
-        return self.assessment_overridden or passed.issuperset(asked)
+        return self.assessment_overridden or passed.issuperset(required)
 
     @property
     def first_gates(self) -> tuple[str, ...]:
-        """The names of everything that judges it before its first request, in order."""
+        """The names of all gates that judge it before its first request, in order."""
         replayed = self.replay.gates if self.replay is not None else ()
         return (*(gate.name for gate in self.offline_gates), *(replay_name(gate) for gate in replayed))
 
     @property
     def check(self) -> Check | None:
-        """What is asked before the step under way is left; before the first one, before that is entered."""
+        """The check to run before the current step ends; before the first step, the one to run before that begins."""
         if self.step >= 0:
             return self.plan.steps[self.step].check
         return self.plan.check if self.is_judged and not self.is_comparison else None
 
     @property
     def asked_by(self) -> Signature | None:
-        """The named person behind it: who asked for it; where that was nobody named, who approved it first."""
+        """The named person behind it: who requested it, or if nobody named did, who approved it first."""
         if self.requested.person is not None:
             return Signature(step=-1, person=self.requested.person, actor=self.requested.actor)
         return self.signatures[0] if self.signatures else None
 
     def is_asked_by(self, signature: Signature) -> bool:
-        """Whether it is the person behind it who signs, by whatever token and name."""
+        """Whether the person behind it is the one who signs, with whatever token and name."""
         asker = self.asked_by
         return asker is not None and is_same_person(asker, signature)
 
     @property
     def is_signed(self) -> bool:
-        """Whether a second named person approved what comes after its present step, where that is protected."""
+        """Whether a second named person approved what follows its present step, if that is protected."""
         signed = (each for each in self.signatures if each.step == self.step)
         return not self.guarded or any(not self.is_asked_by(each) for each in signed)
 
@@ -246,14 +246,14 @@ class Rollout:
     def wants_signature(self) -> bool:
         """Whether a second named person must still approve what comes next: the first request, or the promotion.
 
-        What is between them was approved with the first request.
+        The approval of the first request includes everything in between.
         """
         is_last = self.step + 1 == len(self.plan.steps) and not self.is_comparison
         return (self.step < 0 or is_last) and not self.is_signed
 
     @property
     def wants_approval(self) -> bool:
-        """Whether the plan asks a person to approve the first request, and nobody has."""
+        """Whether the plan requires a person to approve the first request and nobody has."""
         is_asked = self.plan.approval and self.is_judged and not self.is_aside
         return is_asked and self.step < 0 and -1 not in self.approvals
 
@@ -263,34 +263,34 @@ class Rollout:
 
     @property
     def is_shadow(self) -> bool:
-        """Whether the candidate gets copies of requests only: its weight is of copies, no caller is answered by it."""
+        """Whether the candidate gets only copies of requests: its weight is their share, and it answers no caller."""
         return self.requested.strategy == Strategy.SHADOW
 
     @property
     def stable_name(self) -> str:
-        """What sentences call the build that the candidate is compared with."""
+        """How sentences refer to the build that the candidate is compared with."""
         if self.is_comparison:
             return "the control"
         return f"v{self.stable}" if self.stable else "stable"
 
     @property
     def is_being_launched(self) -> bool:
-        """Whether its candidate is on the way to a service that answers."""
+        """Whether its candidate does not have a ready service yet, but soon will."""
         return self.phase is Phase.LAUNCHING and not self.ready and not self.is_comparison
 
     @property
     def is_comparison(self) -> bool:
-        """Whether it compares a variation of an experiment with the control: both hold their builds already."""
+        """Whether it compares a variation of an experiment with the control. Both hold their builds already."""
         return self.requested.strategy == Strategy.AB
 
     @property
     def is_aside(self) -> bool:
-        """Whether it leaves what its target serves alone, and so keeps no other from the target."""
+        """Whether it does not change what its target serves, and so does not block other rollouts of the target."""
         return self.is_shadow or self.is_comparison
 
     @property
     def is_judged(self) -> bool:
-        """Whether gates decide. What a person puts in or takes back at once is not judged."""
+        """Whether gates decide. What a person deploys or brings back at once is not judged."""
         return self.requested.strategy not in set(AtOnce)
 
     @property
@@ -299,7 +299,7 @@ class Rollout:
 
     @property
     def holds_target(self) -> bool:
-        """Whether no other may take the target meanwhile."""
+        """Whether it blocks other rollouts of the target."""
         return self.is_under_way and not self.is_aside
 
     @property
@@ -309,30 +309,31 @@ class Rollout:
 
     @property
     def is_previewed(self) -> bool:
-        """Whether its candidate is there for those who ask for it by name, before it is trusted."""
+        """Whether callers can reach its candidate by name before it is trusted."""
         return self.switches and self.ready and self.is_under_way and not self.took_over
 
     @property
     def is_tried(self) -> bool:
-        """Whether gates have something to judge: part of the traffic, and only part, is the candidate's; copies are; or
-        after a switch all of it, until it is promoted."""
+        """Whether gates have something to judge: the candidate gets part of the traffic, or copies of it, or after a
+        switch
+        all of it until it is promoted."""
         on_trial = self.is_shadow or (self.switches and not self.took_over)
         return 0 < self.weight < FULL or (on_trial and self.weight > 0)
 
     @property
     def listeners(self) -> frozenset[Listener]:
-        """Where the requests are taken that it is judged by."""
+        """The listeners whose requests it is judged by."""
         return frozenset(Listener) if self.is_shadow else frozenset({Listener.LIVE})
 
     @property
     def has_passed(self) -> bool:
-        """Whether the record holds a passing verdict of every gate, and there is at least one."""
+        """Whether the ledger has a passing verdict of every gate, and there is at least one gate."""
         passed = {name for name, judged in self.judgements.items() if judged.answer == "pass"}
         return bool(self.plan.deciding_gates) and self.plan.must_pass <= passed
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Metrics whose rule has failed on record, and pauses for a person's word."""
+        """Metrics whose rule has failed on record and pauses the rollout for a person."""
         waiting = {name for name, rule in self.plan.rules.items() if rule.decides and rule.then == "pause"}
         return tuple(
             sorted(name for name in waiting & self.judgements.keys() if self.judgements[name].answer == "fail")
@@ -340,13 +341,13 @@ class Rollout:
 
     @property
     def took_over(self) -> bool:
-        """Whether the candidate is what the target trusts from this rollout on."""
+        """Whether the target trusts the candidate since this rollout."""
         is_promoted = self.phase in (Phase.CONFIRMING, Phase.BAKING)
         return is_promoted or self.ending in (Ending.PROMOTED, Ending.ESTABLISHED)
 
     @property
     def has_hooks_to_tell(self) -> bool:
-        """Whether hooks of its own plan are still to be told of how it ended; a hook that was given up is not."""
+        """Whether hooks of its own plan must still be notified of its end. A hook that was given up does not count."""
         if not self.is_ended or "hooks" not in self.requested.plan:
             return False
         after = "abort" if self.ending is Ending.ABORTED else "promotion" if self.promoted_at is not None else None
@@ -359,12 +360,12 @@ class Rollout:
 
     @property
     def confirms(self) -> Confirm | None:
-        """How its promotion is confirmed by late labels, where it is judged and the plan asks for it."""
+        """How late labels confirm its promotion, if it is judged and its plan has a confirmation."""
         return self.plan.confirm if self.is_judged and not self.is_aside and self.stable is not None else None
 
     @property
     def confirmed_until(self) -> datetime | None:
-        """When a confirmation under way ends at the latest."""
+        """When a confirmation in progress ends at the latest."""
         confirm = self.confirms if self.phase is Phase.CONFIRMING else None
         if confirm is None or self.promoted_at is None:
             return None
@@ -372,10 +373,10 @@ class Rollout:
 
 
 def replay_name(gate: GateSpec) -> str:
-    """What tells a gate of the replay from all other gates of a plan."""
+    """A name for a gate of the replay that no other gate of the plan has."""
     return f"{gate.metric} (replay)"
 
 
 def is_same_person(one: Signature, other: Signature) -> bool:
-    """Whether both are one person: by what the token proves, or by the name that is told."""
+    """Whether both are the same person, by their proven identity or by their name."""
     return one.person == other.person or one.actor.casefold() == other.actor.casefold()

@@ -1,4 +1,4 @@
-"""Standing: what one target (model, variation) trusts and tries now. Pure."""
+"""Standing: what one target (model, variation) trusts and is trying now. Pure."""
 
 from __future__ import annotations
 
@@ -14,58 +14,58 @@ from sluicegate.registry.words.build import BuildRef
 
 @dataclass(frozen=True, kw_only=True)
 class Shadowing:
-    """A build that gets copies of a target's requests. Every caller is answered by others."""
+    """A build that gets copies of a target's requests. Other builds answer every caller."""
 
     build: BuildRef
     share: int
-    """Of the requests, in basis points."""
+    """Share of the requests, in basis points."""
     rollout: str
     epoch: int
     segments: tuple[str, ...] = ()
     """Request headers that the comparison is split by."""
     audiences: tuple[str, ...] = ()
-    """Audiences whose requests are copied; none named: all."""
+    """Audiences whose requests are copied; empty: all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What a target's traffic should be, and for which builds services must run."""
+    """What a target's traffic should be, and which builds need running services."""
 
     model: str
     variation: str
     stable: BuildRef
-    """The build that holds full trust."""
+    """The build that is fully trusted."""
     serve: Serve
     unit: str | None = None
     """The request header that is hashed."""
     stable_serve: Serve | None = None
     candidate: BuildRef | None = None
-    """The build being tried, if any traffic is asked for it."""
+    """The build being tried, if it should get any traffic."""
     former: BuildRef | None = None
-    """The build that was stable before, while it is kept warm: it answers whoever cannot reach stable."""
+    """The previous stable build, while it is kept warm. It answers callers who cannot reach stable."""
     is_promoted: bool = False
-    """Whether the candidate is promoted already, and stable is the former one, which keeps a holdout."""
+    """Whether the candidate is already promoted; `stable` is then the former stable, which keeps a holdout."""
     weight: int = 0
     """The candidate's share in basis points."""
     sliced_by: tuple[str, ...] = ()
-    """Request headers by whose values the candidate is looked at in parts of the traffic."""
+    """Request headers whose values slice the candidate's traffic."""
     preview: BuildRef | None = None
-    """A candidate that answers whoever asks for it by name, whatever its weight."""
+    """A candidate that callers can ask for by name, whatever its weight."""
     shadows: tuple[Shadowing, ...] = ()
-    """Builds that get copies, whoever is tried besides."""
+    """Builds that get copies, independent of the candidate."""
     rollout: str | None = None
     epoch: int = 0
     warm: frozenset[BuildRef] = frozenset()
-    """Builds that must run without traffic: a candidate being launched, a former stable that bakes."""
+    """Builds that must run without traffic: a candidate being launched, or a former stable during the bake."""
 
     @property
     def trusted(self) -> BuildRef:
-        """The build that answers whoever is outside of the comparison."""
+        """The build that answers requests outside of the comparison."""
         return self.candidate if self.is_promoted and self.candidate is not None else self.stable
 
     @property
     def needed(self) -> frozenset[BuildRef]:
-        """Every build whose service must run."""
+        """Every build that needs a running service."""
         copied = {shadow.build for shadow in self.shadows}
         return self.warm | {self.stable} | copied | ({self.candidate} if self.candidate else set())
 
@@ -80,24 +80,24 @@ def standings(rollouts: Iterable[Rollout]) -> tuple[Standing, ...]:
 
 
 def current(rollouts: Iterable[Rollout]) -> Rollout | None:
-    """Of one target's rollouts, the one that holds it, if any."""
+    """The one of a target's rollouts that blocks others, if any."""
     return next((rollout for rollout in rollouts if rollout.holds_target), None)
 
 
 def trusted(rollouts: Iterable[Rollout]) -> Rollout | None:
-    """Of one target's rollouts, the last whose candidate took over: its candidate is stable, unless undeployed."""
+    """The one of a target's rollouts that took over last: its candidate is stable, unless undeployed."""
     over = sorted((rollout for rollout in rollouts if rollout.took_over), key=took_over_at)
     return over[-1] if over and not over[-1].undeployed else None
 
 
 def took_over_at(rollout: Rollout) -> datetime:
-    """When the candidate became what the target trusts."""
+    """When the target began to trust the candidate."""
     return rollout.promoted_at or rollout.ended_at or rollout.requested_at
 
 
 @dataclass(frozen=True, kw_only=True)
 class Takeover:
-    """A build that became what its target trusts."""
+    """A build that its target began to trust."""
 
     rollout: str
     version: str
@@ -106,7 +106,7 @@ class Takeover:
 
 
 def takeovers(rollouts: Iterable[Rollout]) -> tuple[Takeover, ...]:
-    """Those of these rollouts, oldest first."""
+    """The takeovers among these rollouts, oldest first."""
     over = sorted((rollout for rollout in rollouts if rollout.took_over), key=took_over_at)
     return tuple(
         Takeover(
@@ -117,20 +117,20 @@ def takeovers(rollouts: Iterable[Rollout]) -> tuple[Takeover, ...]:
 
 
 def is_open(rollout: Rollout) -> bool:
-    """Whether something is still to be done: it has not ended, or what its end asks for is not done or in force."""
+    """Whether work remains: it has not ended, or what follows from its end is not done or not in force yet."""
     is_done = rollout.is_ended and rollout.settled and rollout.epoch == rollout.observed_epoch
     return not is_done or rollout.has_hooks_to_tell
 
 
 KEPT_TAKEOVERS = 2
-"""The last of a target, whose build it trusts, and the one before, which is kept warm and gone back to."""
+"""A target's last takeover, whose build it trusts, and the one before, whose build is kept warm for a return."""
 
 
 def past(rollouts: Sequence[Rollout]) -> frozenset[str]:
-    """The ids of those of one model's rollouts on which nothing rests any more.
+    """The ids of those of one model's rollouts on which nothing depends any more.
 
-    What is left are the open ones, the last takeovers of each target, and comparisons of an experiment that has an open
-    one: together they say all that routes, services and gates need to know.
+    All others matter: open rollouts, the last takeovers of each target, and the comparisons of an experiment with an
+    open one. Together they hold all that routes, services and gates need to know.
     """
     latest: dict[tuple[str, str], list[Rollout]] = {}
     for rollout in sorted((each for each in rollouts if each.took_over), key=took_over_at):
@@ -191,14 +191,14 @@ def _kept_warm(holder: Rollout | None) -> BuildRef | None:
 
 
 def _holding_out(rollouts: Iterable[Rollout], holder: Rollout | None) -> Rollout | None:
-    """The rollout of the former stable, where that keeps a holdout while the one that holds the target is confirmed."""
+    """The former stable's rollout, if that build keeps a holdout while its successor is being confirmed."""
     if holder is None or holder.phase is not Phase.CONFIRMING:
         return None
     return trusted(each for each in rollouts if each.id != holder.id and each.requested.version == holder.stable)
 
 
 def _shadows(rollouts: Iterable[Rollout]) -> tuple[Shadowing, ...]:
-    """The shadows that copies are asked for, in order of id."""
+    """The shadows that should get copies, ordered by id."""
     copied = (each for each in rollouts if each.is_shadow and each.is_under_way and each.weight > 0)
     return tuple(
         Shadowing(

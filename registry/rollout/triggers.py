@@ -1,4 +1,4 @@
-"""Doors: which build a plan's trigger points at, since when, and whether it still does. Pure."""
+"""Triggers: which build a plan's trigger points at, since when, and whether it still does. Pure."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.words.build import Build
 
 OWN_TAGS = "sluice."
-"""Prefix of the tags that sluice writes itself: a change of these is no change."""
+"""Prefix of the tags that Sluicegate writes itself. Their changes are ignored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """What a look saw through one trigger, and since when it looks like this."""
+    """What a trigger was last seen to point at, and since when."""
 
     version: str = ""
     """The version that the trigger points at; empty: none."""
     fingerprint: str = ""
-    """Changes with everything about that version that is not sluice's own doing."""
+    """Changes when anything about the version changes that Sluicegate did not do itself."""
     since: str = ""
-    """Time of the change that led here; empty: it was so when the trigger was first looked through."""
+    """Time of the change that led to this; empty: it was so when the trigger was first read."""
     stages: dict[str, str] = field(default_factory=dict)
     """Stage triggers: the stage of every version."""
     former: dict[str, str] = field(default_factory=dict)
-    """Stage triggers: the stages before the change, of the versions that it moved."""
+    """Stage triggers: the earlier stages of the versions that the change moved."""
 
     @classmethod
     def recorded(cls, note: Mapping[str, object] | None) -> Self | None:
@@ -47,22 +47,22 @@ class Sighting:
         return datetime.fromisoformat(self.since) if self.since else None
 
 
-def sight(known: Sighting | None, trigger: Trigger, builds: Sequence[Build], now: datetime) -> Sighting:
-    """What the trigger points at now; the same sighting as long as nothing about it changes."""
+def sight(former: Sighting | None, trigger: Trigger, builds: Sequence[Build], now: datetime) -> Sighting:
+    """What the trigger points at now. The same sighting while nothing about it changes."""
     build = triggered(trigger, builds)
     stages = {each.ref.version: each.stage for each in builds} if trigger.stage is not None else {}
-    version, seen = (build.ref.version, fingerprint(build)) if build is not None else ("", "")
-    if known is None:
-        return Sighting(version=version, fingerprint=seen, stages=stages)
-    if (known.version, known.fingerprint) == (version, seen):
-        return replace(known, stages=stages)
-    before = {each: known.stages.get(each, "None") for each in stages}
-    former = {each: stage for each, stage in before.items() if stage != stages[each]}
-    return Sighting(version=version, fingerprint=seen, since=now.isoformat(), stages=stages, former=former)
+    version, digest = (build.ref.version, fingerprint(build)) if build is not None else ("", "")
+    if former is None:
+        return Sighting(version=version, fingerprint=digest, stages=stages)
+    if (former.version, former.fingerprint) == (version, digest):
+        return replace(former, stages=stages)
+    before = {each: former.stages.get(each, "None") for each in stages}
+    moved = {each: stage for each, stage in before.items() if stage != stages[each]}
+    return Sighting(version=version, fingerprint=digest, since=now.isoformat(), stages=stages, former=moved)
 
 
 def fingerprint(build: Build) -> str:
-    """Changes when somebody changes the version's tags, or registers another under its number."""
+    """Changes when somebody changes the version's tags or registers another version under its number."""
     tags = sorted((key, value) for key, value in build.tags.items() if not key.startswith(OWN_TAGS))
     born = build.created_at.isoformat() if build.created_at else ""
     return hashlib.sha256(json.dumps([build.source, born, tags]).encode()).hexdigest()[:16]
@@ -75,33 +75,33 @@ def triggered(trigger: Trigger, builds: Iterable[Build]) -> Build | None:
 
 
 class Withdrawal(StrEnum):
-    """How a version that is being rolled out was taken back in the catalog."""
+    """How a version in a rollout was taken back in the catalog."""
 
     DELETED = "deleted"
     LEFT = "left"
-    """The rollout's trigger does not point at it any more, nor at a newer one."""
+    """The rollout's trigger points neither at it nor at a newer version."""
 
 
 def withdrawal(rollout: Rollout, builds: Sequence[Build], others: Iterable[Rollout]) -> Withdrawal | None:
-    """Whether the version under way was taken back. `others` are all rollouts of the version.
+    """How the version in a rollout was taken back; None if it was not. `others` are all rollouts of the version.
 
-    A model without any build says nothing: a registry that lost it is more likely than that somebody meant it.
+    A model without any build does not count as taken back, because the registry has probably lost it.
     """
     if not builds or rollout.is_ended or rollout.took_over:
         return None
-    mine = next((build for build in builds if build.ref == rollout.candidate), None)
-    if mine is None:
+    build = next((each for each in builds if each.ref == rollout.candidate), None)
+    if build is None:
         return Withdrawal.DELETED
     trigger = rollout.plan.trigger
-    if trigger is None or rollout.requested.party is not Party.CATALOG or _points_at(trigger, mine):
+    if trigger is None or rollout.requested.party is not Party.CATALOG or _points_at(trigger, build):
         return None
     newest = triggered(trigger, builds)
-    is_newer = newest is not None and _age(newest) > _age(mine)
+    is_newer = newest is not None and _age(newest) > _age(build)
     return None if is_newer or _was_released(rollout, trigger, others) else Withdrawal.LEFT
 
 
 def _was_released(rollout: Rollout, trigger: Trigger, others: Iterable[Rollout]) -> bool:
-    """Whether sluice itself took the trigger's mark away, when another variation's rollout of the version ended."""
+    """Whether Sluicegate itself moved the trigger's mark, when another variation's rollout of the version ended."""
     return any(
         other.candidate == rollout.candidate
         and other.id != rollout.id
@@ -112,7 +112,7 @@ def _was_released(rollout: Rollout, trigger: Trigger, others: Iterable[Rollout])
 
 
 def cause(trigger: Trigger) -> str:
-    """The trigger in a word, such as `alias:candidate`."""
+    """The trigger as one word, such as `alias:candidate`."""
     if trigger.alias is not None:
         return f"alias:{trigger.alias}"
     if trigger.stage is not None:

@@ -1,21 +1,21 @@
 """The line that the data plane writes for each request: its fields, their meaning, and how it is read. Pure.
 
-One JSON object a line, `{"2": [[its own], [in common]]}`: 2 is the version of this format, and values stand where the
-two lists below say, without their names: a line is written and read for every request there is. What many requests
-have in common stands last, and so is worked out once. `services/traffic/envoy/log_format.py` says how Envoy fills
-these places; no other file does. Of a request alone:
+One JSON object a line, `{"2": [[its own], [in common]]}`. 2 is the version of this format. Values stand in the order of
+the two lists below, without their names, because a line is written and read for every request. Fields that many
+requests share come last, so that they are parsed once for all of them. `services/traffic/envoy/log_format.py` says how
+Envoy fills these places; no other file does. Fields of one request alone:
 
     ts       start of the request, microseconds since 1970, as text
     rid      request id, unique among live lines; a shadow line carries the id of the live request it copies
     trace    the request's traceparent as its service got it; null for a copy of a request that came without one
     unit     the value that was hashed; null when the assignment was random
-    dur_us   from the first byte received to the last byte sent, microseconds; null when it ended before
+    dur_us   from the first byte received to the last byte sent, microseconds; null when the request ended before
     bytes_in, bytes_out
     prediction  the service's x-sluice-prediction answer header
-    segment0 to segment3  the values of the request headers by which the rollout's plan splits it: a shadow's segments,
-             a canary's slices; null for each that it does not name, or the request does not have
+    segment0 to segment3  values of the request headers that the rollout's plan splits by: a shadow's segments, a
+             canary's slices; null for each that the plan does not name or the request does not have
 
-In common with others:
+Fields shared with other requests:
 
     listener live; shadow: a mirrored copy, whose answer no client saw; or generated: sent by Sluicegate itself
     generated  1 for the copy of a generated request; else null
@@ -23,7 +23,7 @@ In common with others:
     route    what the matched route is for, written by `Place.mark`; null where no model's route matched
     assigned what the request was assigned to, written by `Assigned.header`; null when it was assigned to nothing
     upstream version of the build behind the host that was tried last; null when none was
-    stand_in the fallback variation, if that host answered instead of the assigned variation's stable; else null
+    stand_in the fallback variation, if its host answered instead of the assigned variation's stable; else null
     host     address of that host
     status   status code of the answer; 0 when there was none, mostly because the client left
     flags    Envoy's response flags, such as UF or DC, separated by commas; `-` for none
@@ -50,19 +50,19 @@ _MAYBE_TEXT = (str, type(None))
 _COUNT = (int,)
 _MAYBE_COUNT = (int, type(None))
 Kinds = dict[str, tuple[type, ...]]
-"""The types that a field may have, by its name."""
+"""The types that each field may have, by its name."""
 OWN: Kinds = {
     "ts": _TEXT, "rid": _MAYBE_TEXT, "trace": _MAYBE_TEXT, "unit": _MAYBE_TEXT, "dur_us": _MAYBE_COUNT,
     "bytes_in": _COUNT, "bytes_out": _COUNT, "prediction": _MAYBE_TEXT,
     "segment0": _MAYBE_TEXT, "segment1": _MAYBE_TEXT, "segment2": _MAYBE_TEXT, "segment3": _MAYBE_TEXT,
 }  # fmt: skip
-"""Fields of a request alone, in order."""
+"""Fields of one request alone, in order."""
 COMMON: Kinds = {
     "listener": _TEXT, "generated": _MAYBE_TEXT, "method": _MAYBE_TEXT, "path": _MAYBE_TEXT, "route": _MAYBE_TEXT,
     "assigned": _MAYBE_TEXT, "upstream": _MAYBE_TEXT, "stand_in": _MAYBE_TEXT, "host": _MAYBE_TEXT, "status": _COUNT,
     "flags": _MAYBE_TEXT, "details": _MAYBE_TEXT, "attempts": _MAYBE_COUNT,
 }  # fmt: skip
-"""Fields that it has in common with others, in order."""
+"""Fields that it shares with others, in order."""
 _KEY = str(FORMAT_VERSION)
 _BEGIN = f'{{"{_KEY}":['.encode()
 _BETWEEN, _END = b',["', b"]}"
@@ -78,14 +78,14 @@ class End(StrEnum):
 
     ANSWERED = "answered"
     CLOSED = "closed"
-    """Answered, but the caller closed before the answer's end. Nobody's error."""
+    """Answered, but the caller closed the connection before the answer's end. Nobody's error."""
     LEFT = "left"
     """The caller left before any answer came: nobody knows how it would have ended."""
     SERVER_ERROR = "5xx"
     """The service, or the gateway instead of it, answered with a server error."""
     TIMEOUT = "timeout"
     RESET = "reset"
-    """The service broke off."""
+    """The service broke off the connection."""
     CONNECT = "connect"
     """The gateway could not connect to the service."""
     STOOD_IN = "stood_in"
@@ -95,7 +95,7 @@ class End(StrEnum):
 
     @property
     def is_error(self) -> bool:
-        """Whether it counts in `source: status`; a caller who left counts too, in both arms alike."""
+        """Whether it counts as an error in `source: status`. A caller who left counts too, in both arms alike."""
         return self not in (End.ANSWERED, End.CLOSED)
 
     @property
@@ -108,7 +108,7 @@ _BROKEN = {
     "UT": End.TIMEOUT, "UMSDR": End.TIMEOUT, "UF": End.CONNECT, "UH": End.CONNECT, "NC": End.CONNECT,
     "UO": End.CONNECT, "UC": End.RESET, "UR": End.RESET, "LR": End.RESET, "UPE": End.RESET,
 }  # fmt: skip
-"""Envoy's flags for a service that took too long, could not be reached or broke off; the first that is there counts."""
+"""Envoy's flags for a service that took too long, could not be reached or broke off. The first one present counts."""
 
 
 class UnitSource(StrEnum):
@@ -119,7 +119,7 @@ class UnitSource(StrEnum):
     RANDOM = "random"
     """Drawn for this request alone, because it carried no unit or the model names none."""
     NAME = "name"
-    """It has none: the caller asked for the variation by its name."""
+    """There is no slot: the caller asked for the variation by its name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,13 +127,13 @@ class Assigned:
     """What a request was assigned to, and the state of the rollout that assigned it."""
 
     variation: str
-    """The variation that its audience, its name or the fallback gave it."""
+    """The variation that the audience, the name or the fallback led to."""
     arm: Arm
     """stable or candidate."""
     build: str
     """Version of the assigned build."""
     rollout: str | None
-    """The rollout under way, or the last one, of this variation; none before any."""
+    """The variation's rollout in progress, or its last one; None before the first."""
     epoch: int
     """The rollout's count of weight changes."""
     weight: int
@@ -152,7 +152,7 @@ class Place:
     model: str
     """The registered model."""
     audience: str | None
-    """The audience that the request matched; none where no audience decided."""
+    """The audience that the request matched; None where no audience decided."""
     unit_source: UnitSource
     """How its slot was found: hash, random, or name."""
 
@@ -185,19 +185,19 @@ class LogLine:
     is_shadow: bool
     """Whether this is a mirrored copy. Never an exposure."""
     is_generated: bool
-    """Whether no caller sent it, or what it copies."""
+    """Whether Sluicegate sent it, or sent the request that it copies."""
     ts_us: int
     """Start of the request, microseconds since 1970."""
     request_id: str
-    """The id that the gateway drew; outcomes name it."""
+    """The id that the gateway drew. Outcomes refer to it."""
     model: str | None
     """None if no model's route matched: not found, readiness, a malformed request."""
     audience: str | None
-    """The audience that it matched."""
+    """The audience that the request matched."""
     unit: str | None
     """The value that was hashed."""
     unit_source: UnitSource | None
-    """How its slot was found."""
+    """How the request's slot was found."""
     assigned: Assigned | None
     """None if the request was assigned to no build, such as for a model whose stable build has no service."""
     served: str | None
@@ -211,15 +211,15 @@ class LogLine:
     details: str
     """Envoy's response code details."""
     duration_us: int | None
-    """Microseconds from the first byte received to the last byte sent; None if it ended before."""
+    """Microseconds from the first byte received to the last byte sent; None if the request ended before."""
     attempts: int
     """How often a service was tried."""
     prediction: str | None
     """The summary of the prediction, as the service wrote it."""
     method: str
-    """Of the request."""
+    """The request's method."""
     path: str
-    """Of the request, without its query."""
+    """The request's path, without its query."""
     bytes_in: int
     """Size of the request's body."""
     bytes_out: int
@@ -231,7 +231,7 @@ class LogLine:
 
     @property
     def end(self) -> End:
-        """How it ended, for the assigned build."""
+        """How the request ended for the assigned build."""
         if not self.flags and self.attempts <= 1 and not self.is_fallback:
             return End.SERVER_ERROR if self.status >= _SERVER_ERROR else End.ANSWERED
         if self.stand_in is not None and 0 < self.status < _SERVER_ERROR:
@@ -250,18 +250,18 @@ class LogLine:
 
     @property
     def is_fallback(self) -> bool:
-        """Whether another build than the assigned one answered: stable, for a candidate that failed."""
+        """Whether another build answered than the assigned one: stable, for a candidate that failed."""
         return self.assigned is not None and self.served is not None and self.served != self.assigned.build
 
 
 def parse(line: str | bytes) -> LogLine:
-    """The request that a line of the access log tells of. Raises ValueError, saying what is wrong with the line."""
+    """Parse one line of the access log. Raises ValueError that says what is wrong with the line."""
     own, common = halves(line.encode() if isinstance(line, str) else line)
     return line_of(checked_own(own), read_common(common))
 
 
 def line_of(own: Sequence[Any], common: Sequence[Any]) -> LogLine:
-    """The request that the values of a line's fields tell of. Raises ValueError."""
+    """Build the request from the values of its line's fields. Raises ValueError."""
     ts, rid, _, unit, duration, bytes_in, bytes_out, prediction, *segments = own
     (
         listener, generated, method, path, route, assigned, upstream, stand_in, host, status, flags, details, attempts,
@@ -300,16 +300,16 @@ def _began(status: int, flags: str | None) -> bool:
 
 
 def halves(line: bytes) -> tuple[Any, bytes]:
-    """What a line says of its request alone, and, as JSON, what it has in common with others; neither is checked.
+    """Split a line into the values of its own fields and the JSON of the shared ones; neither is checked.
 
-    Raises ValueError. A line that the data plane did not write in its own way is taken apart as any JSON is.
+    Raises ValueError. A line that is not spelled as the data plane spells it is parsed as ordinary JSON.
     """
     cut = line.rfind(_BETWEEN)
     if cut > 0 and line.startswith(_BEGIN) and line.endswith(_END):
         try:
             return orjson.loads(line[len(_BEGIN) : cut]), line[cut + 1 : -len(_END)]
         except ValueError:
-            pass  # what was taken for the end of the first list stands in a text
+            pass  # the text that looked like the end of the first list is part of a value
     return _halves_of_any(line)
 
 
@@ -318,20 +318,20 @@ def _halves_of_any(line: bytes) -> tuple[Any, bytes]:
         row = orjson.loads(line)
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from error
-    found = row.get(_KEY) if isinstance(row, dict) else None
-    if not isinstance(found, list) or len(found) != len((OWN, COMMON)):
+    pair = row.get(_KEY) if isinstance(row, dict) else None
+    if not isinstance(pair, list) or len(pair) != len((OWN, COMMON)):
         raise ValueError(f"not an object of format version {FORMAT_VERSION}")
-    return found[0], orjson.dumps(found[1])
+    return pair[0], orjson.dumps(pair[1])
 
 
 def checked_own(values: Any) -> list[Any]:
-    """The values of a line's own fields, each of its type. Raises ValueError."""
+    """Check the values of a line's own fields against their types. Raises ValueError."""
     return _checked(values, OWN)
 
 
 @lru_cache(maxsize=4096)
 def read_common(text: bytes) -> list[Any]:
-    """The values of the fields that a line has in common with others, each of its type. Raises ValueError."""
+    """Parse the fields that a line shares with others, and check their types. Raises ValueError."""
     try:
         values = _checked(orjson.loads(text), COMMON)
     except orjson.JSONDecodeError as error:
@@ -350,7 +350,7 @@ def _checked(values: Any, kinds: Kinds) -> list[Any]:
 
 
 def _misfit(values: Sequence[Any], kinds: Kinds) -> str:
-    """What is wrong with the values that are not of their type."""
+    """Which values are not of their type, in words."""
     return "; ".join(
         f"{key} is {value!r}; expected {' or '.join(kind.__name__ for kind in each)}"
         for value, (key, each) in zip(values, kinds.items(), strict=True)

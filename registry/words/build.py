@@ -25,7 +25,7 @@ class BuildRef:
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """A registered model version as the catalog tells it."""
+    """A registered model version as the catalog describes it."""
 
     ref: BuildRef
     source: str
@@ -35,9 +35,9 @@ class Build:
     stage: str = "None"
     created_at: datetime | None = None
     run: str | None = None
-    """The id of the run that made it, where the catalog knows one."""
+    """The id of the MLflow run that made it, where the catalog knows one."""
     signature: dict[str, object] | None = None
-    """MLflow's model signature as JSON, when it was read: {"inputs": [...], "outputs": [...]}."""
+    """MLflow's model signature as JSON, if it was read: {"inputs": [...], "outputs": [...]}."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?\Z")
 
 
 def slug(name: str) -> str:
-    """A name fit for folders, bento tags, clusters and ids. Injective: a changed name carries a hash."""
+    """A name fit for folders, bento tags, clusters and ids. Injective: a name that had to be changed carries a hash."""
     if _PLAIN.match(name):
         return name
     words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24].strip("-") or "model"
@@ -75,5 +75,5 @@ def service_name(ref: BuildRef) -> str:
 
 
 def replica_name(ref: BuildRef, number: int) -> str:
-    """The name of one replica's program. The first has the service's own: one more changes nothing of it."""
+    """The name of one replica's program. The first has the service's name, so adding a replica does not rename it."""
     return service_name(ref) if number == 1 else f"{service_name(ref)}.{number}"

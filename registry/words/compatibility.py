@@ -1,4 +1,4 @@
-"""Whether a candidate takes the requests that stable takes: its refusals would reach callers as 4xx. Pure."""
+"""Whether a candidate accepts the requests that stable accepts. Callers would see its refusals as 4xx. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from sluicegate.registry.words.build import Build
 
 
 def check_inputs(candidate: Build, stable: Build) -> tuple[str, ...]:
-    """What callers of stable would be refused for by the candidate, each with its fix; empty when nothing.
+    """Why the candidate would refuse requests that stable accepts, each reason with its fix; empty if it would not.
 
-    Services refuse columns that their signature does not know, so nobody can send a candidate's new columns while
-    stable serves. Builds without named columns tell nothing, and so nothing is held against them.
+    Services refuse columns that their signature does not name, so nobody can send a candidate's new columns while
+    stable serves. Builds whose columns have no names cannot be compared, so they have no problems.
     """
     ours, theirs = _columns(candidate), _columns(stable)
     if ours is None or theirs is None:

@@ -6,9 +6,9 @@
     │   └── InvalidSetting
     ├── Refused                     well formed, but the present state does not allow it
     │   ├── IllegalMove             the rollout's phase does not allow this fact
-    │   ├── AwaitsApproval          it is kept as a proposal until a second named person approves it
+    │   ├── AwaitsApproval          kept as a proposal until a second named person approves it
     │   ├── TargetBusy              another rollout holds the (model, variation)
-    │   └── PreconditionFailed      the rollout has changed since its reader saw it
+    │   └── PreconditionFailed      the rollout has changed since the caller read it
     ├── Forbidden                   the token's role does not allow it
     ├── NotFound
     ├── LedgerConflict              somebody else appended first; read again
@@ -17,7 +17,7 @@
     ├── ServiceFailed               a service could not be started or did not become ready
     ├── RoutesRejected              the data plane refused its files
     ├── Fenced                      the data plane holds a newer route table
-    ├── NotLeading                  another keeper acts
+    ├── NotLeading                  another keeper is the leader
     ├── TimedOut                    exit code 5
     └── Unreachable                 exit code 6: a server that is needed does not answer
         ├── CatalogUnavailable      MLflow cannot be read; never taken for a change
@@ -68,7 +68,7 @@ class Problem:
 
 
 class InvalidDocument(UsageError):
-    """A document with at least one problem; all of them are listed."""
+    """A document with at least one problem; the error lists all of them."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -80,23 +80,23 @@ class InvalidSetting(UsageError):
 
 
 class Refused(SluiceError):
-    """The present state does not allow what was asked."""
+    """The present state does not allow the order."""
 
 
 class IllegalMove(Refused):
-    """The rollout's phase does not admit this fact."""
+    """The rollout's phase does not allow this fact."""
 
 
 class TargetBusy(Refused):
-    """Another rollout that has not ended holds this model's variation."""
+    """Another rollout that has not ended holds this variation of the model."""
 
 
 class AwaitsApproval(Refused):
-    """What was asked for changes what a protected variation serves: it is kept as a proposal."""
+    """The order changes what a protected variation serves, so it is kept as a proposal."""
 
 
 class PreconditionFailed(Refused):
-    """The rollout has changed since whoever gives the order saw it."""
+    """The rollout has changed since the giver of the order read it."""
 
 
 class Forbidden(SluiceError):
@@ -104,7 +104,7 @@ class Forbidden(SluiceError):
 
 
 class NotFound(SluiceError):
-    """There is nothing of this name."""
+    """Nothing has this name."""
 
 
 class LedgerConflict(SluiceError):
@@ -112,7 +112,7 @@ class LedgerConflict(SluiceError):
 
 
 class ObjectConflict(SluiceError):
-    """Somebody else changed this object of the cluster first, or made one of its name: read it again."""
+    """Somebody else changed this object of the cluster first, or created one with its name: read it again."""
 
 
 class PackFailed(SluiceError):
@@ -124,23 +124,23 @@ class ServiceFailed(SluiceError):
 
 
 class RoutesRejected(SluiceError):
-    """The data plane refused a new configuration; the former one stays in force."""
+    """The data plane refused a new configuration. The former one stays in force."""
 
     def __init__(
         self, message: str, *, fix: str | None = None, held: frozenset[str] = frozenset(), serving: str | None = None
     ) -> None:
-        """`held`: the models that keep their former routes; none: all do. `serving`: the version in force."""
+        """`held`: the models that keep their former routes; empty: all do. `serving`: the version in force."""
         super().__init__(message, fix=fix)
         self.held = held
         self.serving = serving
 
 
 class Fenced(SluiceError):
-    """The data plane holds a newer route table than this one: it stays in force."""
+    """The data plane holds a newer route table than this one, which stays in force."""
 
 
 class NotLeading(SluiceError):
-    """This keeper may not act: its lease has ended, and another one may have taken over."""
+    """This keeper may not act: its lease has ended, and another keeper may have taken over."""
 
 
 class TimedOut(SluiceError):

@@ -1,4 +1,4 @@
-"""Fencing: by what a data plane tells an older route table from a newer one. Pure."""
+"""Fencing: how a data plane tells an older route table from a newer one. Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class FencingToken:
-    """From which state of the ledger a route table was made, and by which keeper."""
+    """Which state of the ledger a route table was made from, and by which keeper."""
 
     restored: int = 0
-    """When somebody said last that the ledger had been restored, in microseconds since 1970; 0: never."""
+    """When somebody last declared the ledger restored, in microseconds since 1970; 0: never."""
     term: int = 0
-    """The term of the keeper that made it: each keeper that takes over has a higher one."""
+    """The term of the keeper that made the table. Each keeper that takes over has a higher one."""
     position: int = 0
-    """The position of the ledger that it was made from, or an earlier one."""
+    """The ledger position that the table was made from, or an earlier one."""
 
     def is_older_than(self, other: FencingToken) -> bool:
-        """Whether it must not follow the other one: its keeper was replaced, or its ledger knew less.
+        """Whether this table must not replace the other: its keeper was replaced, or it was made from an older ledger.
 
-        Positions and terms of a ledger that was restored say nothing about those before.
+        Positions and terms from before and after a restoration of the ledger are not comparable.
         """
         if self.restored != other.restored:
             return self.restored < other.restored
@@ -31,4 +31,4 @@ class FencingToken:
 
 
 BEFORE_ALL = FencingToken()
-"""What a data plane holds that was never given a table."""
+"""The token of a data plane that never got a route table."""

@@ -1,6 +1,6 @@
 """Figures: numbers, shares, durations and times as people read them, on every page, in every message. Pure.
 
-No exponent, ever; as many digits as mean something. What a document or a program reads has its own form, in `units`.
+No exponents, and no more digits than mean something. Files and programs read other forms: see `units`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ NONE = "–"
 _MOST_DECIMALS = 12
 _DIGIT = re.compile("[1-9]")
 _DAYS = 30
-"""How many days back a time is told by its distance."""
+"""How many days back a time is written as a distance from now."""
 _AHEAD = 5
-"""Seconds by which the clocks of two hosts may differ before something counts as yet to come."""
+"""Seconds by which the clocks of two hosts may differ before a time counts as in the future."""
 
 
 class Unit(StrEnum):
@@ -30,12 +30,12 @@ class Unit(StrEnum):
 
 
 def count(value: int) -> str:
-    """A whole number with its thousands apart."""
+    """A whole number with thousands separators."""
     return f"{value:,}"
 
 
 def number(value: float | None) -> str:
-    """Three digits, or all of a whole part; – for none."""
+    """Three significant digits, or the whole part if it is longer; – for None."""
     if value is None:
         return NONE
     text = fixed(value, decimals(value, 3))
@@ -43,22 +43,22 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float | None) -> str:
-    """The same with its sign; 0 has none."""
+    """Like `number`, with a sign; 0 has none."""
     return number(value) if not value or value < 0 else f"+{number(value)}"
 
 
 def per_cent(value: float | None) -> str:
-    """A share that is given in per cent."""
+    """A share given in per cent."""
     return NONE if value is None else f"{number(value)} %"
 
 
 def share(value: float | None) -> str:
-    """A share that is given as a fraction."""
+    """A share given as a fraction."""
     return per_cent(None if value is None else 100 * value)
 
 
 def shares(low: float, high: float) -> str:
-    """The interval of a share whose ends are fractions, such as "0.1 to 0.5 %"."""
+    """An interval of shares given as fractions, such as "0.1 to 0.5 %"."""
     digits = places(None, 100 * low, 100 * high)
     return f"{bounded(100 * low, digits)} to {bounded(100 * high, digits)} %"
 
@@ -85,7 +85,7 @@ def difference(value: float | None, unit: Unit) -> str:
 
 
 def interval(low: float | None, high: float | None, unit: Unit) -> str:
-    """The interval of a difference, in the metric's unit; an end that is not bounded yet is …"""
+    """The interval of a difference, in the metric's unit; an end without a bound yet is …"""
     scale, name = scaling(unit, low, high)
     shown = [None if end is None else scale * end for end in (low, high)]
     least, most = ("…" if end is None else bounded(end, places(None, *shown)) for end in shown)
@@ -93,7 +93,7 @@ def interval(low: float | None, high: float | None, unit: Unit) -> str:
 
 
 def scaling(unit: Unit, *values: float | None) -> tuple[float, str]:
-    """What differences are multiplied with to be shown, and the unit that they then have."""
+    """The factor by which differences are multiplied to be shown, and the unit that they then have."""
     match unit:
         case Unit.PLAIN:
             return 1.0, ""
@@ -105,7 +105,7 @@ def scaling(unit: Unit, *values: float | None) -> tuple[float, str]:
 
 
 def places(value: float | None, low: float | None, high: float | None) -> int:
-    """The decimals of a difference: two digits of half its interval, for more would be noise."""
+    """The decimals of a difference: two significant digits of half its interval. More would be noise."""
     ends = [each for each in (low, high) if each is not None]
     if len(ends) == 2 and ends[0] != ends[1]:
         return decimals((ends[1] - ends[0]) / 2, 2)
@@ -113,20 +113,20 @@ def places(value: float | None, low: float | None, high: float | None) -> int:
 
 
 def bounded(end: float, places: int) -> str:
-    """An end of an interval with so many decimals; one that is not 0 does not read as 0."""
+    """An end of an interval with this many decimals, or more if it would otherwise read as 0 without being 0."""
     text = fixed(end, places)
     return text if end == 0 or _DIGIT.search(text) else fixed(end, decimals(end, 1))
 
 
 def decimals(value: float, digits: int) -> int:
-    """The decimals that show so many digits of a value."""
+    """How many decimals show this many significant digits of a value."""
     if not math.isfinite(value) or value == 0:
         return 0
     return min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), _MOST_DECIMALS)
 
 
 def fixed(value: float, places: int) -> str:
-    """A value with so many decimals, without a sign where it is 0."""
+    """A value with this many decimals, without a sign if it reads as 0."""
     if not math.isfinite(value):
         return "unbounded"
     text = f"{value:,.{places}f}"
@@ -157,9 +157,9 @@ def moment(at: datetime) -> str:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """How long before, or after, `now` something is: the largest unit alone; the date after a month.
+    """How long before or after `now` a time is, in its largest unit; the date if it is more than a month away.
 
-    A clock that is a few seconds ahead makes no future of what has just happened.
+    A time a few seconds ahead reads "just now": it is another host's clock, not the future.
     """
     seconds = (now - at).total_seconds()
     for unit, size in (("day", 86_400), ("h", 3_600), ("min", 60)):

@@ -1,4 +1,4 @@
-"""Gateways: which of them serve the routes that the ledger asks for, and what keeps the others from it. Pure."""
+"""Gateways: which of them serve the routes that the ledger asks for, and why the others do not. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from enum import StrEnum
 
 
 class Confirmation(StrEnum):
-    """What a gateway says of the routes that it was given last."""
+    """Whether a gateway confirms that it serves the last routes it was given."""
 
     CONFIRMED = "confirmed"
     """It serves the present routes."""
     AWAY = "away"
-    """It does not run, and serves nobody. It starts with the routes in its files, which are these."""
+    """It is not running and serves nobody. When it starts, it serves the present routes: they are in its files."""
     LATE = "late"
     """It answers, but serves other routes."""
     SILENT = "silent"
@@ -24,21 +24,21 @@ class Confirmation(StrEnum):
 
 
 HARMLESS = (Confirmation.CONFIRMED, Confirmation.AWAY)
-"""How a gateway is that sends nobody by former routes."""
+"""States in which a gateway sends no request by former routes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayState:
-    """One gateway."""
+    """How one gateway is doing."""
 
     name: str
     confirmation: Confirmation
     version: str | None
-    """The version that it said it serves, when it was asked last; None: it does not run, or never answered."""
+    """The version that it last reported to serve; None: it is not running, or never answered."""
     since: datetime
-    """Since when it is so."""
+    """When this state began."""
     why: str = ""
-    """What is in the way, in words."""
+    """What prevents it from serving the present routes, in words."""
 
     @property
     def holds_up(self) -> bool:
@@ -46,13 +46,13 @@ class GatewayState:
         return self.confirmation not in HARMLESS
 
     def __str__(self) -> str:
-        said = f"{self.name} is {self.confirmation.value} since {self.since:%Y-%m-%d %H:%M:%S} UTC"
-        return f"{said}: {self.why}" if self.why else said
+        state = f"{self.name} is {self.confirmation.value} since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{state}: {self.why}" if self.why else state
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unwatched:
-    """That a gateway serves the stable-only form of its routes, as no keeper watches it."""
+    """A gateway that serves the stable-only form of its routes, because no keeper watches it."""
 
     gateway: str
     since: datetime
@@ -64,18 +64,18 @@ class Unwatched:
 
 
 STALE = timedelta(seconds=20)
-"""Age at which what was noted of gateways says nothing any more; it is noted every five seconds."""
+"""Age at which recorded states of gateways are too old to be used. They are recorded every five seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayStates:
-    """What was last noted of every gateway. Nothing at all: nobody ever looked."""
+    """The state of every gateway as last recorded. Empty if none was ever recorded."""
 
     noted_at: datetime | None = None
     noted: Sequence[GatewayState] = ()
 
     def at(self, now: datetime) -> tuple[GatewayState, ...]:
-        """By gateway; all are unknown once nobody looks any more."""
+        """The state of each gateway. If the last record is too old, all of them are SILENT."""
         if self.noted_at is None or now - self.noted_at <= STALE:
             return tuple(self.noted)
         why = "not known, because the keeper does not run or hangs; see: sluice status"

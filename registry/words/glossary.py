@@ -144,11 +144,11 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "pure": "Said of a file that uses no store, vendor, network, clock or randomness, itself or through others.",
     },
 }  # fmt: skip
-"""Words by subject. Meanings are Markdown with `code` and *emphasis* alone."""
+"""Words by subject. Meanings are Markdown that uses only `code` and *emphasis*."""
 
 
 def anchor(word: str) -> str:
-    """Where the word stands on the page."""
+    """The word's anchor on the glossary page."""
     return word.replace(" ", "-")
 
 

@@ -12,7 +12,7 @@ from sluicegate.registry.words.units import format_duration
 
 
 class Stage(StrEnum):
-    """What a launch is at, in their order; each value says it in words."""
+    """The stages of a launch, in order. Each value describes the stage in words."""
 
     FETCHING = "fetching its files from MLflow"
     ENVIRONMENT = "making its environment"
@@ -24,9 +24,9 @@ class Stage(StrEnum):
 
 
 OF_A_STORE = (Stage.STORING, Stage.GETTING)
-"""Stages that there are only where bentos are shared."""
+"""Stages that exist only where a bento store is shared."""
 OF_A_SERVICE = (Stage.STARTING, Stage.PROBING)
-"""Stages in which a service is asked whether it is ready, and may say why not."""
+"""Stages in which a service is probed, and may say why it is not ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,13 @@ class Reached:
 
 
 def with_stage(reached: Sequence[Reached], stage: Stage, at: datetime) -> tuple[Reached, ...]:
-    """The same with this stage as the present one: a launch that starts over forgets what came after."""
+    """The stages reached, with this one as the present one. A launch that starts over drops the later stages."""
     order = list(Stage)
     return (*(each for each in reached if order.index(each.stage) < order.index(stage)), Reached(stage=stage, at=at))
 
 
 def launch_in_words(reached: Sequence[Reached], began: datetime, now: datetime, held: str = "") -> str:
-    """What the launch is at, for how long, what holds it up, and how long what came before took, in its order."""
+    """What the launch is doing and for how long, what holds it up, and how long each earlier stage took."""
     if not reached:
         return f"waiting for Prefect to start the driver, {_lasting(began, now)} so far"
     over = [f"{before.stage.value} {_lasting(before.at, after.at)}" for before, after in pairwise(reached)]

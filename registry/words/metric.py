@@ -1,4 +1,4 @@
-"""Metrics as they are tallied: by stratum and arm, and the names of those derived from another."""
+"""Metrics as they are tallied: by stratum and arm. Names of metrics that are derived from another one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Worse(StrEnum):
 
 
 class Stratum(NamedTuple):
-    """One interval of constant weight and one time bucket: inside it only chance tells the arms apart."""
+    """One interval of constant weight and one time bucket. Within it, only chance decides which arm a unit gets."""
 
     epoch: int
     """Counts the rollout's weight changes."""
@@ -34,7 +34,7 @@ class Stratum(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TallyRow:
-    """What one arm adds to one metric in one stratum; `weight` is the candidate's share in basis points."""
+    """What one arm contributes to one metric in one stratum. `weight` is the candidate's share in basis points."""
 
     metric: str
     stratum: Stratum
@@ -42,7 +42,7 @@ class TallyRow:
     arm: Arm
     tally: Tally
     units: UnitSums | None = None
-    """The same by unit, where units return; of the units that belong to the stratum, so not of the same rows."""
+    """Sums by unit, where units return. They cover the units of the stratum, so not the same rows as `tally`."""
 
 
 def exceedance_name(metric: str, margin: float) -> str:
@@ -51,12 +51,12 @@ def exceedance_name(metric: str, margin: float) -> str:
 
 
 def capped_name(metric: str) -> str:
-    """The derived 0/1 metric "value beyond the cap" of a metric that has one; of a cap that is frozen, its name too."""
+    """The derived 0/1 metric "value beyond the cap" of a metric that has one. Also the name of a frozen cap."""
     return f"{metric}{_CAPPED}"
 
 
 def capped_metric(name: str) -> str | None:
-    """The metric whose cap or capped share this name is of; None: of none."""
+    """The metric to whose cap or capped share this name belongs; None if it is no such name."""
     return name.removesuffix(_CAPPED) if name.endswith(_CAPPED) else None
 
 
@@ -64,9 +64,9 @@ _CAPPED = "^capped"
 
 
 REQUESTS = "^requests"
-"""The derived metric "a request", of which a label may come: its rows are counted, and have no values."""
+"""The derived metric "a request for which a label may come". Its rows are counted and have no values."""
 SEVERAL_ROWS = "^several-rows"
-"""The derived metric "a label of a row that is not its request's first", by which several rows a request are known."""
+"""The derived metric "a label of a row other than its request's first". It reveals requests with several rows."""
 
 
 def difference_name(metric: str) -> str:
@@ -79,5 +79,5 @@ LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 def level_name(metric: str, level: float) -> str:
-    """The derived 0/1 metric "prediction above stable's quantile", frozen at the start, of a prediction metric."""
+    """The derived 0/1 metric "prediction above stable's quantile" of a prediction metric. The quantile is frozen."""
     return f"{metric}@{level:g}"

@@ -1,4 +1,4 @@
-"""Obstacle: what keeps Prefect from driving a rollout, since when, and what to do about it. Pure."""
+"""Obstacle: what prevents Prefect from driving a rollout, since when, and what to do about it. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Obstacle(StrEnum):
-    """A kind of obstacle. They are kept apart because each is mended elsewhere."""
+    """Kinds of obstacle, told apart because each is fixed in a different place."""
 
     UNREACHABLE = "unreachable"
     """Prefect does not answer."""
@@ -22,9 +22,9 @@ class Obstacle(StrEnum):
     ERROR = "error"
     """Prefect answers with an error."""
     WAITING = "waiting"
-    """The run is created, and Prefect does not start it."""
+    """The run exists, but Prefect does not start it."""
     CRASHED = "crashed"
-    """The run has ended without driving anything."""
+    """The run has ended and drove nothing."""
     HELD_UP = "held up"
     """Kubernetes does not run the pod of the run yet."""
     LOST = "lost"
@@ -32,12 +32,12 @@ class Obstacle(StrEnum):
 
     @property
     def is_of_server(self) -> bool:
-        """Whether every rollout meets it, so that asking for the next one is of no use."""
+        """Whether it affects every rollout, so that there is no use in trying the next one."""
         return self in (Obstacle.UNREACHABLE, Obstacle.DENIED)
 
     @property
     def is_mended_by_registering(self) -> bool:
-        """Whether it goes away once the deployments are registered again."""
+        """Whether registering the deployments again fixes it."""
         return self in (Obstacle.MISSING, Obstacle.STALE)
 
 
@@ -53,36 +53,36 @@ FIXES: Mapping[Obstacle, str] = {
     Obstacle.HELD_UP: "mend what the reason names, such as room on a node; until then the pod waits",
     Obstacle.LOST: "where it needs more memory, give it more; the keeper creates another run",
 }
-"""What to do about each, where the hindrance does not say it closer."""
+"""What to do about each obstacle, unless the hindrance has a more specific fix."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hindrance:
-    """What was met at one attempt."""
+    """What one attempt ran into."""
 
     obstacle: Obstacle
     detail: str
-    """What was asked and answered, in words."""
+    """The request and the answer, in words."""
     fix: str | None = None
-    """What to do; None: what is usual for the obstacle."""
+    """What to do; None: the usual fix for the obstacle."""
 
 
 class Driver(StrEnum):
-    """How it stands with a rollout's driver where nothing hinders it."""
+    """The state of a rollout's driver when nothing hinders it."""
 
     AT_WORK = "at work"
     """A driver holds the lease, or none is needed."""
     COMING = "coming"
-    """A run is created and had no time yet to take the lease."""
+    """A run was created and has not had time to take the lease."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undriven:
-    """That no driver works on a rollout."""
+    """No driver works on a rollout."""
 
     hindrance: Hindrance
     since: datetime
-    """Of the first attempt in a row that was hindered, whatever by."""
+    """Time of the first of the consecutive attempts that were hindered, for whatever reason."""
     fix: str
 
     def __str__(self) -> str:
@@ -93,9 +93,9 @@ class Undriven:
 def undriven(
     former: Undriven | None, state: Driver | Hindrance, now: datetime, fixes: Mapping[Obstacle, str] = FIXES
 ) -> Undriven | None:
-    """What is to be noted after an attempt, from what was noted before; None: nothing.
+    """The state to record after an attempt, given the one recorded before; None if nothing hinders it.
 
-    A run that is coming proves that Prefect answers and has the deployment, but not that runs start and live.
+    A run that is coming proves that Prefect answers and has the deployment, but not that runs start and survive.
     """
     match state:
         case Driver.AT_WORK:
@@ -111,14 +111,14 @@ _OF_RUNS = (Obstacle.WAITING, Obstacle.CRASHED, Obstacle.HELD_UP, Obstacle.LOST)
 
 
 def hindrance_of(what: str, status: int, text: str) -> Hindrance:
-    """What an answer of Prefect that is no success means; `what` was asked for, such as a deployment's name."""
-    said = " ".join(f"{status} {text[:200]}".split())
+    """What an unsuccessful answer of Prefect means. `what` names what the request was for, such as a deployment."""
+    answer = " ".join(f"{status} {text[:200]}".split())
     match status:
         case 401 | 403:
-            return Hindrance(obstacle=Obstacle.DENIED, detail=f"Prefect refuses the credentials ({said})")
-        case 404 if "deployment not found" in text.lower():  # and not: there is no Prefect at this address
+            return Hindrance(obstacle=Obstacle.DENIED, detail=f"Prefect refuses the credentials ({answer})")
+        case 404 if "deployment not found" in text.lower():  # any other 404: there is no Prefect at this address
             return Hindrance(obstacle=Obstacle.MISSING, detail=f"Prefect does not have the deployment {what}")
         case 409 | 422:
-            return Hindrance(obstacle=Obstacle.STALE, detail=f"the deployment {what} refuses the run ({said})")
+            return Hindrance(obstacle=Obstacle.STALE, detail=f"the deployment {what} refuses the run ({answer})")
         case _:
-            return Hindrance(obstacle=Obstacle.ERROR, detail=f"Prefect answers {said} to a request for {what}")
+            return Hindrance(obstacle=Obstacle.ERROR, detail=f"Prefect answers {answer} to a request for {what}")

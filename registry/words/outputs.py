@@ -1,4 +1,4 @@
-"""What a build answers, read from its MLflow signature: kinds of columns, and how two builds' shapes differ. Pure."""
+"""What a build returns, by its MLflow signature: kinds of columns, and how two builds' outputs differ. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from enum import StrEnum
 from sluicegate.registry.words.build import Build
 
 BARE = "prediction"
-"""The name of a column that the signature does not name."""
+"""Name of a column to which the signature gives none."""
 
 
 class OutputKind(StrEnum):
-    """What a column of answers holds."""
+    """What a column of predictions holds."""
 
     LABEL = "label"
     NUMBER = "number"
@@ -23,9 +23,9 @@ _NUMBERS = frozenset({"float", "double"})
 
 
 def output_kinds(build: Build) -> dict[str, OutputKind]:
-    """The kind of each column; what the signature leaves open is not among them.
+    """The kind of each column. Columns whose kind the signature does not settle are left out.
 
-    A string may be a label or a text: only its length tells, so it is left open.
+    A string may be a label or a text; only its length could tell, so it is left out.
     """
     kinds: dict[str, OutputKind] = {}
     for output in _outputs(build):
@@ -39,7 +39,7 @@ def output_kinds(build: Build) -> dict[str, OutputKind]:
 
 
 def output_differences(stable: Build, candidate: Build) -> tuple[str, ...]:
-    """How the candidate's declared answers differ from stable's; nothing where either declares none."""
+    """How the candidate's declared outputs differ from stable's; empty if either build declares none."""
     mine, its = _declared(stable), _declared(candidate)
     if not mine or not its:
         return ()
@@ -70,7 +70,7 @@ def _tensor(output: dict[str, object]) -> dict[str, OutputKind]:
 
 
 def _declared(build: Build) -> dict[str, str]:
-    """Every column's name and type as declared."""
+    """Name and declared type of every column."""
     kinds = {}
     for output in _outputs(build):
         spec = output.get("tensor-spec")

@@ -1,4 +1,4 @@
-"""Program: what the process supervisor is asked to keep running. ProgramState: what it says about it."""
+"""Program: what the process supervisor keeps running. ProgramState: what the supervisor reports about it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One long-lived process. Equal programs are the same program: adding one twice changes nothing."""
+    """One long-lived process. Equal values mean the same program: adding one twice changes nothing."""
 
     name: str
-    """Lower-case letters, digits, dots, dashes and underscores; such as `service_name(ref)`."""
+    """Lower-case letters, digits, dots, dashes and underscores, such as `service_name(ref)`."""
     command: tuple[str, ...]
     """The executable and its arguments; no shell reads them. Secrets belong in `env`, never here."""
     cwd: Path
     log: Path
     """The file that takes standard output and error; the process writes to it itself, appending."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """Added to the supervisor's own small environment, which has PATH, HOME, the locale and telemetry switched off."""
+    """Variables added to the supervisor's own small environment: PATH, HOME, the locale, and telemetry switched off."""
     stop_seconds: float = 10.0
     """How long it may take to end after SIGTERM before its whole process tree is killed."""
     settle_seconds: float = 2.0
-    """A process that ends sooner than this after its start counts as a failed start, and the next waits longer."""
+    """A process that ends sooner than this after its start counts as a failed start; the next attempt waits longer."""
     retries: int = 1_000_000
-    """Failed starts in a row after the first one, before it is left FAILED."""
+    """How many starts in a row may fail after the first before the program is left FAILED."""
 
 
 class Condition(StrEnum):
-    """How a program is. RUNNING says that the process lives, not that it answers."""
+    """The state of a program. RUNNING means that the process is alive, not that it answers."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -40,17 +40,17 @@ class Condition(StrEnum):
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
-    """Its starts failed too often; it will not be started again without being asked."""
+    """Its starts failed too often. It stays stopped until somebody starts it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramState:
-    """What the supervisor says about one program."""
+    """What the supervisor reports about one program."""
 
     name: str
     condition: Condition
     pid: int | None
-    """None while it has no process."""
+    """None if it has no process."""
     since: datetime | None
-    """When its present condition began, in UTC."""
+    """When the present condition began, in UTC."""
     log: Path

@@ -1,4 +1,4 @@
-"""Readiness: which builds have no service that is ready, since when, and why. Pure."""
+"""Readiness: which builds have no ready service, since when, and why. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from sluicegate.registry.words.build import BuildRef
 
 STALE = timedelta(seconds=20)
-"""Age at which what was noted of services says nothing any more; it is noted every five seconds."""
+"""Age at which the recorded readiness is too old to be used. It is recorded every five seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unready:
-    """That no service of a build is ready."""
+    """A build without a ready service."""
 
     build: BuildRef
     since: datetime
@@ -26,13 +26,13 @@ class Unready:
 
 @dataclass(frozen=True, kw_only=True)
 class Readiness:
-    """What was last noted of the builds of rollouts under way. Nothing at all: nobody ever looked."""
+    """The readiness of the builds of rollouts in progress, as last recorded. Empty if it was never recorded."""
 
     noted_at: datetime | None = None
     noted: Sequence[Unready] = ()
 
     def unready(self, build: BuildRef, now: datetime) -> Unready | None:
-        """Why it may not be sent more requests now; None: it may. All builds are unready once nobody looks any more."""
+        """Why the build may not get more requests now; None: it may. If the last record is too old, no build may."""
         if self.noted_at is None or now - self.noted_at <= STALE:
             return next((each for each in self.noted if each.build == build), None)
         why = "nobody looks whether its processes live: the keeper does not run, or hangs: sluice status"

@@ -1,4 +1,4 @@
-"""Roles: what whoever gives an order may do, the same through every door. Pure."""
+"""Roles: what the giver of an order may do, the same through every door. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from enum import IntEnum
 
 
 class Role(IntEnum):
-    """What somebody may do. From the viewer on, each may do what the ones before it may, but read captures."""
+    """What somebody may do. From VIEWER on, each role includes the ones before it, except reading captures."""
 
     GATEWAY = -1
-    """Fetch routes for one gateway, that of the token's name, and send its log. Nothing else."""
+    """Fetch routes for the one gateway that the token names, and send its log. Nothing else."""
     REPORTER = 0
-    """Send outcomes; no reading."""
+    """Send outcomes. Cannot read."""
     VIEWER = 1
     """Read."""
     ANALYST = 2
-    """Also read captured requests and answers, which are personal data. Besides this role only an admin can."""
+    """Also read captured requests and answers, which are personal data. Of the other roles, only admin may."""
     OPERATOR = 3
     """Start, pause, resume, abort, roll back, apply documents, report outcomes."""
     APPROVER = 4
@@ -28,7 +28,7 @@ class Role(IntEnum):
         return self.name.lower()
 
     def may(self, needed: Role) -> bool:
-        """Whether this role does what the needed one does. Who operates may report; who reads may not."""
+        """Whether this role includes what `needed` allows. Operators may report outcomes; readers may not."""
         match needed:
             case Role.GATEWAY:
                 return self is needed

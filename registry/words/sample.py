@@ -1,4 +1,4 @@
-"""Samples: numbers that other systems measure, as they were asked for during a rollout. Pure."""
+"""Samples: numbers measured by other systems, read during a rollout. Pure."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A number that a source gave."""
+    """A number that a source returned."""
 
     value: float
     at: datetime | None = None
-    """When the source measured it, where it says so."""
+    """When the source measured it, if it says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lacking:
-    """That a source gave no number, and why."""
+    """A source returned no number, and why."""
 
     reason: str
 
 
 Reading = Measured | Lacking
-"""What came of one question to a source."""
+"""The result of one query to a source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +35,13 @@ class Sample:
     k: int
     """Counts from 1 for each (rollout, gate)."""
     epoch: int
-    """The rollout's when the source was asked."""
+    """The rollout's epoch when the source was queried."""
     at: datetime
-    """When it was asked."""
+    """When the source was queried."""
     reading: Reading
 
     @property
     def measured_at(self) -> datetime:
-        """When the value was measured, as far as is known."""
+        """When the value was measured, as far as known."""
         stated_time = self.reading.at if isinstance(self.reading, Measured) else None
         return stated_time or self.at

@@ -1,4 +1,4 @@
-"""Settings and secrets from files: `SLUICE_SETTINGS` names one of lines NAME=VALUE, `NAME_FILE` one with one value."""
+"""Settings and secrets from files: `SLUICE_SETTINGS` names a file of NAME=VALUE lines; `NAME_FILE` holds one value."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sluicegate.registry.words.suggestions import suggestion
 SETTINGS_FILE = "SLUICE_SETTINGS"
 _SUFFIX = "_FILE"
 _NAMED = ("SLUICE_NOTIFY_", "SLUICE_SOURCE_")
-"""Beginnings of settings whose names people choose."""
+"""Prefixes of settings whose names users choose."""
 
 
 def with_files(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with what its files add; what it says itself wins. Raises InvalidSetting."""
+    """The environment plus what its files add; the environment itself takes precedence. Raises InvalidSetting."""
     lines = _lines(environment.get(SETTINGS_FILE, "").strip())
     named = {**lines, **environment}
     values = {}

@@ -1,4 +1,4 @@
-"""Settings: what the environment says, read once; one table of name, default and help."""
+"""Settings, read once from the environment, and one table with the name, default and help of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHORTEST_UNWATCHED = 12.0
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One environment variable that is understood."""
+    """One environment variable that Sluicegate reads."""
 
     name: str
     default: str
@@ -45,22 +45,22 @@ SETTINGS = (
     Setting(name="SLUICE_STORE", default="", help="Where packed bentos are shared between machines: a folder that "
             "they mount, mlflow-artifacts:/PATH on the MLflow server, or s3://BUCKET/PATH; by default they stay on "
             "the machine that packed them."),
-    Setting(name="SLUICE_CLUSTER", default="", help="Kubernetes namespace in which builds and gateways run, asked as "
-            "the pod's service account, or as KUBECONFIG says; by default they run on this machine."),
+    Setting(name="SLUICE_CLUSTER", default="", help="Kubernetes namespace in which builds and gateways run, reached "
+            "with the pod's service account or with KUBECONFIG; by default they run on this machine."),
     Setting(name="SLUICE_CONSOLE_HOSTS", default="", help="Names, separated by commas, by which callers reach a "
             "console in a cluster, such as that of its Ingress. Those of its Service are known."),
     Setting(name="SLUICE_IMAGE", default="", help="Image of the pods that serve builds in a cluster; the manifests of "
             "`sluice cluster render` set it, and the next two."),
-    Setting(name="SLUICE_CONNECTIONS", default="sluicegate-connections", help="Secret from which these pods learn "
-            "where bentos are and how MLflow or the bucket is asked."),
-    Setting(name="SLUICE_PULL_SECRETS", default="[]", help='Secrets by which their image is pulled, such as '
+    Setting(name="SLUICE_CONNECTIONS", default="sluicegate-connections", help="Secret that tells these pods "
+            "where bentos are and how to reach MLflow or the bucket."),
+    Setting(name="SLUICE_PULL_SECRETS", default="[]", help='Secrets for pulling their image, such as '
             '[{"name": "registry"}].'),
     Setting(name="SLUICE_API", default="", help="URL of the console to use; by default the one of `sluice up`."),
     Setting(name="SLUICE_TOKEN", default="", help="The console's admin token; by default the one in the state folder."),
     Setting(name="SLUICE_GATEWAY", default="", help="URL of the gateway for `sluice predict`; by default the one that "
             "`sluice up` started."),
     Setting(name="SLUICE_LISTEN", default="", help="Name or IPv4 address of this machine by which other hosts reach "
-            "its gateways and console, by TLS and with a token; by default they answer on loopback alone."),
+            "its gateways and console, over TLS and with a token; by default they answer on loopback only."),
     Setting(name="SLUICE_TLS_CERTIFICATE", default="", help="File of the certificate for that name, with its "
             "intermediate certificates, in PEM; by default `sluice up` makes one. A renewed file is taken up while "
             "requests are served."),
@@ -103,7 +103,7 @@ SETTINGS = (
 
 
 class OnCancel(StrEnum):
-    """What follows when somebody cancels the Prefect run that drives a rollout."""
+    """What happens when somebody cancels the Prefect run that drives a rollout."""
 
     PAUSE = "pause"
     DRIVE = "drive"
@@ -111,7 +111,7 @@ class OnCancel(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class MlflowServer:
-    """An MLflow server and how to say who asks."""
+    """An MLflow server and the credentials for it."""
 
     url: str
     username: str = ""
@@ -122,8 +122,8 @@ class MlflowServer:
 T = TypeVar("T")
 
 
-class _Of(Generic[T]):
-    """One setting. It is read with all others; where it is invalid, that is an error for whoever uses it."""
+class _Variable(Generic[T]):
+    """One setting. All are read together; an invalid one raises its error when it is used."""
 
     def __init__(self, read: Callable[[Mapping[str, str]], T]) -> None:
         self.read = read
@@ -139,91 +139,91 @@ class _Of(Generic[T]):
 
 
 class Settings:
-    """What the environment says. `Settings.read()` makes one.
+    """The settings of an environment. `Settings.read()` makes one.
 
-    A shell has settings of other programs, such as MLFLOW_TRACKING_URI=databricks: a command that does not use them
-    works all the same. What starts everything calls `check`.
+    A shell may hold settings for other programs, such as MLFLOW_TRACKING_URI=databricks. Commands that do not use
+    them must still work, so only what starts everything calls `check`.
     """
 
-    state = _Of(lambda found: _checked(found, "SLUICE_STATE", _folder) or default_state(found))
-    """Folder of this installation."""
-    ledger = _Of(lambda found: _checked(found, "SLUICE_LEDGER", _ledger_url))
+    state = _Variable(lambda raw: _checked(raw, "SLUICE_STATE", _folder) or default_state(raw))
+    """State folder of this installation."""
+    ledger = _Variable(lambda raw: _checked(raw, "SLUICE_LEDGER", _ledger_url))
     """URL of the ledger; None: ledger.db in the state folder."""
-    telemetry = _Of(lambda found: _checked(found, "SLUICE_TELEMETRY", _server_database))
+    telemetry = _Variable(lambda raw: _checked(raw, "SLUICE_TELEMETRY", _server_database))
     """URL of the PostgreSQL that holds the telemetry; None: telemetry.db in the state folder."""
-    store = _Of(lambda found: _checked(found, "SLUICE_STORE", _store))
-    """Where bentos are shared, as a folder's path or an address; None: they are not."""
-    cluster = _Of(lambda found: _cluster(found))  # noqa: PLW0108
+    store = _Variable(lambda raw: _checked(raw, "SLUICE_STORE", _store))
+    """Where bentos are shared: a folder or an address; None: they are not shared."""
+    cluster = _Variable(lambda raw: _cluster(raw))  # noqa: PLW0108
     """The Kubernetes namespace in which builds and gateways run; None: they run on this machine."""
-    console_hosts = _Of(lambda found: _hosts(found["SLUICE_CONSOLE_HOSTS"]))
-    """Names by which a console in a cluster is asked."""
-    image = _Of(lambda found: found["SLUICE_IMAGE"] or None)
-    """Of pods that serve builds; None: nobody said so."""
-    connections = _Of(lambda found: found["SLUICE_CONNECTIONS"])
-    pull_secrets = _Of(lambda found: _checked(found, "SLUICE_PULL_SECRETS", _names) or ())
-    poll_seconds = _Of(lambda found: _checked(found, "SLUICE_POLL", _poll) or 5.0)
-    unwatched_seconds = _Of(lambda found: _checked(found, "SLUICE_UNWATCHED", _unwatched) or 15.0)
-    keep_seconds = _Of(lambda found: _checked(found, "SLUICE_KEEP", _keep) or 90 * DAY)
-    champion_alias = _Of(lambda found: _checked(found, "SLUICE_CHAMPION_ALIAS", _alias) or CHAMPION_ALIAS)
-    environment = _Of(lambda found: found["SLUICE_ENVIRONMENT"] or None)
+    console_hosts = _Variable(lambda raw: _hosts(raw["SLUICE_CONSOLE_HOSTS"]))
+    """Host names by which callers reach a console in a cluster."""
+    image = _Variable(lambda raw: raw["SLUICE_IMAGE"] or None)
+    """Image of the pods that serve builds; None: not set."""
+    connections = _Variable(lambda raw: raw["SLUICE_CONNECTIONS"])
+    pull_secrets = _Variable(lambda raw: _checked(raw, "SLUICE_PULL_SECRETS", _names) or ())
+    poll_seconds = _Variable(lambda raw: _checked(raw, "SLUICE_POLL", _poll) or 5.0)
+    unwatched_seconds = _Variable(lambda raw: _checked(raw, "SLUICE_UNWATCHED", _unwatched) or 15.0)
+    keep_seconds = _Variable(lambda raw: _checked(raw, "SLUICE_KEEP", _keep) or 90 * DAY)
+    champion_alias = _Variable(lambda raw: _checked(raw, "SLUICE_CHAMPION_ALIAS", _alias) or CHAMPION_ALIAS)
+    environment = _Variable(lambda raw: raw["SLUICE_ENVIRONMENT"] or None)
     """The environment whose documents are read; None: only folders without environments can be read."""
-    envoy_bin = _Of(lambda found: _checked(found, "ENVOY_BIN", _program))
-    prefect_api_url = _Of(lambda found: _checked(found, "PREFECT_API_URL", _server_url))
-    prefect_auth = _Of(lambda found: found["PREFECT_API_AUTH_STRING"] or None)
-    prefect_key = _Of(lambda found: found["PREFECT_API_KEY"] or None)
-    on_cancel = _Of(lambda found: _checked(found, "SLUICE_ON_CANCEL", _on_cancel) or OnCancel.PAUSE)
-    check_hosts = _Of(lambda found: _hosts(found["SLUICE_CHECK_HOSTS"]))
-    api_url = _Of(lambda found: _checked(found, "SLUICE_API", _server_url))
-    token = _Of(lambda found: found["SLUICE_TOKEN"] or None)
-    gateway_url = _Of(lambda found: _checked(found, "SLUICE_GATEWAY", _server_url))
-    gateway_token = _Of(lambda found: found["SLUICE_GATEWAY_TOKEN"] or None)
-    listen = _Of(lambda found: _checked(found, "SLUICE_LISTEN", _listen))
-    """Name or address by which other hosts reach this one; None: loopback alone."""
-    tls_files = _Of(lambda found: _tls_files(found))  # noqa: PLW0108
-    """Certificate and key for it; None: they are made here."""
-    ca = _Of(lambda found: _checked(found, "SLUICE_CA", _file))
-    """Which authority clients trust; None: those of the system."""
-    spans = _Of(lambda found: _spans(found))  # noqa: PLW0108
-    """Where the gateway sends spans to; None: nowhere."""
-    mlflow_server = _Of(lambda found: _mlflow(found, _checked(found, "MLFLOW_TRACKING_URI", _server_url) or ""))
-    """Without a URL where the environment names none."""
+    envoy_bin = _Variable(lambda raw: _checked(raw, "ENVOY_BIN", _program))
+    prefect_api_url = _Variable(lambda raw: _checked(raw, "PREFECT_API_URL", _server_url))
+    prefect_auth = _Variable(lambda raw: raw["PREFECT_API_AUTH_STRING"] or None)
+    prefect_key = _Variable(lambda raw: raw["PREFECT_API_KEY"] or None)
+    on_cancel = _Variable(lambda raw: _checked(raw, "SLUICE_ON_CANCEL", _on_cancel) or OnCancel.PAUSE)
+    check_hosts = _Variable(lambda raw: _hosts(raw["SLUICE_CHECK_HOSTS"]))
+    api_url = _Variable(lambda raw: _checked(raw, "SLUICE_API", _server_url))
+    token = _Variable(lambda raw: raw["SLUICE_TOKEN"] or None)
+    gateway_url = _Variable(lambda raw: _checked(raw, "SLUICE_GATEWAY", _server_url))
+    gateway_token = _Variable(lambda raw: raw["SLUICE_GATEWAY_TOKEN"] or None)
+    listen = _Variable(lambda raw: _checked(raw, "SLUICE_LISTEN", _listen))
+    """Name or address by which other hosts reach this one; None: loopback only."""
+    tls_files = _Variable(lambda raw: _tls_files(raw))  # noqa: PLW0108
+    """Certificate and key for `listen`; None: `sluice up` makes them."""
+    ca = _Variable(lambda raw: _checked(raw, "SLUICE_CA", _file))
+    """Certificate authority that clients trust; None: those of the system."""
+    spans = _Variable(lambda raw: _spans(raw))  # noqa: PLW0108
+    """Where the gateway sends its spans; None: nowhere."""
+    mlflow_server = _Variable(lambda raw: _mlflow(raw, _checked(raw, "MLFLOW_TRACKING_URI", _server_url) or ""))
+    """Its URL is empty if the environment names no server."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
-        """By name; of what is invalid the error."""
+        """Values by name; for an invalid setting, its error."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """The settings of an environment as it is now."""
-        found = {each.name: environment.get(each.name, "").strip() or each.default for each in SETTINGS}
-        found |= {name: environment.get(name, "").strip() for name in ("HOME", "XDG_DATA_HOME")}
-        return cls({name: _read(each, found) for name, each in vars(cls).items() if isinstance(each, _Of)})
+        """Read the settings of an environment as it is now."""
+        raw = {each.name: environment.get(each.name, "").strip() or each.default for each in SETTINGS}
+        raw |= {name: environment.get(name, "").strip() for name in ("HOME", "XDG_DATA_HOME")}
+        return cls({name: _read(each, raw) for name, each in vars(cls).items() if isinstance(each, _Variable)})
 
     def wrong(self) -> tuple[InvalidSetting, ...]:
-        """Each that is invalid: its error names the variable and what to write."""
+        """The errors of all invalid settings. Each names the variable and what to write."""
         return tuple(each for each in self.values.values() if isinstance(each, InvalidSetting))
 
     def check(self) -> None:
-        """Raise InvalidSetting where any is."""
+        """Raise InvalidSetting if any setting is invalid."""
         for each in self.wrong():
             raise each
 
     def ledger_url(self) -> str:
-        """Where the ledger is."""
+        """URL of the ledger's database."""
         return self.ledger or f"sqlite:///{self.state / 'ledger.db'}"
 
     def telemetry_url(self) -> str:
-        """Where the telemetry is."""
+        """URL of the telemetry's database."""
         return self.telemetry or f"sqlite:///{self.state / 'telemetry.db'}"
 
     def telemetry_file(self) -> Path | None:
-        """The telemetry's file; None: it lies in a server."""
+        """The telemetry's file; None: it is in a database server."""
         return None if self.telemetry else self.state / "telemetry.db"
 
 
-def _read(setting: _Of[Any], found: Mapping[str, str]) -> object:
+def _read(setting: _Variable[Any], raw: Mapping[str, str]) -> object:
     try:
-        return setting.read(found)
+        return setting.read(raw)
     except InvalidSetting as error:
         return error
 
@@ -237,9 +237,9 @@ def default_state(environment: Mapping[str, str]) -> Path:
     return home / ("Library/Application Support" if sys.platform == "darwin" else ".local/share") / "sluicegate"
 
 
-def _checked(found: Mapping[str, str], name: str, read: Callable[[str], T]) -> T | None:
-    """The value of a setting; None when it is not set."""
-    text = found[name]
+def _checked(raw: Mapping[str, str], name: str, read: Callable[[str], T]) -> T | None:
+    """The parsed value of a setting; None if it is not set."""
+    text = raw[name]
     if not text:
         return None
     try:
@@ -251,7 +251,7 @@ def _checked(found: Mapping[str, str], name: str, read: Callable[[str], T]) -> T
 
 
 def _folder(text: str) -> Path:
-    """Whole, because those that are started go on from other folders."""
+    """An absolute path, because programs that are started later have other working directories."""
     return Path(text).expanduser().absolute()
 
 
@@ -296,15 +296,15 @@ def _hosts(text: str) -> frozenset[str]:
     return frozenset(host.strip() for host in text.split(",") if host.strip())
 
 
-def _cluster(found: Mapping[str, str]) -> str | None:
-    """What its machines share must be where each of them reaches it."""
-    namespace = _checked(found, "SLUICE_CLUSTER", _namespace)
+def _cluster(raw: Mapping[str, str]) -> str | None:
+    """The namespace, once the shared databases and the store are where every pod reaches them."""
+    namespace = _checked(raw, "SLUICE_CLUSTER", _namespace)
     shared = {
         "SLUICE_LEDGER": _POSTGRESQL,
         "SLUICE_TELEMETRY": _POSTGRESQL,
         "SLUICE_STORE": ("mlflow-artifacts:", "s3:"),
     }
-    wrong = [name for name, forms in shared.items() if not found[name].startswith(forms)]
+    wrong = [name for name, forms in shared.items() if not raw[name].startswith(forms)]
     if namespace is not None and wrong:
         raise InvalidSetting(
             f"SLUICE_CLUSTER is set, and {', '.join(wrong)} must be where every pod reaches it.",
@@ -338,16 +338,16 @@ def _listen(text: str) -> str:
     return text.lower()
 
 
-def _tls_files(found: Mapping[str, str]) -> tuple[Path, Path] | None:
-    certificate = _checked(found, "SLUICE_TLS_CERTIFICATE", _file)
-    key = _checked(found, "SLUICE_TLS_KEY", _file)
+def _tls_files(raw: Mapping[str, str]) -> tuple[Path, Path] | None:
+    certificate = _checked(raw, "SLUICE_TLS_CERTIFICATE", _file)
+    key = _checked(raw, "SLUICE_TLS_KEY", _file)
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
-        there, other = ("CERTIFICATE", "KEY") if key is None else ("KEY", "CERTIFICATE")
+        given, missing = ("CERTIFICATE", "KEY") if key is None else ("KEY", "CERTIFICATE")
         raise InvalidSetting(
-            f"SLUICE_TLS_{there} is set and SLUICE_TLS_{other} is not: one is of no use without the other.",
-            fix=f"set SLUICE_TLS_{other} to its file, or unset both: then `sluice up` makes a certificate.",
+            f"SLUICE_TLS_{given} is set and SLUICE_TLS_{missing} is not: one is of no use without the other.",
+            fix=f"set SLUICE_TLS_{missing} to its file, or unset both: then `sluice up` makes a certificate.",
         )
     return certificate, key
 
@@ -359,10 +359,10 @@ def _file(text: str) -> Path:
     return path
 
 
-def _spans(found: Mapping[str, str]) -> SpanReceiver | None:
-    url = _checked(found, "OTEL_EXPORTER_OTLP_ENDPOINT", _receiver_url)
+def _spans(raw: Mapping[str, str]) -> SpanReceiver | None:
+    url = _checked(raw, "OTEL_EXPORTER_OTLP_ENDPOINT", _receiver_url)
     try:
-        headers = _headers(found["OTEL_EXPORTER_OTLP_HEADERS"])
+        headers = _headers(raw["OTEL_EXPORTER_OTLP_HEADERS"])
     except ValueError as error:
         raise InvalidSetting(
             "the setting OTEL_EXPORTER_OTLP_HEADERS is invalid.", fix=f"{error}."
@@ -428,14 +428,14 @@ def _program(text: str) -> str:
     return str(Path(program).absolute())
 
 
-def _mlflow(found: Mapping[str, str], url: str) -> MlflowServer:
-    """User and password may also stand in the URL, as MLflow's own client allows."""
+def _mlflow(raw: Mapping[str, str], url: str) -> MlflowServer:
+    """The MLflow server. User and password may also be in the URL, as MLflow's own client allows."""
     parts = urlsplit(url)
     return MlflowServer(
         url=_without_credentials(url),
-        username=found["MLFLOW_TRACKING_USERNAME"] or unquote(parts.username or ""),
-        password=found["MLFLOW_TRACKING_PASSWORD"] or unquote(parts.password or ""),
-        token=found["MLFLOW_TRACKING_TOKEN"],
+        username=raw["MLFLOW_TRACKING_USERNAME"] or unquote(parts.username or ""),
+        password=raw["MLFLOW_TRACKING_PASSWORD"] or unquote(parts.password or ""),
+        token=raw["MLFLOW_TRACKING_TOKEN"],
     )
 
 

@@ -1,4 +1,4 @@
-"""Sight: how many of the requests that the gateway served were counted, and when nobody may judge by them. Pure."""
+"""Sight: how many of the requests that the gateway served were counted, and when too few were to judge. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from enum import StrEnum
 
 
 class Listener(StrEnum):
-    """Where the gateway takes requests, each with an access log of its own."""
+    """Where the gateway takes requests. Each has an access log of its own."""
 
     LIVE = "live"
-    """Requests of callers."""
+    """Callers' requests."""
     SHADOW = "shadow"
     """Copies for shadows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blindness:
-    """That too much of what happens is not counted, or cannot be judged."""
+    """Too many requests are not counted, or cannot be judged."""
 
     since: datetime
     reason: str
-    """What is not seen, why, and what to do, in words."""
+    """What is not counted, why, and what to do, in words."""
 
     def __str__(self) -> str:
         return f"cannot be judged since {self.since:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
@@ -31,23 +31,23 @@ class Blindness:
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """What of one listener's recent requests was counted."""
+    """How many of one listener's recent requests were counted."""
 
     served: int = 0
     """Requests that ended in the last minute or so."""
     uncounted: int = 0
-    """Requests, of these or earlier ones, that ought to be counted by now and are not."""
+    """Requests, recent or earlier, that should be counted by now and are not."""
     blind: Blindness | None = None
-    """Set where that is too much to judge by."""
+    """Set if too many are uncounted to judge."""
 
     @property
     def share(self) -> float:
-        """The share that is not counted."""
+        """The share of requests that is not counted."""
         return self.uncounted / max(self.served, self.uncounted) if self.uncounted else 0.0
 
 
 def combined_sight(sights: Mapping[str, Sight]) -> Sight:
-    """What several gateways' sights say of all requests. Where one is blind nobody can judge: users keep to theirs."""
+    """The sights of several gateways combined. If one is blind, all are: users stay with their gateway."""
     if len(sights) == 1:
         return next(iter(sights.values()))
     blind = {name: each.blind for name, each in sights.items() if each.blind is not None}
@@ -60,12 +60,12 @@ def combined_sight(sights: Mapping[str, Sight]) -> Sight:
 
 
 STALE = timedelta(seconds=20)
-"""Age at which what was noted of sights says nothing any more; it is noted every five seconds."""
+"""Age at which recorded sights are too old to be used. They are recorded every five seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sights:
-    """What was last noted of every listener. Nothing at all: nobody ever looked, as where no gateway runs."""
+    """The sight of every listener as last recorded. Empty if none was ever recorded, such as where no gateway runs."""
 
     noted_at: datetime | None = None
     noted: Mapping[Listener, Sight] = field(default_factory=dict)
@@ -73,14 +73,14 @@ class Sights:
     """Rollouts that the keeper cannot judge."""
 
     def at(self, now: datetime) -> dict[Listener, Sight]:
-        """By listener; all are blind once nobody looks any more."""
+        """The sight of each listener. If the last record is too old, all are blind."""
         if self.noted_at is None or now - self.noted_at <= STALE:
             return dict(self.noted)
         noted_at = self.noted_at
         return {listener: _silent(sight, noted_at) for listener, sight in self.noted.items()}
 
     def blindness(self, rollout: str, listeners: Collection[Listener], now: datetime) -> Blindness | None:
-        """Why a rollout on these listeners may not be judged, since the first reason for it; None: it may."""
+        """Why a rollout on these listeners may not be judged, since the earliest reason; None: it may."""
         reasons = [sight.blind for listener, sight in self.at(now).items() if listener in listeners and sight.blind]
         reasons += [self.unjudged[rollout]] if rollout in self.unjudged else []
         if not reasons:

@@ -1,4 +1,4 @@
-"""Slices: parts of the traffic by the value of a request header, and the names of what is counted in them. Pure."""
+"""Slices: parts of the traffic by the value of a request header, and the names of their metrics. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 LONGEST = 64
-"""Characters of a value that are looked at."""
+"""How many characters of a value count."""
 MOST_VALUES = 64
-"""Values of one header that are slices of their own; requests with any further one are in the slice `(other)`."""
+"""How many values of one header get a slice of their own. Requests with any other value are in `(other)`."""
 OTHER = "(other)"
 NONE = "(none)"
-"""The slice of requests without the header, or with an empty one."""
+"""The slice of requests whose header is missing or empty."""
 MOST_SLICES = MOST_VALUES + 2
-"""Slices of one header, these two included."""
+"""How many slices one header can have, with `(other)` and `(none)`."""
 MOST_HEADERS = 4
-"""Headers of one plan."""
+"""How many headers one plan may slice by."""
 _STROKE = "|"
 
 
@@ -38,7 +38,7 @@ def sliced_name(metric: str, part: Slice) -> str:
 
 @lru_cache(maxsize=4096)
 def read_sliced(name: str) -> tuple[str, Slice] | None:
-    """Metric and slice of a name that `sliced_name` wrote; None of any other."""
+    """Metric and slice of a name that `sliced_name` made; None for any other name."""
     metric, stroke, text = name.partition(_STROKE)
     header, _, value = text.partition("=")
     return (metric, Slice(header, value)) if stroke else None
@@ -46,6 +46,6 @@ def read_sliced(name: str) -> tuple[str, Slice] | None:
 
 @lru_cache(maxsize=4096)
 def spelled(value: str | None) -> str:
-    """A header's value as it is counted: cut, and without what cannot be printed."""
+    """A header's value as it is counted: cut to LONGEST, with unprintable characters replaced."""
     cut = (value or "")[:LONGEST].strip()
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cut) or NONE

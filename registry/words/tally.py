@@ -1,7 +1,7 @@
-"""Tallies: the additive sums that carry a metric from the collector over the looks to the statistics. Pure.
+"""Tallies: the additive sums that carry a metric from the collector through the looks to the statistics. Pure.
 
-The only module of ours that the statistics may import: it knows the standard library alone. Both sums are tuples,
-because the collector makes thousands a second; as JSON and as rows of a table they are the list of their fields.
+The only module of ours that the statistics may import; it uses the standard library alone. Both sums are tuples
+because the collector makes thousands a second. In JSON and in tables they are the list of their fields.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 
 class Tally(NamedTuple):
-    """Sums over the values y of one metric. Tallies add; the empty one is the zero."""
+    """Sums over the values y of one metric. Tallies can be added; the empty one is zero."""
 
     n: int = 0
     missing: int = 0
-    """Rows whose value could not be had: NaN, infinite, unparsable, summary truncated. They are not among the n."""
+    """Rows without a usable value: NaN, infinite, unparsable, summary truncated. They are not part of n."""
     total: float = 0.0
     """Sum of y."""
     squares: float = 0.0
@@ -27,7 +27,7 @@ class Tally(NamedTuple):
 
     @classmethod
     def from_values(cls, values: Iterable[float | None]) -> Tally:
-        """The tally of these values; None, and what is not finite, is missing."""
+        """The tally of these values. None and values that are not finite are missing."""
         rows = list(values)
         known = [value for value in rows if value is not None and math.isfinite(value)]
         squares = [value * value for value in known]
@@ -60,37 +60,38 @@ class Tally(NamedTuple):
         )  # fmt: skip
 
     def worse(self, factor: float, origin: float) -> Tally:
-        """The tally of values told less `origin`, each made `factor` times as large and told less it again."""
+        """The tally after multiplying each value by `factor`. Values are counted less `origin`, before and after."""
         return self if factor == 1 else self.scaled(factor).moved((factor - 1) * origin)
 
     @property
     def mean(self) -> float | None:
-        """None of an empty tally."""
+        """None for an empty tally."""
         return self.total / self.n if self.n else None
 
     @property
     def is_sound(self) -> bool:
-        """Whether the sums can be those of real values: finite, and no negative count or sum of squares."""
+        """Whether real values can have these sums: finite, and no negative count or sum of squares."""
         is_whole = self.n >= 0 and self.missing >= 0 and self.squares >= 0 and (self.n > 0 or self.total == 0)
         return is_whole and all(map(math.isfinite, self))
 
     @property
     def is_count(self) -> bool:
-        """Whether the sums can be those of zeros and ones."""
+        """Whether zeros and ones can have these sums."""
         return self.is_sound and self.total == round(self.total) and 0 <= self.total <= self.n
 
 
 class UnitSums(NamedTuple):
-    """Sums over the units of one arm: each unit has n rows so far, whose values sum to x. They add; zero is empty.
+    """Sums over the units of one arm: each unit has n rows so far, whose values sum to x. Can be added; empty is zero.
 
-    A unit belongs to one stratum of each epoch in which it is met, and all its rows of that epoch count there,
+    A unit belongs to one stratum of each epoch in which it appears, and all its rows of that epoch count there,
     whenever they come:
 
-    - met for the first time in this rollout: that of the time bucket of its first row;
-    - met before, in stable only: bucket = minus the last earlier epoch in which it was met, because its chance of
-      the candidate is not that of a new unit;
-    - met before in the candidate: none; that it meets the candidate again is no chance;
-    - met before at the same weight, in the epoch before an override: as it did there, for its chance is the same.
+    - first seen in this rollout: the stratum of its first row's time bucket;
+    - seen before, in stable only: bucket = minus the last earlier epoch in which it appeared, because its chance of
+      getting the candidate is not that of a new unit;
+    - seen before in the candidate: none, because it is not chance that it gets the candidate again;
+    - seen before at the same weight, in the epoch before an override: where it counted then, because its chance is the
+      same.
 
     A row without a unit is a unit of its own. When a unit gets a row, `- from_unit(before) + from_unit(after)` keeps
     the sums right.
@@ -110,7 +111,7 @@ class UnitSums(NamedTuple):
 
     @classmethod
     def from_unit(cls, x: float, n: float) -> UnitSums:
-        """The sums of a single unit; one without rows is none."""
+        """The sums of a single unit; a unit without rows adds nothing."""
         if not n:
             return cls()
         xx, xn, nn = x * x, x * n, n * n
@@ -123,7 +124,7 @@ class UnitSums(NamedTuple):
         return UnitSums(*map(sub, self, other))
 
     def times(self, copies: int) -> UnitSums:
-        """The sums of so many times as many units, all alike."""
+        """The sums of this many copies of these units."""
         return UnitSums(copies * self.size, *(copies * each for each in self[1:]))
 
     def linearised(self, ratio: float, factor: float) -> Tally:

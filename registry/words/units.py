@@ -1,4 +1,4 @@
-"""Percentages, durations and sizes as people write them: `5%`, `10m`, `2GiB`. Pure; pydantic types for documents."""
+"""Percentages, durations and sizes as users write them: `5%`, `10m`, `2GiB`. Pure; pydantic types for documents."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def parse_share(value: object) -> float:
 
 
 def format_share(fraction: float) -> str:
-    """The form that `parse_share` reads back."""
+    """The form that `parse_share` reads."""
     return f"{fraction * 100:.10f}".rstrip("0").rstrip(".") + "%"
 
 
@@ -97,7 +97,7 @@ def parse_rate(value: object) -> float:
 
 
 def format_rate(rate: float) -> str:
-    """The form that `parse_rate` reads back."""
+    """The form that `parse_rate` reads."""
     return f"{rate:g}/s"
 
 

@@ -1,4 +1,4 @@
-"""Looks and verdicts: what a gate saw and what it answered."""
+"""Looks and verdicts: what a gate compared, and its answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluicegate.registry.words.metric import TallyRow
 
 
 class Answer(StrEnum):
-    """What a gate answers. Undecided and no_data are answers of their own, never a pass."""
+    """A gate's answer. Undecided and no_data are answers of their own and never count as a pass."""
 
     PASS = "pass"  # noqa: S105
     FAIL = "fail"
@@ -25,17 +25,17 @@ class Answer(StrEnum):
 
 
 OK = "OK"
-"""How people are shown a guardrail that has found no harm."""
+"""How a guardrail that has found no harm is shown to people."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SliceFigures:
-    """What a guardrail saw of one slice: the requests whose header has this value."""
+    """A guardrail's figures for one slice: the requests whose header has this value."""
 
     header: str
     value: str
     has_failed: bool
-    """Whether harm was found in it."""
+    """Whether the guardrail found harm in it."""
     stable_n: int
     candidate_n: int
     stable_mean: float | None
@@ -57,17 +57,17 @@ class Verdict:
     metric: str
     answer: Answer
     reason: str
-    """What was found, in a sentence."""
+    """The result, in a sentence."""
     step: int
     k: int
-    """How many looks it rests on; 0 when none was taken yet."""
+    """How many looks it is based on; 0 before the first."""
     guardrail: bool = False
     margin: float | None = None
-    """The relative harm that must be ruled out at this step, such as 0.05; None: the gate only stops."""
+    """The relative harm that must be ruled out at this step, such as 0.05; None: the gate can only stop."""
     bound: float | None = None
-    """The margin in the metric's unit, signed towards harm; None without a margin, and where it moves a threshold."""
+    """The margin in the metric's unit, signed towards harm; None if there is no margin, or if it moves a threshold."""
     ruled_out: tuple[float, ...] = ()
-    """The margins ruled out at some look so far."""
+    """The margins that any look so far has ruled out."""
     stable_n: int = 0
     candidate_n: int = 0
     stable_mean: float | None = None
@@ -80,26 +80,26 @@ class Verdict:
     alpha: float | None = None
     alpha_spent: float | None = None
     beta_spent: float | None = None
-    """What this rollout has used of the chance to pass a candidate that is worse than the margin."""
+    """How much this rollout has used of the chance to pass a candidate that is worse than the margin."""
     information: float = 0.0
     information_fraction: float = 0.0
     e_value: float | None = None
     missing: int = 0
     since: int = 0
-    """The epoch from which requests count, since a person overrode an earlier failure; 0: all do."""
+    """The epoch from which requests count, because a person overrode an earlier failure; 0: all count."""
     details: tuple[str, ...] = ()
-    """What the reason leaves out, such as the look that decided."""
+    """Details that the reason leaves out, such as the look that decided."""
     slices: tuple[SliceFigures, ...] = ()
-    """The worst slices, worst first, where the guardrail looks at any."""
+    """The worst slices, worst first, if the guardrail looks at any."""
 
     def withheld(self, reason: str) -> Verdict:
-        """The answer where its data may not be trusted: NO DATA, and why. Harm that was found stays found."""
+        """The verdict when its data cannot be trusted: NO DATA, and why. A failure stays a failure."""
         return self if self.answer is Answer.FAIL else replace(self, answer=Answer.NO_DATA, reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One recorded judgement of a metric: the rows new since the look before, and what followed from all of them."""
+    """One recorded judgement of a metric: the rows new since the look before, and the verdict over all rows."""
 
     rollout: str
     metric: str

@@ -1,4 +1,4 @@
-"""SQLite's log that is written ahead: readers go on while one writes."""
+"""SQLite's write-ahead log: readers continue while somebody writes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PAUSE = 0.01
 
 
 def write_ahead(execute: Callable[[str], object], busy_ms: int) -> None:
-    """Let a connection wait `busy_ms` for others, and have its database written ahead.
+    """Make a connection wait up to `busy_ms` for others, and switch its database to the write-ahead log.
 
-    Of several that open an empty database at the same moment SQLite turns all but one away at once, whatever they are
-    told to wait, for they would wait for one another: they try again. Raises sqlite3.OperationalError in the end.
+    When several connections open an empty database at once, SQLite turns all but one away immediately, whatever their
+    timeout, because they would wait for one another. So this tries again. Raises sqlite3.OperationalError in the end.
     """
     execute(f"PRAGMA busy_timeout = {busy_ms}")
     until = time.monotonic() + busy_ms / 1000

@@ -1,4 +1,4 @@
-"""YAML text to plain values, each with its place. Every problem is collected; tags, floods and cycles are refused."""
+"""YAML text to plain values, each with its place. Collects every problem; refuses tags, huge documents and cycles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluicegate.registry.words.errors import Problem
 
 MAX_CHARACTERS = 1 << 20
 MAX_VALUES = 20_000
-"""Values of one document after its aliases were followed."""
+"""Values of one document after its aliases are expanded."""
 MAX_DEPTH = 50
 
 Path = tuple[str | int, ...]
@@ -22,29 +22,29 @@ _TAG = "tag:yaml.org,2002:"
 
 @dataclass(kw_only=True)
 class Text:
-    """One document: its values, where each stands, and what is wrong already."""
+    """One document: its values, the place of each, and the problems so far."""
 
     where: str
     values: object = None
     line: int = 1
     problems: list[Problem] = field(default_factory=list)
     places: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    """Line and column, from 1, of the key of a mapping's value and of a sequence's item."""
+    """Line and column, from 1, of each value."""
     is_key: dict[Path, tuple[int, int]] = field(default_factory=dict)
     written: dict[Path, str] = field(default_factory=dict)
-    """Numbers and booleans as they were written, such as 01234: what compares texts must not lose a digit."""
+    """Numbers and booleans as they were written, such as 01234: comparing texts must not lose a digit."""
     over: Text | None = None
-    """The text whose values were laid over these; problems of such a value stand there."""
+    """The text whose values override these. Problems of such a value are reported there."""
 
     def add(self, at: Path, message: str, fix: str | None = None, *, on_value: bool = False) -> None:
-        """Note a problem at a path, or at the nearest place above it."""
+        """Add a problem at a path, or at the nearest place above it."""
         home = self.home(at)
         line, column = home.place(at, on_value=on_value)
         path = ".".join(str(part) for part in at) or "document"
         self.problems.append(Problem(where=home.where, line=line, column=column, path=path, message=message, fix=fix))
 
     def home(self, at: Path) -> Text:
-        """The text in which a path's value stands, or the nearest place above it: this one, or what lies over it."""
+        """The text that holds a path's value, or the nearest place above it: this one or the one that overrides it."""
         if self.over is None:
             return self
         while at and at not in self.places and at not in self.over.places:
@@ -52,7 +52,7 @@ class Text:
         return self.over if at and at in self.over.places else self
 
     def place(self, at: Path, *, on_value: bool = False) -> tuple[int, int]:
-        """Where a path's value, or its key, stands; of what is not there, where it should be."""
+        """The place of a path's value or key; if it does not exist, where it should be."""
         places = self.places if on_value else {**self.places, **self.is_key}
         while at and at not in places:
             at = at[:-1]
@@ -60,7 +60,7 @@ class Text:
 
 
 def read_texts(text: str, where: str) -> tuple[Text, ...]:
-    """Every document of a YAML text. A text that is no YAML gives one document with the problem."""
+    """Every document of a YAML text. A text that is not YAML gives one document with the problem."""
     if len(text) > MAX_CHARACTERS:
         return (_broken(where, 1, 1, f"longer than {MAX_CHARACTERS:,} characters", "split it into several files"),)
     yaml = YAML(typ="safe", pure=True)
@@ -72,9 +72,9 @@ def read_texts(text: str, where: str) -> tuple[Text, ...]:
         said = " ".join(filter(None, (error.problem, error.context)))
         return (_broken(where, line, column, f"not YAML: {said}", "check the indentation, quotes and brackets there"),)
     except (YAMLError, ValueError, RecursionError) as error:
-        line = getattr(error, "position", 0)
-        found = text[:line].count("\n") + 1 if isinstance(line, int) else 1
-        return (_broken(where, found, 1, f"not YAML: {str(error).splitlines()[0]}", "write plain UTF-8 text"),)
+        position = getattr(error, "position", 0)
+        line = text[:position].count("\n") + 1 if isinstance(position, int) else 1
+        return (_broken(where, line, 1, f"not YAML: {str(error).splitlines()[0]}", "write plain UTF-8 text"),)
     return tuple(_Reading(yaml, where, node).read() for node in nodes)
 
 
@@ -85,11 +85,11 @@ def _broken(where: str, line: int, column: int, message: str, fix: str) -> Text:
 
 
 class _TooMuch(Exception):
-    """The document is deeper or larger than any of ours."""
+    """The document is deeper or larger than any of ours should be."""
 
 
 class _Reading:
-    """One walk over the nodes of a document."""
+    """Walks the nodes of one document."""
 
     def __init__(self, yaml: YAML, where: str, root: Node) -> None:
         self._constructor = yaml.constructor
@@ -121,7 +121,7 @@ class _Reading:
         return self._scalar(node, at) if isinstance(node, ScalarNode) else None
 
     def _pairs(self, node: MappingNode, at: Path) -> Iterator[tuple[str, object]]:
-        seen: dict[str, int] = {}
+        lines: dict[str, int] = {}
         for key, value in node.value:
             name = key.value if isinstance(key, ScalarNode) else None
             line, column = _mark(key)
@@ -131,10 +131,10 @@ class _Reading:
             path = (*at, name)
             if key.tag == f"{_TAG}merge":
                 self._note(key, path, "merge keys (<<) are not supported", "write the keys out")
-            elif name in seen:
-                self._note(key, path, f"{name} is written twice, first in line {seen[name]}", "remove one of them")
+            elif name in lines:
+                self._note(key, path, f"{name} is written twice, first in line {lines[name]}", "remove one of them")
             else:
-                seen[name] = line
+                lines[name] = line
                 self._text.is_key[path] = (line, column)
                 yield name, self._value(value, path)
 

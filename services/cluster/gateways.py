@@ -23,7 +23,7 @@ from sluicegate.registry.words.errors import (
     TimedOut,
 )
 from sluicegate.registry.words.fencing import BEFORE_ALL, FencingToken
-from sluicegate.registry.words.said import Said, sheet_name
+from sluicegate.registry.words.gateway_report import GatewayReport, sheet_name
 from sluicegate.services.cluster.api import Api
 from sluicegate.services.cluster.following import follow
 from sluicegate.services.cluster.kinds import CONFIG_MAP, LEASE, Object
@@ -47,7 +47,7 @@ class _Heard:
     """What is known of one gateway."""
 
     beat: str
-    said: Said
+    said: GatewayReport
     at: float | None
     """When it was heard, by the clock of intervals; None: what its Lease says may be old."""
     echo: str | None = None
@@ -71,7 +71,7 @@ class ClusterGateways:
         self._api, self._keeper, self._unwatched, self._forgotten = api, keeper, unwatched, forgotten
         self._wall, self._elapsed = wall, elapsed
         self._heard: dict[str, _Heard] = {}
-        self._lost: list[Said] = []
+        self._lost: list[GatewayReport] = []
         self._has_listed = False
         self._known = threading.Lock()
         self._writing = threading.Lock()
@@ -93,12 +93,12 @@ class ClusterGateways:
                     self._lost.append(self._heard.pop(name).said)
             return tuple(LeaseBox(name, self) for name in sorted(self._heard))
 
-    def lost(self) -> tuple[Said, ...]:
+    def lost(self) -> tuple[GatewayReport, ...]:
         """What those said last whose pods are gone and that did not end in order, until they are forgotten."""
         with self._known:
             return tuple(self._lost)
 
-    def forget(self, said: Said) -> None:
+    def forget(self, said: GatewayReport) -> None:
         """Take note that a lost one has been seen to."""
         with self._known:
             self._lost = [each for each in self._lost if each is not said]
@@ -253,10 +253,10 @@ class LeaseBox:
         """Leave a sheet for it and all others."""
         return self.gateways.leave(text)
 
-    def said(self) -> Said:
+    def said(self) -> GatewayReport:
         """What it said last."""
         each = self.gateways.of(self.name)
-        return Said() if each is None or each.at is None else each.said
+        return GatewayReport() if each is None or each.at is None else each.said
 
     def silence(self) -> float | None:
         """Seconds since then."""

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from sluicegate.registry.words.gateway_report import GatewayReport, read_gateway_report
 from sluicegate.registry.words.gateways import Unwatched
-from sluicegate.registry.words.said import Said, read_said
 from sluicegate.services.cluster.kinds import Object
 from sluicegate.services.cluster.names import Component, labels
 
@@ -36,7 +36,7 @@ class Spoken:
     """What the Lease of a gateway says."""
 
     beat: str = ""
-    said: Said = field(default_factory=Said)
+    said: GatewayReport = field(default_factory=GatewayReport)
     retired: bool = False
     """Whether it ended in order: its log was read to the end."""
 
@@ -75,9 +75,9 @@ def read_gateway(thing: Object) -> Spoken:
     """What a gateway's Lease says."""
     found = _annotations(thing)
     try:
-        said = read_said(json.loads(found.get(_SAID, "{}")))
+        said = read_gateway_report(json.loads(found.get(_SAID, "{}")))
     except ValueError:
-        said = Said()
+        said = GatewayReport()
     return Spoken(beat=found.get(_BEAT, ""), said=said, retired=_RETIRED in found)
 
 
@@ -91,7 +91,7 @@ def unwatched(leases: Iterable[Object]) -> dict[str, Unwatched | None]:
     return found
 
 
-def _unwatched(name: str, said: Said) -> Unwatched | None:
+def _unwatched(name: str, said: GatewayReport) -> Unwatched | None:
     told = said.stable_only
     if told is None:
         return None

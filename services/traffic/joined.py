@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable
+from sluicegate.registry.words.gateway_report import GatewayReport, read_gateway_report, sheet_name
 from sluicegate.registry.words.gateways import Unwatched
-from sluicegate.registry.words.said import Said, read_said, sheet_name
 from sluicegate.services import durable
 from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.traffic.sheet import write_sheet
@@ -113,12 +113,12 @@ class Mailbox:
         """Note that it has ended, and that its log is whole."""
         (self.folder / "retired").touch(mode=0o600)
 
-    def said(self) -> Said:
+    def said(self) -> GatewayReport:
         """What it said last."""
         try:
-            return read_said(json.loads((self.folder / "said.json").read_text(encoding="utf-8")))
+            return read_gateway_report(json.loads((self.folder / "said.json").read_text(encoding="utf-8")))
         except (OSError, ValueError):
-            return Said()
+            return GatewayReport()
 
     def holder(self) -> str | None:
         """Which gateway has spoken lately, and goes on."""
@@ -176,7 +176,7 @@ class Box(Protocol):
         """Leave a sheet for it; the sheet's name. Raises RoutesRejected, TimedOut."""
         ...
 
-    def said(self) -> Said:
+    def said(self) -> GatewayReport:
         """What it said last."""
         ...
 
@@ -274,7 +274,7 @@ class Joined:
         silence = self._box.silence()
         return here if silence is None else silence
 
-    def _said(self) -> Said | None:
+    def _said(self) -> GatewayReport | None:
         return self._box.said() if self._silence() <= self._quiet else None
 
 

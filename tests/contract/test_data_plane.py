@@ -311,7 +311,7 @@ def test_a_variation_that_allows_it_answers_by_its_name_with_its_stable_build(su
     """Whatever is tried there, and whoever is sent there: `dark` is nobody's."""
     there = [standing(weight=9000), dataclasses.replace(standing(stable="2"), variation="dark")]
     shut = Connections(model="delays")
-    opened = shut.under(Terms(variation="default", by_name=True)).under(Terms(variation="dark", by_name=True))
+    opened = shut.with_terms(Terms(variation="default", by_name=True)).with_terms(Terms(variation="dark", by_name=True))
     for terms, default, dark in ((shut, 403, 403), (opened, "1", "2"), (shut, 403, 403)):
         table = routes(there, subject.endpoints, {"delays": terms})
         subject.plane.apply(table, subject.endpoints)

@@ -11,7 +11,7 @@ from threading import RLock
 from sluicegate.registry.ledger.chain import COLUMNS, START, Examination, Head, Kind, Link, Row, examine, seal
 from sluicegate.registry.ledger.columns import document_columns, entry_columns
 from sluicegate.registry.ledger.election import forgotten, lately_seen, leader, stand
-from sluicegate.registry.ledger.folds import Folds, taken
+from sluicegate.registry.ledger.folds import Folds, id_taken
 from sluicegate.registry.ledger.looks_json import look_from_json, look_to_json
 from sluicegate.registry.ledger.receipts import repeated
 from sluicegate.registry.ledger.record import Applied, Changes, Fed, Keeping, Lease, OrderKey, Receipt, Record
@@ -48,7 +48,7 @@ class MemoryLedger:
     def open(self, rollout: str, requested: Requested, at: datetime) -> Rollout:
         with self._lock:
             if rollout in self._entries:
-                raise taken(rollout)
+                raise id_taken(rollout)
             return self._keep(Entry(rollout=rollout, seq=0, at=utc(at), fact=_own(requested)))
 
     def append(self, rollout: str, expected: int, fact: Fact, at: datetime) -> Rollout:

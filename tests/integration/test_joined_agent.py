@@ -25,7 +25,7 @@ from sluicegate.flows.wiring.successor import is_changed, note_started
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.registry.words.fencing import FencingToken
-from sluicegate.registry.words.said import sheet_name
+from sluicegate.registry.words.gateway_report import sheet_name
 from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.traffic.envoy.bootstrap import Outside
 from sluicegate.services.traffic.envoy.plane import Envoy

@@ -18,8 +18,8 @@ from sluicegate.flows.wiring.in_namespace import heard_in
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Fenced, RoutesRejected, TimedOut, UsageError
 from sluicegate.registry.words.fencing import FencingToken
+from sluicegate.registry.words.gateway_report import sheet_name
 from sluicegate.registry.words.gateways import Unwatched
-from sluicegate.registry.words.said import sheet_name
 from sluicegate.services.cluster.api import Api, Limits
 from sluicegate.services.cluster.gateways import RENEW_EVERY, ClusterGateways
 from sluicegate.services.cluster.kinds import CONFIG_MAP, LEASE

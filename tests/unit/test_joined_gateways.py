@@ -23,8 +23,8 @@ from sluicegate.registry.audience.audience import AllOf, AnyOf, Match, Not, Oper
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import NotFound, Refused, RoutesRejected, TimedOut, Unreachable, UsageError
 from sluicegate.registry.words.fencing import FencingToken
+from sluicegate.registry.words.gateway_report import GatewayReport, sheet_name
 from sluicegate.registry.words.roles import Role
-from sluicegate.registry.words.said import Said, sheet_name
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.console.acts.table import find
 from sluicegate.services.console.operations import Request
@@ -308,7 +308,7 @@ def test_what_a_gateway_of_a_cluster_served_and_its_pod_took_with_it_is_told(
     name = "pod-1:logs/live.jsonl"
     Accountant(runtime.store, "gateway-1", name).look(Counters(ended=100, lines=0), runtime.wall())
     served = {"ended": {"live": 250, "generated": 0}, "logs": {"live": name, "generated": "pod-1:logs/generated.jsonl"}}
-    lost = Lost([Said(instance="gateway-1", served=served), Said(instance="gateway-2")])
+    lost = Lost([GatewayReport(instance="gateway-1", served=served), GatewayReport(instance="gateway-2")])
     monkeypatch.setitem(vars(runtime), "cluster_gateways", lost)
     with monkeypatch.context() as meanwhile:
         meanwhile.setitem(vars(runtime), "store", Away())
@@ -322,12 +322,12 @@ def test_what_a_gateway_of_a_cluster_served_and_its_pod_took_with_it_is_told(
 
 @dataclass
 class Lost:
-    there: list[Said]
+    there: list[GatewayReport]
 
-    def lost(self) -> tuple[Said, ...]:
+    def lost(self) -> tuple[GatewayReport, ...]:
         return tuple(self.there)
 
-    def forget(self, said: Said) -> None:
+    def forget(self, said: GatewayReport) -> None:
         self.there.remove(said)
 
 
@@ -440,7 +440,7 @@ def test_a_part_that_comes_again_while_it_is_being_written_is_there_once(
 def test_what_a_gateway_says_in_another_form_counts_as_not_said(tmp_path: Path, said: dict[str, object]) -> None:
     box = Mailbox(folder=tmp_path / "edge-a")
     box.hear(said, None)
-    assert box.said() == Said()
+    assert box.said() == GatewayReport()
 
 
 @pytest.mark.parametrize("ago", [-3600.0, float("nan"), float("inf"), -float("inf"), "3", None])

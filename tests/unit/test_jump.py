@@ -145,7 +145,7 @@ def test_a_step_that_it_comes_back_to_wants_its_approval_and_its_check_anew() ->
     assert given.rollout.step == 1
     jump(given, 0, back=True)
     given.serves()
-    assert given.rollout.asked(0) == 1, "the next question has a name of its own"
+    assert given.rollout.times_checked(0) == 1, "the next question has a name of its own"
     assert given.ticks().decision.asks
     orders.append(given.ledger, given.name, lambda _: yes, given.now)
     assert given.ticks().decision.person

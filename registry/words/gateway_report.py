@@ -1,4 +1,4 @@
-"""Said: what a gateway that a keeper does not share a machine with says of itself. Pure."""
+"""What a gateway reports about itself to a keeper on another machine. Pure."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """What a gateway said of itself."""
+class GatewayReport:
+    """A gateway's report about itself."""
 
     has: str = ""
-    """The sheet that it was given last, and has carried out or refused."""
+    """The last sheet of routes that it was given and has applied or refused."""
     serves: str | None = None
     """The version that its Envoy reports."""
     in_flight: Mapping[str, int] = field(default_factory=dict)
-    """By build."""
+    """Requests in flight, by build."""
     why: str = ""
     """Why it does not serve the sheet that it has."""
     refused: bool = False
-    """Whether Envoy refused it."""
+    """Whether Envoy refused the sheet."""
     held: Sequence[str] = ()
-    """The models whose former routes stay for that reason, where all others have theirs."""
+    """The models that keep their former routes because Envoy refused the new ones."""
     instance: str | None = None
     """Which gateway it is: its host and folder."""
     address: str | None = None
     """The IPv4 address that its console heard it from."""
     served: Mapping[str, Any] | None = None
-    """What ought to stand in its logs, and how much of them was not sent."""
+    """How many requests should be in its logs, and how much of the logs is not sent yet."""
     stable_only: Mapping[str, str] | None = None
     """Since when, and why, it serves the stable-only form of its routes."""
 
 
-def read_said(told: object) -> Said:
-    """What of it has the form that is read here; the rest counts as not said: it is another machine's."""
-    if not isinstance(told, dict):
-        return Said()
-    return Said(**{name: value for name, value in told.items() if name in _SAYS and _SAYS[name](value)})
+def read_gateway_report(values: object) -> GatewayReport:
+    """Read a report. Values of the wrong form are ignored, because another machine sent them."""
+    if not isinstance(values, dict):
+        return GatewayReport()
+    return GatewayReport(**{name: value for name, value in values.items() if name in _FORMS and _FORMS[name](value)})
 
 
 def sheet_name(text: str) -> str:
-    """By which a sheet of routes is known."""
+    """The name of a sheet of routes: a hash of its text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -61,7 +61,7 @@ def _are_requests(value: object) -> bool:
 
 
 def _is_served(value: object) -> bool:
-    """Whether this is what ought to stand in its logs, and how much of each was not sent."""
+    """Whether this is the form of `served`: counts of requests for its logs, and how much of each was not sent."""
     if not isinstance(value, dict):
         return value is None
     counts = (_is_number(value.get(name)) for name in ("buffered", "failed_writes"))
@@ -76,7 +76,7 @@ def _is_address(value: object) -> bool:
 
 
 def _is_mark(value: object) -> bool:
-    """Whether this says since when, and why, it serves stable builds alone."""
+    """Whether this is the form of `stable_only`: a time with a zone, and a reason."""
     if not isinstance(value, dict):
         return value is None
     try:
@@ -85,7 +85,7 @@ def _is_mark(value: object) -> bool:
         return False
 
 
-_SAYS: Mapping[str, Callable[[object], bool]] = {
+_FORMS: Mapping[str, Callable[[object], bool]] = {
     "has": lambda value: isinstance(value, str),
     "serves": lambda value: value is None or isinstance(value, str),
     "instance": lambda value: isinstance(value, str),
