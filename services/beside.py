@@ -1,4 +1,4 @@
-"""Beside: work that no loop waits for. Each kind has its own thread, so work that hangs delays no other kind."""
+"""Beside: background work. Each kind has a thread of its own, so that work that hangs delays nothing else."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from sluicegate.registry.words.errors import SluiceError
 log = structlog.get_logger("beside")
 
 SLOW = 60.0
-"""Seconds after which work that has not ended is said to hang."""
+"""Seconds after which unfinished work is reported as hanging."""
 
 Hand = Callable[[str, Callable[[], None]], None]
-"""Takes a kind of work and the work; `at_once` does it before it returns."""
+"""Runs work of a kind: `Beside` in the background, `at_once` before it returns."""
 
 
 def at_once(kind: str, work: Callable[[], None]) -> None:
-    """Do the work and wait for it: for who looks by hand."""
+    """Do the work and wait for it; for tests and callers that look once."""
     del kind
     work()
 
 
 @dataclass
 class Beside:
-    """Hands work to threads. While one of a kind is under way, no other begins: the next look asks again."""
+    """Runs work in threads. While work of a kind is running, calls with that kind do nothing; the next look tries
+    again."""
 
     elapsed: Callable[[], float] = time.monotonic
     _since: dict[str, float] = field(default_factory=dict, init=False)
     _slow: set[str] = field(default_factory=set, init=False)
     _why: dict[str, str] = field(default_factory=dict, init=False)
-    """By kind, why it could not be done last: the same is said once."""
+    """The last failure of each kind, so that the same one is logged only once."""
 
     def __call__(self, kind: str, work: Callable[[], None]) -> None:
         since = self._since.get(kind)
@@ -44,12 +45,12 @@ class Beside:
         self._since[kind] = self.elapsed()
         try:
             threading.Thread(target=self._do, args=(kind, work), name=kind, daemon=True).start()
-        except RuntimeError as error:  # no thread is to be had now
+        except RuntimeError as error:  # no thread can be started now
             del self._since[kind]
             log.error("not begun; tried again", kind=kind, why=str(error))
 
     def longest(self, kind: str) -> float:
-        """Seconds that work of this kind has been under way; 0 where none is."""
+        """Seconds that work of this kind has been running; 0 if none is."""
         since = self._since.get(kind)
         return 0.0 if since is None else self.elapsed() - since
 

@@ -1,6 +1,6 @@
-"""Files that are written whole: whoever reads sees the old content or the new, also after a power cut.
+"""Atomic file writes: a reader gets the old content or the new, even after a power cut.
 
-One that must be written although the disk is full has a spare beside it, whose space is there already.
+A file that must be writable even on a full disk has a spare file beside it, whose space is already allocated.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import os
 from pathlib import Path
 
 PRIVATE = 0o600
-"""Nobody but the owner can read it, at any moment."""
+"""The mode of files that only their owner may read; it holds from their creation on."""
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PIECE = 64 << 10
-"""Bytes by which a spare grows."""
+"""Bytes; the size of a spare is a multiple of this."""
 
 
 def replace(path: Path, text: str, *, mode: int = 0o644, spare: Path | None = None) -> None:
-    """Replace a file by a rename, once its content and mode are on the disk. Makes its folder where there is none.
+    """Replace a file by a rename, once the content and mode are on the disk. Creates the folder if needed.
 
-    On a full disk the content goes into the `spare`, and the file that is replaced becomes the next one.
+    On a full disk the content goes into the `spare`, and the replaced file becomes the next spare.
     """
     try:
         _draft(path, text, mode).replace(path)
@@ -45,7 +45,7 @@ def replace(path: Path, text: str, *, mode: int = 0o644, spare: Path | None = No
 
 
 def create(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write a file that is not there; of several who do, the first wins. One that is there stays as it is."""
+    """Create a file unless it exists. If several processes do so at once, the first wins."""
     if path.exists():
         return
     draft = _draft(path, text, mode)
@@ -56,9 +56,10 @@ def create(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def set_aside(path: Path, size: int) -> None:
-    """Give a file the disk space for so many bytes, whatever its size is: on a full disk it grows up to there.
+    """Allocate disk space for a file to grow to `size` bytes, even on a disk that becomes full. Its size stays as it
+    is.
 
-    Raises OSError where there is no such space, or the system cannot do it.
+    Raises OSError if the space is missing or the system cannot allocate it.
     """
     if path.stat().st_blocks * 512 >= size:
         return
@@ -77,7 +78,7 @@ _KEEP_SIZE = 1
 
 
 def _draft(path: Path, text: str, mode: int) -> Path:
-    """The content beside its place, on the disk."""
+    """A draft with the content beside its target, synced to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
@@ -94,12 +95,12 @@ def _draft(path: Path, text: str, mode: int) -> Path:
 
 
 def _fits(spare: Path, text: str) -> bool:
-    """Whether the spare has the space, and nobody else the file."""
+    """Whether the spare is large enough, and has no second link."""
     try:
-        there = spare.stat()
+        status = spare.stat()
     except OSError:
         return False
-    return there.st_nlink == 1 and there.st_size >= len(text.encode())
+    return status.st_nlink == 1 and status.st_size >= len(text.encode())
 
 
 def _write_over(spare: Path, text: str) -> None:
@@ -111,7 +112,7 @@ def _write_over(spare: Path, text: str) -> None:
 
 
 def _provide(spare: Path, size: int, mode: int) -> None:
-    """Have a spare of at least twice this size. Where there is no space for one, there is none."""
+    """Make sure that there is a spare of at least twice this size, if the disk has the space."""
     wanted = -(-2 * size // _PIECE) * _PIECE
     with contextlib.suppress(OSError):
         if spare.exists() and spare.stat().st_size >= wanted and spare.stat().st_nlink == 1:

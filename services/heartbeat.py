@@ -1,7 +1,7 @@
-"""Heartbeat: a file by which other programs see that a program's loops still run.
+"""Heartbeat: a file that shows other programs whether a program's loops are running.
 
-A beat is the time of a file, set to the clock of intervals: it costs no space, so a full disk does not stop it, and no
-wall clock that is set makes it look old or new.
+A beat sets the file's modification time to the clock of intervals. This needs no disk space, so it works on a full
+disk, and changes of the wall clock do not affect it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SILENT = 20.0
-"""Seconds without a beat after which a program is said to be silent."""
+"""Seconds without a beat after which a program is reported as silent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heartbeats:
-    """The beats of one state folder's programs."""
+    """The heartbeats of the programs of one state folder."""
 
     folder: Path
     elapsed: Callable[[], float] = time.monotonic
 
     def beat(self, program: str, ago: float = 0.0) -> None:
-        """Say that a program is alive, or was so many seconds ago."""
+        """Record that a program is alive, or was `ago` seconds ago."""
         now = round((self.elapsed() - ago) * 1e9)
         path = self.folder / program
         try:
@@ -37,7 +37,7 @@ class Heartbeats:
                 os.utime(path, ns=(now, now))
 
     def last(self, program: str) -> float | None:
-        """When the program last said so, on the clock of intervals; None where it never did since this boot."""
+        """The program's last beat on the clock of intervals; None if it has had none since this boot."""
         try:
             at = (self.folder / program).stat().st_mtime_ns / 1e9
         except OSError:
@@ -45,6 +45,6 @@ class Heartbeats:
         return at if at <= self.elapsed() else None
 
     def silence(self, program: str) -> float | None:
-        """Seconds since its last beat; None where there was none."""
+        """Seconds since the last beat; None if there was none."""
         last = self.last(program)
         return None if last is None else self.elapsed() - last

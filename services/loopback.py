@@ -12,11 +12,11 @@ from sluicegate.registry.words.errors import Refused
 
 HOST = "127.0.0.1"
 _SOCKET_PATH_LIMIT = 100
-"""Bytes; a Unix socket's path may have 107, and a socket that takes another's place has a longer name first."""
+"""Bytes. The limit of Unix socket paths is 107, but a socket that replaces another first has a longer name."""
 
 
 def is_free(port: int) -> bool:
-    """Whether one could listen on this loopback port now."""
+    """Whether a program could listen on this loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -27,7 +27,7 @@ def is_free(port: int) -> bool:
 
 
 def socket_path(folder: Path, name: str) -> Path:
-    """Where a socket of ours is: in the folder, unless its path is too long for a socket."""
+    """The path of one of our sockets: in the folder, unless that path would be too long."""
     inside = folder / f"{name}.sock"
     if len(os.fsencode(inside)) < _SOCKET_PATH_LIMIT:
         return inside
@@ -36,12 +36,12 @@ def socket_path(folder: Path, name: str) -> Path:
 
 
 def is_listening(path: Path) -> bool:
-    """Whether a process has this Unix socket open for connections, also where it accepts none now."""
+    """Whether a process listens on this Unix socket, even if it accepts no connection right now."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(str(path))
-        except BlockingIOError:  # so many wait already
+        except BlockingIOError:  # its queue of connections is full
             return True
         except OSError:
             return False
@@ -49,7 +49,7 @@ def is_listening(path: Path) -> bool:
 
 
 def own_folder(folder: Path) -> None:
-    """Make a folder that nobody else may enter. Raises Refused where somebody else's stands there already."""
+    """Create a folder that only its owner may enter. Raises Refused if it exists and belongs to somebody else."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise Refused(

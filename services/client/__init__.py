@@ -1,4 +1,4 @@
-"""The Python client, which `sluicegate` itself offers: it needs httpx, and nothing else of ours."""
+"""The Python client, which the `sluicegate` package exports; it depends only on httpx."""
 
 from sluicegate.services.client.aio import AsyncClient
 from sluicegate.services.client.hashing import UnitIgnored

@@ -1,4 +1,4 @@
-"""AsyncClient: the same for asyncio. One client belongs to one event loop."""
+"""AsyncClient: the client for asyncio. Each client belongs to one event loop."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 
 class AsyncClient:
-    """`Client` for asyncio: each method does what its namesake does. Use it in `async with`, or `close` it."""
+    """`Client` for asyncio, with the same methods. Use it in `async with`, or `close` it."""
 
     def __init__(self, url: str | None = None, token: str | None = None, **options: Unpack[Options]) -> None:
-        """`url` is the gateway's. Whatever is left out is taken from the environment. Options: see `Connecting`."""
+        """`url` is the gateway's. What is left out is read from the environment. For options see `Connecting`."""
         connecting = Connecting.from_arguments(url, token, options, os.environ)
         self._session = Session(connecting)
         self._http = {server: httpx.AsyncClient(**connecting.http(server)) for server in connecting.servers}
@@ -48,7 +48,7 @@ class AsyncClient:
         unit: str | int | None = None,
         variation: str | None = None,
         params: Mapping[str, Any] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - of one try, as in Client
+        timeout: float | None = None,  # noqa: ASYNC109 - for one attempt, as in Client
     ) -> Predictions:
         """Predictions for rows of data."""
         return await self._run(self._session.predict(model, data, metadata, unit, variation, params, timeout))
@@ -63,7 +63,7 @@ class AsyncClient:
         unit: str | None = None,
         at: datetime | None = None,
     ) -> None:
-        """Tell what was measured after a prediction. Returns at once; `flush` and `close` deliver what waits."""
+        """Report an outcome of a prediction. Returns at once; `flush` and `close` send pending outcomes."""
         is_batch = self._session.feedback(prediction_id, outcome, value, model, unit, at)
         if self._postman is None:
             self._postman = asyncio.create_task(self._rounds(), name="sluice-outcomes")
@@ -71,36 +71,36 @@ class AsyncClient:
             self._bell.set()
 
     async def flush(self) -> Receipt:
-        """Send what waits; what became of everything since the last flush."""
+        """Send all pending outcomes; returns the results since the last flush."""
         await self._deliver()
         return self._session.outbox.report()
 
     async def rollouts(self, model: str | None = None) -> list[View]:
-        """The rollouts there are, or those of one model; newest first."""
+        """All rollouts, or those of one model, newest first."""
         return await self._run(self._session.rollouts(model))
 
     async def rollout(self, rollout: str) -> View:
-        """A rollout, by its id or as the last one of a model."""
+        """A rollout, by its id, or the latest one of a model by its name."""
         return await self._run(self._session.view(rollouts.one(rollout)))
 
     async def report(self, rollout: str) -> Report:
-        """What a rollout did, when, why and on what evidence; a notebook shows it as its page."""
+        """The report of a rollout: what it did, when, why and on what evidence. Notebooks show it as an HTML page."""
         return await self._run(self._session.report(rollout))
 
     async def watch(self, rollout: str, every: float = 1.0) -> AsyncIterator[View]:
-        """The rollout now, and whenever it has changed, until it has ended; looks every so many seconds."""
-        seen = await self.rollout(rollout)
-        yield seen
-        while seen["phase"] != rollouts.ENDED:
+        """Yields the rollout now and after each change, until it has ended. Polls every `every` seconds."""
+        view = await self.rollout(rollout)
+        yield view
+        while view["phase"] != rollouts.ENDED:
             await asyncio.sleep(every)
-            before, seen = seen, await self.rollout(seen["id"])
-            if rollouts.has_changed(before, seen):
-                yield seen
+            before, view = view, await self.rollout(view["id"])
+            if rollouts.has_changed(before, view):
+                yield view
 
     async def captures(
         self, model: str, *, build: str | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> AsyncIterator[dict[str, Any]]:  # fmt: skip
-        """Captured requests with answers and outcomes, oldest first. Read a page at a time, by a token of an analyst.
+        """Captured requests with their answers and outcomes, oldest first, read page by page. Needs an analyst's token.
 
         Raises NotAllowed, Unreachable, Failed.
         """
@@ -114,15 +114,15 @@ class AsyncClient:
                 return
 
     async def start(self, model: str, build: str = "latest", variation: str = "default") -> View:
-        """Begin a rollout of a build by the applied plan."""
+        """Start a rollout of a build by the applied plan."""
         return await self._run(self._session.view(rollouts.start(model, build, variation)))
 
     async def order(self, rollout: str, verb: Verb, reason: str, **more: Any) -> View:
-        """Pause, resume, approve, jump, promote or abort; the rollout after it."""
+        """Pause, resume, approve, jump, promote or abort a rollout; returns the rollout afterwards."""
         return await self._run(self._session.view(rollouts.order(rollout, verb, reason, more)))
 
     async def close(self) -> None:
-        """Deliver the outcomes that wait, and close the connections."""
+        """Send pending outcomes, and close the connections."""
         try:
             if self._postman is not None:
                 self._postman.cancel()
@@ -142,7 +142,7 @@ class AsyncClient:
         await self.close()
 
     async def _rounds(self) -> None:
-        """Deliver every so often, and at once when a batch is whole."""
+        """Send outcomes every `flush_every` seconds, and at once when a batch is full."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._bell.wait(), self._session.connecting.flush_every)

@@ -1,4 +1,4 @@
-"""Requests as values, and what their answers mean. Sends none: `steps` says when, `sync` and `aio` send."""
+"""Requests as values, and how to read their responses. Does not send: `steps` decides when, `sync` and `aio` do it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON = (b"content-type", b"application/json")
 
 
 class Server(StrEnum):
-    """Who is asked."""
+    """The server that a request goes to."""
 
     GATEWAY = "gateway"
     CONSOLE = "console"
@@ -37,19 +37,19 @@ class Ask:
     headers: tuple[Header, ...] = ()
     content: bytes | None = None
     is_harmless: bool = True
-    """Whether sending twice does nothing that sending once does not."""
+    """Whether it is idempotent, so that sending it twice does no harm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A prediction that is asked for."""
+    """A request for predictions."""
 
     ask: Ask
     model: str
     index: Any
 
     def read(self, response: httpx.Response) -> Predictions:
-        """The answer. Raises Refused, Failed."""
+        """The predictions in a response. Raises Refused, Failed."""
         return predictions(self.model, body_of(response), response.headers, self.index)
 
 
@@ -63,7 +63,7 @@ def question(
     variation: str | None = None,
     params: Mapping[str, Any] | None,
 ) -> Question:
-    """The request for predictions; `hashed` is the header that the model's unit goes into. Raises CannotBeSent."""
+    """The request for predictions; `hashed` is the header for the model's unit. Raises CannotBeSent."""
     headers = metadata_headers(metadata or {})
     if unit is not None and hashed is not None:
         own = unit_header(hashed, unit)
@@ -83,7 +83,7 @@ def question(
 
 
 def about(model: str) -> Ask:
-    """Asks the gateway what it tells of a model."""
+    """The request for what the gateway knows about a model."""
     return Ask(server=Server.GATEWAY, method="GET", path=f"/{segment(model)}")
 
 
@@ -93,13 +93,13 @@ def segment(name: str) -> str:
 
 
 def request(http: httpx.Client | httpx.AsyncClient, ask: Ask, patience: httpx.Timeout) -> httpx.Request:
-    """The request as httpx sends it."""
+    """The request in httpx's form."""
     headers = list(ask.headers)
     return http.build_request(ask.method, ask.path, headers=headers, content=ask.content, timeout=patience)
 
 
 def answer(outcome: httpx.Response | httpx.RequestError) -> httpx.Response:
-    """The answer, where there was one. Raises Unreachable, TimedOut."""
+    """The response, if there is one. Raises Unreachable, TimedOut."""
     if isinstance(outcome, httpx.Response):
         return outcome
     kind = problems.TimedOut if isinstance(outcome, httpx.TimeoutException) else problems.Unreachable
@@ -114,7 +114,7 @@ def answer(outcome: httpx.Response | httpx.RequestError) -> httpx.Response:
 
 
 def body_of(response: httpx.Response) -> Any:
-    """The JSON of a good answer. Raises Refused and its kin for 4xx, Failed for 5xx and what is not JSON."""
+    """The JSON of a successful response. Raises Refused or a subclass for 4xx, Failed for 5xx or a non-JSON body."""
     try:
         body = response.json()
     except ValueError:
@@ -129,7 +129,7 @@ def body_of(response: httpx.Response) -> Any:
 
 
 def is_near(url: str) -> bool:
-    """Whether the server is on this machine: then it is asked directly, whatever proxies the environment names."""
+    """Whether the server is on this machine; such servers are reached without the proxies in the environment."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -148,10 +148,10 @@ def _kind(status: int) -> type[problems.Answered]:
 
 
 def _facts(response: httpx.Response, document: Mapping[str, Any]) -> dict[str, Any]:
-    known = [problem for problem in document.get("problems") or () if isinstance(problem, dict)]
+    listed = [problem for problem in document.get("problems") or () if isinstance(problem, dict)]
     return {
         "status": response.status_code,
         "request_id": response.headers.get("x-request-id"),
-        "problems": known,
-        "fix": document.get("fix") or (known[0].get("fix") if known else None),
+        "problems": listed,
+        "fix": document.get("fix") or (listed[0].get("fix") if listed else None),
     }

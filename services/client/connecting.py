@@ -1,4 +1,4 @@
-"""How a client reaches its servers: where, with which token, how long it waits, how many connections it keeps."""
+"""How a client reaches its servers: URLs, tokens, timeouts and connection limits."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sluicegate.services.client.retrying import Retries
 
 _CONNECT_SECONDS = 2.0
 _IDLE_SECONDS = 60.0
-"""Shorter than the gateway's own 300 s, so that no request meets a connection that is being closed."""
+"""Shorter than the gateway's own 300 s, so that no request uses a connection that is being closed."""
 
 
 class Options(TypedDict, total=False):
-    """What a client may be told besides URL and token; `Connecting` says what each means."""
+    """A client's optional arguments; `Connecting` describes them."""
 
     console: str
     timeout: float
@@ -33,57 +33,58 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Connecting:
-    """Everything that is set once for a client."""
+    """A client's settings."""
 
     gateway: str
-    """URL of the gateway, which answers predictions; by default SLUICE_GATEWAY in the environment."""
+    """URL of the gateway, which answers predictions; by default SLUICE_GATEWAY from the environment."""
     token: str | None = field(default=None, repr=False)
-    """The console's token, by default SLUICE_TOKEN. The gateway, and so any model's service, never sees it."""
+    """The console's token; by default SLUICE_TOKEN. It is never sent to the gateway, so models' services cannot see
+    it."""
     console: str | None = None
     """URL of the console, which takes outcomes and orders; by default SLUICE_API."""
     timeout: float = 10.0
-    """Seconds that one try may take, unless the call says otherwise."""
+    """Seconds that one attempt may take, unless the call sets its own."""
     retries: Retries = field(default_factory=Retries)
     connections: int = 100
-    """At most so many are open at a time, and kept for the next request."""
+    """The most open connections, including those kept for later requests."""
     unit_header: str | None = None
-    """The header that units go into; by default what the gateway names for each model."""
+    """The header for units; by default the gateway names it for each model."""
     flush_every: float = 1.0
-    """Seconds after which outcomes are sent even when they make no whole batch."""
+    """Seconds after which outcomes are sent even if they do not fill a batch."""
     gateway_token: str | None = field(default=None, repr=False)
-    """What a gateway of another host requires, by default SLUICE_GATEWAY_TOKEN. It is sent by TLS alone."""
+    """The token for a gateway of another host; by default SLUICE_GATEWAY_TOKEN. It is sent only over TLS."""
     ca: str | None = None
-    """File of the certificate authority that is trusted, by default SLUICE_CA; without either those of the system."""
+    """File of the trusted certificate authority; by default SLUICE_CA, and without that the system's authorities."""
 
     @classmethod
     def from_arguments(
         cls, url: str | None, token: str | None, options: Options, environment: Mapping[str, str]
     ) -> Self:
-        """From a client's arguments; what they leave out, as `eval "$(sluice env)"` has it. Raises CannotBeSent."""
+        """From a client's arguments, completed from what `eval "$(sluice env)"` sets. Raises CannotBeSent."""
         gateway = url or environment.get("SLUICE_GATEWAY")
         if not gateway:
             raise CannotBeSent("no gateway is named.", fix='Pass its URL, or first run eval "$(sluice env)" before.')
         if console := options.get("console") or environment.get("SLUICE_API"):
             options = {**options, "console": console}
-        if known := options.get("gateway_token") or environment.get("SLUICE_GATEWAY_TOKEN"):
-            options = {**options, "gateway_token": known}
+        if gateway_token := options.get("gateway_token") or environment.get("SLUICE_GATEWAY_TOKEN"):
+            options = {**options, "gateway_token": gateway_token}
         if ca := options.get("ca") or environment.get("SLUICE_CA"):
             options = {**options, "ca": ca}
         return cls(gateway=gateway, token=token or environment.get("SLUICE_TOKEN") or None, **options)
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """Which servers this client can ask."""
+        """The servers that this client knows."""
         return (Server.GATEWAY,) if self.console is None else (Server.GATEWAY, Server.CONSOLE)
 
     def require_console(self) -> None:
-        """Raise CannotBeSent where no console is named."""
+        """Raise CannotBeSent if no console is named."""
         if self.console is None:
             fix = "Client(url, token, console=URL); sluice status prints it."
             raise CannotBeSent("outcomes and orders go to the console, but no console is named.", fix=fix)
 
     def http(self, server: Server) -> dict[str, Any]:
-        """Keyword arguments of the HTTP client that asks this server."""
+        """Keyword arguments of the HTTP client for this server."""
         url = self.gateway if server is Server.GATEWAY else self.console or ""
         token = self.token if server is Server.CONSOLE else self.gateway_token if url.startswith("https:") else None
         return {
@@ -100,13 +101,13 @@ class Connecting:
         }
 
     def patience(self, timeout: float | None) -> httpx.Timeout:
-        """How long one try may take; `timeout` in seconds, or None for the usual."""
+        """The time limit of one attempt; `timeout` in seconds, or None for the default."""
         seconds = self.timeout if timeout is None else timeout
         return httpx.Timeout(seconds, connect=min(_CONNECT_SECONDS, seconds))
 
 
 def _trusting(ca: str) -> ssl.SSLContext:
-    """Raises CannotBeSent where there is no such file, or it holds no certificate."""
+    """A TLS context that trusts this authority. Raises CannotBeSent if the file is missing or has no certificate."""
     try:
         return ssl.create_default_context(cafile=ca)
     except OSError as error:

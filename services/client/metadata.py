@@ -1,7 +1,7 @@
-"""Metadata and units as HTTP headers: what an audience's conditions and the hash see. Pure.
+"""Metadata and units as HTTP headers, which audience conditions and the hash read. Pure.
 
-Names are without regard to case, as HTTP's are. Values go as UTF-8 bytes, which is what the gateway compares; numbers
-and truth values as their usual text. Whatever would arrive as something other than what was meant is refused.
+Names are case-insensitive, as in HTTP. Values are sent as UTF-8 bytes, which is what the gateway compares; numbers and
+booleans as their usual text. Anything that would arrive changed is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OF_GATEWAY = ("x-sluice-", "x-envoy-", "x-forwarded-")
 
 
 def metadata_headers(metadata: Mapping[str, MetadataValue]) -> list[Header]:
-    """The headers that carry these metadata. Raises CannotBeSent."""
+    """The headers for this metadata. Raises CannotBeSent."""
     headers: dict[str, Header] = {}
     for name, value in metadata.items():
         if value is None:
@@ -43,7 +43,7 @@ def metadata_headers(metadata: Mapping[str, MetadataValue]) -> list[Header]:
 
 
 def unit_header(name: str, unit: str | int) -> Header:
-    """The header that carries the unit. Raises CannotBeSent where the gateway would not hash it."""
+    """The header for the unit. Raises CannotBeSent if the gateway would not hash it."""
     text = str(unit)
     if not text or "," in text:
         what = "is empty" if not text else "contains a comma, which HTTP reads as two values"
@@ -56,7 +56,7 @@ def _name(name: str) -> str:
     if not _TOKEN.fullmatch(key):
         fix = "Use letters, digits, dashes and underscores."
         raise CannotBeSent(f"metadata name {name!r} cannot be the name of an HTTP header.", fix=fix)
-    alike = key.replace("_", "-")  # some servers take the two for the same name
+    alike = key.replace("_", "-")  # some servers treat both as the same name
     if alike in _OF_HTTP or alike.startswith(_OF_GATEWAY):
         raise CannotBeSent(f"metadata name {name!r} is reserved for HTTP or the gateway.", fix="Choose another name.")
     return key
@@ -93,5 +93,5 @@ def _text(what: str, value: str | bool | float | Decimal) -> str:
 
 
 def _decimal(value: float) -> str:
-    """Without an exponent, which no range of an audience reads; exactly the same number."""
+    """The exact number without an exponent, which ranges in audience conditions cannot read."""
     return format(Decimal(float.__repr__(value)), "f")

@@ -1,7 +1,7 @@
-"""Outcomes on their way: checked when given, kept until the server has them, sent in batches. Pure but for a lock.
+"""Outcomes: checked when they are given, kept until the server has them, sent in batches. Pure but for a lock.
 
-Sending a batch again is harmless: the server counts one outcome for each prediction and name, and for each unit, name
-and time; and the time is set when the outcome is given, not when it is sent.
+Sending a batch again is harmless: the server counts one outcome for each prediction and name, or for each unit, name
+and time. The time is set when the outcome is given, not when it is sent.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ log = logging.getLogger(__name__)
 
 Value = str | bool | int | float | None
 BATCH = 500
-"""Outcomes in one request, at most."""
+"""The most outcomes in one request."""
 _BATCH_BYTES = 900_000
-"""The server takes 1 MiB."""
+"""The most bytes in one request; the server accepts 1 MiB."""
 _LONGEST = 500
 _PASSING = frozenset({404, 408, 425, 429})
-"""404, too: the console may be behind a proxy that does not know it yet."""
+"""Statuses after which a batch waits for another attempt; 404 because a proxy may not know the console yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turned:
-    """An outcome that the server did not take, and why."""
+    """An outcome that the server refused, and why."""
 
     outcome: dict[str, Any]
     reason: str
@@ -42,13 +42,13 @@ class Turned:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What became of outcomes. What was accepted is durable."""
+    """The results of sending outcomes. Accepted ones are durable."""
 
     accepted: int = 0
     duplicate: int = 0
-    """Said before."""
+    """Reported before with the same value."""
     contradictory: int = 0
-    """Said before otherwise: the first stands."""
+    """Reported before with another value; the first one stands."""
     refused: tuple[Turned, ...] = ()
 
     def __add__(self, other: Receipt) -> Receipt:
@@ -64,7 +64,7 @@ def outcome(
     name: str, value: Value, at: datetime, *, prediction_id: str | None = None, model: str | None = None,
     unit: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """An outcome as the server reads it. Raises CannotBeSent."""
+    """An outcome in the server's format. Raises CannotBeSent."""
     about = {"prediction_id": prediction_id, "model": model, "unit": unit}
     for what, text in {"outcome": name, **{key: text for key, text in about.items() if text is not None}}.items():
         if not isinstance(text, str) or not 0 < len(text) <= _LONGEST:
@@ -90,7 +90,7 @@ def sending(batch: Sequence[dict[str, Any]]) -> Ask:
 
 @dataclass
 class Outbox:
-    """Outcomes that wait, and what became of those that were sent since it was last asked."""
+    """Pending outcomes, and the results of those sent since the last report."""
 
     most: int = 100_000
     _waiting: deque[dict[str, Any]] = field(default_factory=deque)
@@ -101,7 +101,7 @@ class Outbox:
         return len(self._waiting)
 
     def put(self, item: dict[str, Any]) -> int:
-        """Keep an outcome; how many wait now. Raises FeedbackFull."""
+        """Add an outcome; returns how many are pending. Raises FeedbackFull."""
         with self._lock:
             if len(self._waiting) >= self.most:
                 fix = "Check that the console can be reached; flush() reports why not."
@@ -110,7 +110,7 @@ class Outbox:
             return len(self._waiting)
 
     def take(self) -> list[dict[str, Any]]:
-        """The next batch, oldest first. It must come to `back` or `done`."""
+        """Remove the next batch, oldest first. The caller must pass it to `back` or report it with `done`."""
         with self._lock:
             size, batch = 0, list[dict[str, Any]]()
             while self._waiting and len(batch) < BATCH:
@@ -121,17 +121,17 @@ class Outbox:
             return batch
 
     def back(self, batch: Sequence[dict[str, Any]]) -> None:
-        """A batch that was not delivered waits again."""
+        """Put an undelivered batch back to the front."""
         with self._lock:
             self._waiting.extendleft(reversed(batch))
 
-    def done(self, became: Receipt) -> None:
-        """A batch was delivered."""
+    def done(self, receipt: Receipt) -> None:
+        """Add the result of a delivered batch."""
         with self._lock:
-            self._so_far += became
+            self._so_far += receipt
 
     def report(self) -> Receipt:
-        """What became of everything delivered since the last report."""
+        """The results of everything delivered since the last report."""
         with self._lock:
             report, self._so_far = self._so_far, Receipt()
             return report
@@ -139,9 +139,10 @@ class Outbox:
 
 @contextmanager
 def delivery(outbox: Outbox, batch: Sequence[dict[str, Any]]) -> Iterator[Callable[[Any], None]]:
-    """Inside, the batch is under way; what is yielded takes the server's answer.
+    """Wraps the delivery of a batch; yields a function that takes the server's answer.
 
-    After a passing failure the batch waits again. One that the server will never take is settled as refused.
+    After a temporary failure the batch becomes pending again. A batch that the server rejects for good counts as
+    refused.
     """
     try:
         yield lambda body: outbox.done(_receipt(batch, body))
@@ -157,7 +158,7 @@ def delivery(outbox: Outbox, batch: Sequence[dict[str, Any]]) -> Iterator[Callab
 
 
 def _receipt(batch: Sequence[dict[str, Any]], body: Any) -> Receipt:
-    """What the server says of a batch. Raises Failed where it says nothing of the kind."""
+    """The receipt in the server's answer. Raises Failed if the answer is not one."""
     try:
         refused = tuple(Turned(outcome=batch[one["index"]], reason=one["reason"]) for one in body["refused"])
         counts = {name: int(body[name]) for name in ("accepted", "duplicate", "contradictory")}

@@ -1,4 +1,4 @@
-"""What is asked about, as the JSON that a model's service reads. Pure; pandas and numpy are used only where given."""
+"""Input rows as the JSON that a model's service reads. Pure; does not import pandas or numpy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KINDS = "a DataFrame, a numpy array, a list of records, one record, or lists by
 
 @dataclass(frozen=True, kw_only=True)
 class Payload:
-    """A request's body, and the index that its rows had."""
+    """A request's body, and the index of its rows."""
 
     content: bytes
     index: Any = None
@@ -73,7 +73,7 @@ def _split(frame: Any) -> dict[str, Any]:
 
 
 def _dump(document: Any) -> bytes:
-    """Most input is JSON as it is; only the rest is gone through cell by cell."""
+    """The document as JSON. Most input needs no conversion; only the rest is converted cell by cell."""
     try:
         text = json.dumps(document, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -117,5 +117,5 @@ def _finite(value: float, where: str) -> float | None:
 
 
 def _is_missing(value: Any) -> bool:
-    """pandas' NaT and NA, without importing pandas."""
+    """Whether the value is pandas' NaT or NA, without importing pandas."""
     return type(value).__name__ in ("NaTType", "NAType")

@@ -1,4 +1,4 @@
-"""Outcomes leave by themselves: from a thread of their own, and the last of them when the program ends."""
+"""Sends outcomes in the background, from a thread of its own, and the last ones when the program ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Postman:
-    """Calls `deliver` every so many seconds, at once when woken, and once more when the program ends."""
+    """Calls `deliver` every `every` seconds, at once when woken, and once more when the program ends."""
 
     def __init__(self, deliver: Callable[[], None], every: float) -> None:
         self._deliver = deliver
@@ -29,7 +29,7 @@ class Postman:
         self._bell.set()
 
     def end(self) -> None:
-        """Stop, after the delivery that is under way."""
+        """Stop after the current delivery."""
         self._is_over = True
         self._bell.set()
         self._thread.join()

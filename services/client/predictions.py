@@ -1,4 +1,4 @@
-"""What came back: the predictions, their ids, and who made them and why."""
+"""The answer to a request: predictions, their ids, and the build that made them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ class Prediction:
     """One row's prediction."""
 
     id: str
-    """What `feedback` names."""
+    """The `prediction_id` for `feedback`."""
     value: Any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """The answer to one request; a row for each that was asked about."""
+    """The answer to one request, with a row for each input row."""
 
     values: Any
-    """As the model's service answered: mostly a list with an element for each row."""
+    """The values from the model's service, usually a list with an element for each row."""
     model: str
     build: str
-    """Version of the registered model that answered."""
+    """The version of the registered model that answered."""
     variation: str
-    """What the request was assigned to."""
+    """The variation that the request was assigned to."""
     audience: str
-    """As member of which audience; `default` where none matched, empty where the caller named the variation."""
+    """The audience that matched; `default` if none did, empty if the caller named the variation."""
     reason: str
-    """`hash`: by its unit, so the same unit gets the same again; `random`: without one; `name`: as the caller named."""
+    """How it was assigned. `hash`: by its unit, so that this unit always gets the same; `random`: it had no unit;
+    `name`: the caller named the variation."""
     request_id: str
     stand_in: str = ""
-    """The fallback variation, where it answered because the variation's own build could not; empty: it could."""
+    """The fallback variation, if it answered because the variation's own build could not; otherwise empty."""
     index: Any = field(default=None, repr=False)
-    """That of the DataFrame which was asked about."""
+    """The index of the input DataFrame."""
 
     @property
     def rows(self) -> list[Any]:
-        """The values as a list, also where the service answered with a single one."""
+        """The values as a list, even if the service answered with a single one."""
         return self.values if isinstance(self.values, list) else [self.values]
 
     @property
@@ -61,9 +62,9 @@ class Predictions:
         return Prediction(id=f"{self.request_id}.{range(len(self))[row]}", value=self.rows[row])
 
     def to_pandas(self) -> pd.DataFrame:
-        """A DataFrame with the index of the one asked about: the service's columns, and `prediction_id`.
+        """A DataFrame with the input's index, the service's columns, and `prediction_id`.
 
-        Answers without names are in the column `prediction`, or one column for each position.
+        Values without column names are in the column `prediction`, or in one column for each position.
         """
         import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What can go wrong for who asks: one tree of exceptions, each with a message that says what to do."""
+"""The client's exceptions, in one hierarchy, with messages that say what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 
 class ClientError(Exception):
-    """Something went wrong. `fix` says what to do about it, where that is known."""
+    """Base of the client's exceptions. `fix` says what to do, if that is known."""
 
     def __init__(self, message: str, *, fix: str | None = None) -> None:
         self.message = message
@@ -15,11 +15,11 @@ class ClientError(Exception):
 
 
 class CannotBeSent(ClientError, ValueError):
-    """Input, metadata, a unit or an outcome that cannot be carried as it is. Nothing was sent."""
+    """Input, metadata, a unit or an outcome cannot be sent unchanged. Nothing was sent."""
 
 
 class Unreachable(ClientError):
-    """Nobody could be reached. Nothing was answered; `was_sent` says whether the request may have been served."""
+    """The server did not answer. `was_sent` says whether it may have served the request."""
 
     def __init__(self, message: str, *, fix: str | None = None, was_sent: bool) -> None:
         self.was_sent = was_sent
@@ -27,11 +27,11 @@ class Unreachable(ClientError):
 
 
 class TimedOut(Unreachable):
-    """It took longer than the caller wants to wait."""
+    """The server took longer than the timeout."""
 
 
 class Answered(ClientError):
-    """The server answered, but not with what was asked for."""
+    """The server answered with an error."""
 
     def __init__(
         self,
@@ -50,20 +50,20 @@ class Answered(ClientError):
 
 
 class Refused(Answered):
-    """4xx: the request is wrong, and will be the next time."""
+    """4xx: the request is wrong, and sending it again will not help."""
 
 
 class NoSuchModel(Refused):
-    """404: no route leads to this model, or to this variation of it."""
+    """404: there is no route to this model, or to this variation of it."""
 
 
 class NotAllowed(Refused):
-    """401 or 403: the token is missing, wrong, or may not do this; or the variation may not be asked for by name."""
+    """401 or 403: the token is missing, wrong or lacks the role; or callers may not address the variation by name."""
 
 
 class Failed(Answered):
-    """5xx: the service failed. Nothing is known about why until somebody looks."""
+    """5xx: the service failed. The reason is in the service's log."""
 
 
 class FeedbackFull(ClientError):
-    """So many outcomes wait to be sent that no more are taken; none was dropped."""
+    """Too many outcomes are pending to accept another. None was dropped."""

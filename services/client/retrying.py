@@ -1,8 +1,8 @@
-"""When a request may be sent again, and after how long. Waits for nothing.
+"""Decides whether a request may be sent again, and after how long. Does not wait itself.
 
-A prediction may have effects, and counts as a request of its build: it is sent again only where it cannot have been
-served, because no connection came about, or because the server says with `503` and `Retry-After` that it did not.
-Reading, and outcomes, which count once however often they are sent, are sent again after any passing failure.
+A prediction may have side effects and counts as a request of its build, so it is sent again only if it cannot have been
+served: there was no connection, or the server answered `503` with `Retry-After`. Reads and outcomes, which count once
+however often they are sent, are sent again after any temporary failure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, kw_only=True)
 class Retries:
-    """How often, and how long between two tries, in seconds: doubling, from half to all of it by chance."""
+    """The number of attempts and the delays between them, in seconds. Delays double, each times a random 0.5 to 1."""
 
     attempts: int = 3
     first: float = 0.1
@@ -32,9 +32,9 @@ class Retries:
         is_harmless: bool,
         draw: Callable[[], float],
     ) -> float | None:
-        """Seconds until the next try after this one, counted from 1; None: it stands.
+        """Seconds until the next attempt after this one, which counts from 1; None: do not retry.
 
-        `is_harmless`: whether sending twice does nothing that sending once does not. `draw` gives 0 to 1.
+        `is_harmless`: whether the request is idempotent. `draw` returns a random number from 0 to 1.
         """
         if attempt >= self.attempts or not _may_repeat(outcome, is_harmless=is_harmless):
             return None
@@ -46,7 +46,7 @@ class Retries:
 
 
 def was_sent(error: httpx.RequestError) -> bool:
-    """Whether the server may have got the request."""
+    """Whether the server may have received the request."""
     return not isinstance(error, _UNSENT)
 
 
@@ -59,6 +59,6 @@ def _may_repeat(outcome: httpx.Response | httpx.RequestError, *, is_harmless: bo
 
 
 def _retry_after(outcome: httpx.Response | httpx.RequestError) -> float | None:
-    """The seconds that the server asks for. A date instead of seconds is not understood, and so not waited for."""
+    """The server's Retry-After in seconds; None if there is none, or if it is a date, which is not supported."""
     seconds: str = outcome.headers.get("retry-after", "") if isinstance(outcome, httpx.Response) else ""
     return float(seconds) if seconds.isdecimal() else None

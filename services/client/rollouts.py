@@ -1,4 +1,4 @@
-"""What a client may ask of the console: rollouts, and orders on them. Sends nothing; answers are the console's JSON."""
+"""Requests to the console for rollouts and orders on them, as values. Answers are the console's JSON."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ENDED = "ended"
 
 
 def has_changed(before: View, after: View) -> bool:
-    """Whether anything is otherwise but the time that has passed."""
+    """Whether anything but the elapsed time differs."""
     return {**before, "elapsed": None} != {**after, "elapsed": None}
 
 
 def page(model: str | None, before: str | None) -> Ask:
-    """A page of all rollouts, newest first, or of those of one model."""
-    words = {name: word for name, word in (("model", model), ("before", before)) if word is not None}
-    return _get("/api/v1/rollouts" + (f"?{urlencode(words)}" if words else ""))
+    """A page of all rollouts, or of one model's, newest first."""
+    query = {name: value for name, value in (("model", model), ("before", before)) if value is not None}
+    return _get("/api/v1/rollouts" + (f"?{urlencode(query)}" if query else ""))
 
 
 def captures(
@@ -33,8 +33,8 @@ def captures(
 ) -> Ask:  # fmt: skip
     """A page of captured requests."""
     times = {name: str(round(at.timestamp() * 1e6)) for name, at in (("since", since), ("until", until)) if at}
-    words = times | {name: word for name, word in (("build", build), ("after", after)) if word is not None}
-    return _get(f"/api/v1/models/{segment(model)}/captures" + (f"?{urlencode(words)}" if words else ""))
+    query = times | {name: value for name, value in (("build", build), ("after", after)) if value is not None}
+    return _get(f"/api/v1/models/{segment(model)}/captures" + (f"?{urlencode(query)}" if query else ""))
 
 
 def one(rollout: str) -> Ask:
@@ -48,7 +48,7 @@ def order(rollout: str, verb: Verb, reason: str, more: Mapping[str, Any]) -> Ask
 
 
 def start(model: str, build: str, variation: str) -> Ask:
-    """Begins a rollout. The same asked twice is one rollout."""
+    """Starts a rollout. If the same rollout already exists, the console returns that one."""
     return _post("/api/v1/rollouts", {"model": model, "build": build, "variation": variation})
 
 

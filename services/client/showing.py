@@ -1,6 +1,6 @@
-"""How rollouts, verdicts and reports show themselves in a notebook: HTML with nothing from outside. Pure.
+"""How notebooks show rollouts, verdicts and reports: as self-contained HTML. Pure.
 
-The figures of a gate stand in its sentence, which the console writes: the client has no form of its own for them.
+The console writes the sentence with a gate's figures; the client does not format any.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _REPORT_HEIGHT = 900
 
 
 class Verdict(dict[str, Any]):
-    """A gate with its last verdict; a table row of its own in a notebook."""
+    """A gate with its last verdict; notebooks show it as a table with one row."""
 
     def _repr_html_(self) -> str:
         return _table([self])

@@ -1,6 +1,6 @@
-"""What a client does, step by step, as generators: they say what to send and how long to wait, and get the answers.
+"""A client's operations as generators, which yield what to send or how long to wait, and get the responses.
 
-So the sync and the async client run the same steps, and differ only in how they send and wait.
+The sync and the async client run the same steps, and differ only in how they send and wait.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ Outcome = httpx.Response | httpx.RequestError
 
 @dataclass(frozen=True, kw_only=True)
 class Send:
-    """Send this once."""
+    """A request to send once."""
 
     ask: Ask
     patience: httpx.Timeout
 
 
 Steps = Generator[Send | Wait, Outcome | None, T]
-"""What is to be done, and in the end what came of it. A Send is answered by its outcome, a Wait by None."""
+"""Yields Sends and Waits, and returns the result. The runner answers a Send with its outcome and a Wait with None."""
 
 
 class Session:
-    """A client's state, and what it does."""
+    """A client's state and operations."""
 
     def __init__(self, connecting: Connecting) -> None:
         self.connecting = connecting
@@ -60,7 +60,7 @@ class Session:
         params: Mapping[str, Any] | None,
         timeout: float | None,
     ) -> Steps[Predictions]:
-        """Ask which header is hashed, where that is not known; then for the predictions."""
+        """Ask which header is hashed, unless that is cached; then ask for the predictions."""
         hashed = None
         if unit is not None:
             if self._hashing.must_ask(model):
@@ -84,20 +84,20 @@ class Session:
         unit: str | None,
         at: datetime | None,
     ) -> bool:
-        """Keep an outcome; whether there is a whole batch to deliver. Raises CannotBeSent, FeedbackFull."""
+        """Add an outcome; returns whether a full batch is pending. Raises CannotBeSent, FeedbackFull."""
         self.connecting.require_console()
         when = at or datetime.now(UTC)
         item = outcomes.outcome(outcome, value, when, prediction_id=prediction_id, model=model, unit=unit)
         return self.outbox.put(item) >= outcomes.BATCH
 
     def deliver(self) -> Steps[None]:
-        """Send all outcomes that wait."""
+        """Send all pending outcomes."""
         while batch := self.outbox.take():
             with delivery(self.outbox, batch) as arrived:
                 arrived((yield from self.order(outcomes.sending(batch))))
 
     def rollouts(self, model: str | None) -> Steps[list[View]]:
-        """Page after page."""
+        """All rollouts, read page by page."""
         views: list[View] = []
         before: str | None = None
         while True:
@@ -108,7 +108,7 @@ class Session:
                 return views
 
     def view(self, ask: Ask) -> Steps[View]:
-        """The rollout that a request is answered with."""
+        """The rollout in the response to a request."""
         return View((yield from self.order(ask)))
 
     def report(self, rollout: str) -> Steps[Report]:
@@ -117,18 +117,18 @@ class Session:
         return Report(body["report"], body["html"])
 
     def order(self, ask: Ask) -> Steps[Any]:
-        """The JSON that a request is answered with."""
+        """The JSON in the response to a request."""
         if ask.server is Server.CONSOLE:
             self.connecting.require_console()
         return asking.body_of((yield from self._send(ask, None)))
 
     def _send(self, ask: Ask, timeout: float | None) -> Steps[httpx.Response]:
-        """The answer, after as many tries as are safe."""
+        """The response, after as many attempts as are safe."""
         send = Send(ask=ask, patience=self.connecting.patience(timeout))
         attempt = 1
         while True:
             outcome = yield send
-            assert outcome is not None, "a Send is answered by its outcome"
+            assert outcome is not None, "a Send is answered with its outcome"
             wait = self.connecting.retries.wait(attempt, outcome, is_harmless=ask.is_harmless, draw=random.random)
             if wait is None:
                 return asking.answer(outcome)

@@ -1,4 +1,4 @@
-"""Client: predictions, outcomes and rollouts for programs with threads. One client may be shared between them."""
+"""Client: predictions, outcomes and rollouts for synchronous programs. Thread-safe."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from sluicegate.services.client.steps import Outcome, Send, Session, Steps, T, W
 
 
 class Client:
-    """Asks the gateway for predictions, and tells the console what came of them. Use it in `with`, or `close` it."""
+    """Gets predictions from the gateway, and reports their outcomes to the console. Use it in `with`, or `close` it."""
 
     def __init__(self, url: str | None = None, token: str | None = None, **options: Unpack[Options]) -> None:
-        """`url` is the gateway's. Whatever is left out is taken from the environment. Options: see `Connecting`."""
+        """`url` is the gateway's. What is left out is read from the environment. For options see `Connecting`."""
         connecting = Connecting.from_arguments(url, token, options, os.environ)
         self._session = Session(connecting)
         self._http = {server: httpx.Client(**connecting.http(server)) for server in connecting.servers}
@@ -49,9 +49,9 @@ class Client:
     ) -> Predictions:
         """Predictions for rows of data.
 
-        `metadata` are what audiences are made of; `unit` is who asks: the same one stays with the same build.
-        `variation` asks for that one by its name, where the model's connections allow it. `params` are the model's own;
-        `timeout` is in seconds. Sent again only where it cannot have been served.
+        Audiences match on `metadata`. `unit` identifies the user or object; the same unit stays with the same build.
+        `variation` addresses a variation by its name, if the model's connections allow that. `params` are the model's
+        own; `timeout` is in seconds. The request is retried only if it cannot have been served.
 
         Raises CannotBeSent, Refused, NoSuchModel, NotAllowed, Failed, Unreachable, TimedOut.
         """
@@ -67,10 +67,10 @@ class Client:
         unit: str | None = None,
         at: datetime | None = None,
     ) -> None:
-        """Tell what was measured after a prediction; or, with `model` and `unit` in its place, after the unit's last.
+        """Report an outcome of a prediction; or, with `model` and `unit` instead of an id, of the unit's latest one.
 
-        Returns at once: outcomes are sent in batches, soon, and again after passing failures; each counts once. `flush`
-        sends them now and says what became of them. Raises CannotBeSent, FeedbackFull.
+        Returns at once. Outcomes are sent soon, in batches, and again after temporary failures; each counts once.
+        `flush` sends them now and returns the results. Raises CannotBeSent, FeedbackFull.
         """
         is_batch = self._session.feedback(prediction_id, outcome, value, model, unit, at)
         if self._postman is None:
@@ -79,39 +79,39 @@ class Client:
             self._postman.wake()
 
     def flush(self) -> Receipt:
-        """Send what waits; what became of everything since the last flush.
+        """Send all pending outcomes; returns the results since the last flush.
 
-        Raises Unreachable, NotAllowed, Failed. Then nothing is lost: what was not delivered still waits.
+        Raises Unreachable, NotAllowed, Failed. Then nothing is lost: undelivered outcomes stay pending.
         """
         self._deliver()
         return self._session.outbox.report()
 
     def rollouts(self, model: str | None = None) -> list[View]:
-        """The rollouts there are, or those of one model; newest first."""
+        """All rollouts, or those of one model, newest first."""
         return self._run(self._session.rollouts(model))
 
     def rollout(self, rollout: str) -> View:
-        """A rollout, by its id or as the last one of a model."""
+        """A rollout, by its id, or the latest one of a model by its name."""
         return self._run(self._session.view(rollouts.one(rollout)))
 
     def report(self, rollout: str) -> Report:
-        """What a rollout did, when, why and on what evidence; a notebook shows it as its page."""
+        """The report of a rollout: what it did, when, why and on what evidence. Notebooks show it as an HTML page."""
         return self._run(self._session.report(rollout))
 
     def watch(self, rollout: str, every: float = 1.0) -> Iterator[View]:
-        """The rollout now, and whenever it has changed, until it has ended; looks every so many seconds."""
-        seen = self.rollout(rollout)
-        yield seen
-        while seen["phase"] != rollouts.ENDED:
+        """Yields the rollout now and after each change, until it has ended. Polls every `every` seconds."""
+        view = self.rollout(rollout)
+        yield view
+        while view["phase"] != rollouts.ENDED:
             time.sleep(every)
-            before, seen = seen, self.rollout(seen["id"])
-            if rollouts.has_changed(before, seen):
-                yield seen
+            before, view = view, self.rollout(view["id"])
+            if rollouts.has_changed(before, view):
+                yield view
 
     def captures(
         self, model: str, *, build: str | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[dict[str, Any]]:  # fmt: skip
-        """Captured requests with answers and outcomes, oldest first. Read a page at a time, by a token of an analyst.
+        """Captured requests with their answers and outcomes, oldest first, read page by page. Needs an analyst's token.
 
         Raises NotAllowed, Unreachable, Failed.
         """
@@ -124,15 +124,15 @@ class Client:
                 return
 
     def start(self, model: str, build: str = "latest", variation: str = "default") -> View:
-        """Begin a rollout of a build by the applied plan. The same asked twice is one rollout."""
+        """Start a rollout of a build by the applied plan. If the same rollout already exists, returns that one."""
         return self._run(self._session.view(rollouts.start(model, build, variation)))
 
     def order(self, rollout: str, verb: Verb, reason: str, **more: Any) -> View:
-        """Pause, resume, approve, jump, promote or abort; the rollout after it. Raises Refused where that cannot be."""
+        """Pause, resume, approve, jump, promote or abort a rollout; returns the rollout afterwards. Raises Refused."""
         return self._run(self._session.view(rollouts.order(rollout, verb, reason, more)))
 
     def close(self) -> None:
-        """Deliver the outcomes that wait, and close the connections. Raises as `flush` does."""
+        """Send pending outcomes, and close the connections. Raises the same errors as `flush`."""
         try:
             if self._postman is not None:
                 self._postman.end()

@@ -1,4 +1,4 @@
-"""Who may: a bearer token, or a signed session cookie with a form token for the browser."""
+"""Authentication: a bearer token, or for browsers a signed session cookie together with a form token."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sluicegate.services.console.tokens import Caller, Token, Tokens
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN = frozenset({"/healthz", "/login", "/parts.css", "/webhooks/mlflow"})
-"""Paths that ask for no token: one says only that the process lives, one takes the token, one is a
-style sheet, one checks a signature."""
+"""Paths that need no token: the liveness probe, the sign-in form, a style sheet, and the webhook receiver, which
+checks a signature instead."""
 
 
 def caller(request: Request, tokens: Tokens, sessions: Sessions) -> Caller | None:
-    """Who asks, or None for nobody we know."""
+    """Who sent the request, or None without a valid token or session."""
     if request.headers.get("authorization"):
         bearer = _bearer(request)
-        known = tokens.caller(bearer) if bearer is not None else None
-        return _speaking_for(known, request.headers.get("x-sluice-actor", "api"))
+        owner = tokens.caller(bearer) if bearer is not None else None
+        return _speaking_for(owner, request.headers.get("x-sluice-actor", "api"))
     digest = request.session.get("token")
     if digest and sessions.is_open(request.session) and (request.method in SAFE or _has_form_token(request)):
         return _speaking_for(tokens.by_digest(str(digest)), str(request.session.get("name") or "console"))
@@ -29,7 +29,7 @@ def caller(request: Request, tokens: Tokens, sessions: Sessions) -> Caller | Non
 
 
 def expired(request: Request, tokens: Tokens) -> Token | None:
-    """The token that was shown, or that a browser signed in with, where it has expired."""
+    """The request's token, or the one that its browser signed in with, if that token has expired."""
     bearer, digest = _bearer(request), request.session.get("token")
     if bearer is not None:
         return tokens.expired(bearer)
@@ -41,9 +41,9 @@ def _bearer(request: Request) -> str | None:
     return token if scheme.lower() == "bearer" else None
 
 
-def _speaking_for(known: Caller | None, name: str) -> Caller | None:
-    """The owner of this machine speaks for others by name, as the CLI does; other tokens speak for themselves."""
-    return replace(known, name=name) if known is not None and known.is_admin_token else known
+def _speaking_for(caller: Caller | None, name: str) -> Caller | None:
+    """The owner of this machine may act under any name, as the CLI does. All other tokens act under their own."""
+    return replace(caller, name=name) if caller is not None and caller.is_admin_token else caller
 
 
 def _has_form_token(request: Request) -> bool:

@@ -1,4 +1,4 @@
-"""The JSON API over HTTP: who may, bodies, entity tags, keys, problems. The acts themselves know no HTTP."""
+"""The JSON API over HTTP: roles, bodies, entity tags, idempotency keys, problems. The acts themselves know no HTTP."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from sluicegate.services.console.recording import Recorder, allow
 from sluicegate.services.console.tokens import Caller
 
 LARGEST_BODY = 1 << 20
-"""Bytes of a request body; more is refused."""
+"""Bytes; larger request bodies are refused."""
 
 
 _FOR_ORDERS, _FOR_OTHERS = CapacityLimiter(20), CapacityLimiter(20)
-"""Threads: an order waits neither for readers nor for outcomes, whatever these wait for."""
+"""Threads for each kind of call, so that an order never waits behind slow readers or outcomes."""
 
 
 def routes(desk: Desk) -> list[Route]:
@@ -52,7 +52,7 @@ def routes(desk: Desk) -> list[Route]:
 def _endpoint(
     desk: Desk, operation: Operation, recorder: Recorder
 ) -> Callable[[requests.Request], Awaitable[Response]]:
-    is_order = operation.method != "GET" and operation.is_recorded  # outcomes are not
+    is_order = operation.method != "GET" and operation.is_recorded  # outcomes are not recorded
     threads = _FOR_ORDERS if is_order else _FOR_OTHERS
 
     async def endpoint(http: requests.Request) -> Response:

@@ -38,7 +38,7 @@ _HEADERS = (
 
 
 class Guard:
-    """Refuses callers that we do not know, and says with each answer what the browser may do with it."""
+    """Refuses unauthenticated requests, and adds security headers to every response."""
 
     def __init__(self, app: ASGIApp, tokens: Tokens, sessions: Sessions, strangers: Strangers) -> None:
         self._app = app
@@ -65,7 +65,7 @@ class Guard:
         try:
             who = await run_in_threadpool(caller, request, self._tokens, self._sessions)
             token = None if who is not None else await run_in_threadpool(expired, request, self._tokens)
-        except SluiceError as error:  # as where the ledger hangs, and whose token it is cannot be looked up
+        except SluiceError as error:  # such as a ledger that hangs, so that the token cannot be looked up
             await problem(error)(scope, receive, send_with_headers)
             return
         if who is not None and not who.role.may(Role.VIEWER) and not _is_for(who.role, path):
@@ -87,7 +87,7 @@ class Guard:
 
 
 def _is_for(role: Role, path: str) -> bool:
-    """Whether a path is one of those for which such a token is given."""
+    """Whether tokens of this role exist for this path."""
     match role:
         case Role.GATEWAY:
             return path == PATH or path.startswith(f"{PATH}/")
@@ -102,7 +102,7 @@ _WAY_IN = "send Authorization: Bearer TOKEN; `sluice env` prints the admin's tok
 
 
 def _lacking(request: Request) -> str:
-    """What keeps a stranger out: whoever has a token that is wrong must not look for one that is missing."""
+    """Why a request is refused. A wrong token and a missing one get different messages."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme and (scheme.lower() != "bearer" or not token.strip()):
         return f"a bearer token is required, but the Authorization header has the scheme {scheme[:20]!r} or no token."
@@ -133,9 +133,9 @@ async def _problem(_: Request, error: Exception) -> Response:
 
 
 def create(desk: Desk, hosts: list[str], *, secure: bool = False) -> Starlette:
-    """The application. `hosts` are the names it may be called by: others are refused, against rebinding.
+    """The application. `hosts` are the host names that it accepts; all others are refused, against DNS rebinding.
 
-    `secure`: it is reached by TLS alone, and browsers send its cookie by nothing else.
+    `secure`: it is reached only by TLS, and browsers send its cookie only over TLS.
     """
 
     async def healthz(_: Request) -> JSONResponse:

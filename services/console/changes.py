@@ -1,4 +1,4 @@
-"""Changes: wakes the live views of this process when something was recorded, by whomever."""
+"""Changes: wakes the live views of this process when any process has recorded something."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from contextlib import contextmanager
 
 
 class Changes:
-    """One for all live views: told by a thread, waited for by coroutines."""
+    """Shared by all live views: a thread signals a change, coroutines wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._views: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     def tell(self) -> None:
-        """Wake every view. From any thread."""
+        """Wake every view. Thread-safe."""
         with self._lock:
             for view, loop in self._views.items():
                 loop.call_soon_threadsafe(view.set)
 
     @contextmanager
     def watched(self) -> Iterator[asyncio.Event]:
-        """An event that is set when something was recorded."""
+        """An event that is set when something is recorded."""
         view = asyncio.Event()
         with self._lock:
             self._views[view] = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Counted: what the telemetry says of a rollout, or that it cannot be read. State and orders need the ledger alone."""
+"""Counted: figures from the telemetry, or the reason why it cannot be read. State and orders need only the ledger."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ T = TypeVar("T")
 
 
 def requests(desk: Desk, rollouts: Sequence[Rollout]) -> Mapping[str, tuple[int, int]]:
-    """Requests assigned to (stable, candidate) at the present weight of each rollout; none where nobody can count them
-    now."""
-    return _asked(desk, desk.requests, rollouts)
+    """Requests assigned to (stable, candidate) at the present weight of each rollout; empty while the telemetry cannot
+    be read."""
+    return _by_rollout(desk, desk.requests, rollouts)
 
 
 def generated(desk: Desk, rollouts: Sequence[Rollout]) -> Mapping[str, int]:
-    """Requests that no caller sent, of each rollout whose plan asks for some; none where nobody can count them now."""
-    return _asked(desk, desk.generated, [each for each in rollouts if each.plan.generate is not None])
+    """Generated requests of each rollout whose plan generates some; empty while the telemetry cannot be read."""
+    return _by_rollout(desk, desk.generated, [each for each in rollouts if each.plan.generate is not None])
 
 
 def errors(desk: Desk, rollouts: Sequence[Rollout]) -> Mapping[str, Mapping[str, str]]:
-    """What the errors of each arm died of, by rollout; nothing where that cannot be read."""
-    return _asked(desk, desk.errors, rollouts)
+    """The causes of each arm's errors, by rollout; empty while the telemetry cannot be read."""
+    return _by_rollout(desk, desk.errors, rollouts)
 
 
-def _asked(
-    desk: Desk, question: Callable[[Sequence[Rollout]], Mapping[str, T]], rollouts: Sequence[Rollout]
+def _by_rollout(
+    desk: Desk, query: Callable[[Sequence[Rollout]], Mapping[str, T]], rollouts: Sequence[Rollout]
 ) -> Mapping[str, T]:
-    """By rollout; nothing where the telemetry does not answer."""
+    """The result of a query by rollout; empty if the telemetry does not answer."""
     if not rollouts:
         return {}
     try:
-        return desk.in_time(lambda: question(rollouts))
+        return desk.in_time(lambda: query(rollouts))
     except Unreachable:
         return {}
 
 
 def evidence(desk: Desk, rollout: Rollout) -> Evidence:
-    """What telemetry adds to what is said of a rollout, or why it adds nothing."""
+    """What the telemetry adds to a rollout's report, or the reason why it adds nothing."""
     try:
         return desk.in_time(lambda: desk.evidence(rollout))
     except Unreachable as error:
@@ -54,12 +54,12 @@ def evidence(desk: Desk, rollout: Rollout) -> Evidence:
 
 
 def report(desk: Desk, rollout: Rollout) -> Report:
-    """The report of a rollout as it stands, with what telemetry adds to it."""
+    """The report of a rollout as it is now, with the evidence from the telemetry."""
     return rollout_report(read_for_report(desk.ledger, rollout), desk.clock(), evidence(desk, rollout))
 
 
 def pulses(desk: Desk, models: Collection[str]) -> Mapping[str, Pulse]:
-    """How many requests each model got lately; nothing where that cannot be read."""
+    """Recent requests of each model; empty while the telemetry cannot be read."""
     try:
         return desk.in_time(lambda: desk.pulses(models))
     except Unreachable:
@@ -67,7 +67,7 @@ def pulses(desk: Desk, models: Collection[str]) -> Mapping[str, Pulse]:
 
 
 def overview(desk: Desk, models: Collection[str]) -> tuple[Sequence[Served], str | None]:
-    """Every build that an audience gets; and why nothing is observed of them, where that cannot be read."""
+    """Every build that an audience gets; and, while the telemetry cannot be read, the reason for missing figures."""
     try:
         return desk.in_time(lambda: desk.overview(models)), None
     except Unreachable as error:

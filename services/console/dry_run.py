@@ -1,4 +1,4 @@
-"""Dry run: an act carried out on a draft of the record, to tell what it would add. Nothing is kept."""
+"""Dry run: carries an act out on a draft of the record, to show what it would append. Nothing is kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sluicegate.services.console.ports import Desk
 
 
 class TrialLedger:
-    """A ledger whose writings go to a draft. What is only read is the ledger's own."""
+    """A ledger that writes to a draft. Reads fall through to the real ledger."""
 
     def __init__(self, base: Ledger, now: datetime) -> None:
         self._base = base
@@ -38,22 +38,22 @@ class TrialLedger:
         return getattr(self._base, name)
 
     def count(self, selection: Selection = ALL, *, most: int | None = None) -> int:
-        """How many rollouts are wanted, those of the draft among them."""
+        """How many rollouts match the selection, including those of the draft."""
         return len(self.draft.rollouts(replace(selection, newest=most)))
 
     def commit(self, decide: Callable[[Record], Changes], key: OrderKey | None = None) -> Receipt:  # noqa: ARG002
-        """Take what was decided into the draft."""
+        """Write the decided changes to the draft."""
         changes = decide(self.draft)
         self.draft.take(changes)
         return changes.receipt
 
     def apply(self, document: Applied, *, over: str | None = None) -> bool:
-        """Take a document into the draft."""
+        """Write a document to the draft."""
         refuse_stale(document, self.draft.applied(document.kind, document.name), over)
         return self.draft.apply(document)
 
     def withdraw(self, kind: str, name: str, *, actor: str, at: datetime) -> bool:  # noqa: ARG002
-        """Take a withdrawal into the draft."""
+        """Write a withdrawal to the draft."""
         is_there = self.draft.applied(kind, name) is not None
         if is_there:
             self.draft.withdraw(kind, name, actor)
@@ -63,8 +63,8 @@ class TrialLedger:
 _READ = frozenset({"entries", "feed", "feed_end", "position", "looks", "last_looks", "leases", "recall"})
 
 
-def _told(document: Applied) -> str:
-    """What would be written; of a model's traffic, who would get what from then on."""
+def _description(document: Applied) -> str:
+    """A line on a document that would be written; for connections, which variation each audience would get."""
     what = f"{document.kind} {document.name}"
     if is_withdrawn(document):
         return f"{what} withdrawn"
@@ -77,7 +77,7 @@ def _told(document: Applied) -> str:
 
 
 def dry_run(desk: Desk, method: str, path: str, request: Request) -> Answer:
-    """What the act would answer and append. Raises what the act would raise, and UsageError where it cannot be told."""
+    """What the act would answer and append. Raises what the act would raise, and UsageError if it has no dry run."""
     ledger = TrialLedger(desk.ledger, desk.clock())
     operation, names = find(desk.over(cast("Ledger", ledger)), method, path)
     if not operation.is_recorded:
@@ -87,5 +87,5 @@ def dry_run(desk: Desk, method: str, path: str, request: Request) -> Answer:
     status, answer = operation.run(replace(request, path=names))
     changes = ledger.draft.changes(None)
     facts = [fact_json(entry) for entry in changes.entries]
-    documents = [_told(document) for document in changes.documents]
+    documents = [_description(document) for document in changes.documents]
     return status, {"dry_run": True, "facts": facts, "documents": documents, "answer": answer}

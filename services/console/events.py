@@ -20,11 +20,11 @@ from sluicegate.services.console.changes import Changes
 from sluicegate.services.console.problems import problem
 
 LOOK_EVERY = 0.5
-"""Seconds between looks at the ledger, where nobody says that something was recorded."""
+"""Seconds between polls of the ledger, in case nothing wakes the view."""
 
 
 def events(ledger: Ledger, changes: Changes) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint. A client that comes back with Last-Event-ID misses nothing; a new one begins with what is next."""
+    """The endpoint. A client that reconnects with Last-Event-ID misses nothing; a new one starts with the next fact."""
 
     async def endpoint(request: Request) -> Response:
         last = request.headers.get("last-event-id") or request.query_params.get("after")
@@ -39,7 +39,7 @@ def events(ledger: Ledger, changes: Changes) -> Callable[[Request], Awaitable[Re
 async def facts(
     ledger: Ledger, changes: Changes, place: int, is_let_in: Callable[[], bool]
 ) -> AsyncIterator[ServerSentEvent]:
-    """An event for each fact after `place`, for as long as whoever listens is let in."""
+    """An event for each fact after `place`, for as long as the listener's token or session is valid."""
     with changes.watched() as changed:
         while await run_in_threadpool(is_let_in):
             changed.clear()

@@ -1,4 +1,4 @@
-"""Fleet: the models that something serves, a stretch at a time, so that no page grows with their number."""
+"""Fleet: the models that have a build in service, in stretches of limited length, so that pages stay short."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from sluicegate.registry.rollout.standing import Standing, standings
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """Some of the models, in order of name."""
+    """Some of the models, sorted by name."""
 
     models: tuple[str, ...]
     standings: tuple[Standing, ...]
     """Of these models."""
     first: int
-    """Place of the first among all, from 1."""
+    """Position of the first of them among all models, from 1."""
     total: int
-    """How many there are in all."""
+    """The number of all models."""
     next_after: str | None
-    """The last of these, where more come after it."""
+    """The last of these models, if more follow; otherwise None."""
 
 
 def stretch(ledger: Ledger, *, model: str | None = None, after: str | None = None, limit: int) -> Stretch:
-    """At most `limit` models whose name comes after `after`; or the one that is asked for."""
-    there = standings(ledger.current(model))
-    known = sorted({standing.model for standing in there})
-    rest = [name for name in known if after is None or name > after]
+    """At most `limit` models whose names sort after `after`; with `model`, only that one."""
+    all_standings = standings(ledger.current(model))
+    models = sorted({standing.model for standing in all_standings})
+    rest = [name for name in models if after is None or name > after]
     shown = tuple(rest[:limit])
     return Stretch(
         models=shown,
-        standings=tuple(standing for standing in there if standing.model in shown),
-        first=len(known) - len(rest) + 1,
-        total=len(known),
+        standings=tuple(standing for standing in all_standings if standing.model in shown),
+        first=len(models) - len(rest) + 1,
+        total=len(models),
         next_after=shown[-1] if shown and len(rest) > limit else None,
     )

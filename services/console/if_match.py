@@ -1,7 +1,7 @@
-"""Entity tags (RFC 9110, section 8.8.3), and If-Match: an order that holds only while things are as its giver saw them.
+"""Entity tags (RFC 9110, section 8.8.3) and If-Match, which refuses an order if its rollout has changed meanwhile.
 
-The tag of a rollout is `id.seq-digest`: `id.seq` says at which fact it was read, the digest which figures were shown
-beside. An order is held against the facts alone; a page that was read is another one also when a figure changed.
+The tag of a rollout is `id.seq-digest`: `seq` is the latest fact that was read, `digest` covers all figures in the
+answer. An order with If-Match is checked against `id.seq` only; If-None-Match also notices a figure that changed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CONNECTIONS = re.compile(r"c-(?P<digest>[0-9a-f]*)")
 
 
 def rollout_tag(rollout: str, seq: int) -> str:
-    """What an order on a rollout says of what its giver saw."""
+    """The part of a rollout's tag that an order is checked against, without quotes."""
     return f"{rollout}.{seq}"
 
 
@@ -30,10 +30,10 @@ def connections_tag(connections: Connections | None) -> str:
 
 
 def entity_tag(answer: object) -> str | None:
-    """The entity tag of an answer in JSON values, quoted; None for what is neither a rollout nor connections."""
+    """The quoted entity tag of an answer in JSON values; None for anything but a rollout or connections."""
     match answer:
         case {"id": str(name), "seq": int(seq), **rest}:
-            shown = {key: value for key, value in rest.items() if key != "elapsed"}  # the clock alone moves it
+            shown = {key: value for key, value in rest.items() if key != "elapsed"}  # changes with the clock alone
             text = json.dumps(shown, sort_keys=True, default=str)
             return f'"{rollout_tag(name, seq)}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"'
         case {"etag": str(tag)}:
@@ -43,7 +43,7 @@ def entity_tag(answer: object) -> str | None:
 
 
 def seen(if_match: str | None) -> SeenRollout | SeenConnections | None:
-    """What the giver of an order saw, from If-Match. Raises UsageError for what is no entity tag of ours."""
+    """What the giver of an order saw, from If-Match. Raises UsageError if it is not an entity tag of this API."""
     if if_match is None or if_match == "*":
         return None
     tag = if_match.strip('"')

@@ -1,4 +1,4 @@
-"""In time: questions that may hang are asked in threads of their own, and nobody waits for them for long."""
+"""In time: runs queries that may hang in threads of their own, so that no caller waits for long."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ T = TypeVar("T")
 
 
 class InTime:
-    """Asks, and gives up in time. While a question is overdue no other one is asked: its asker is told at once."""
+    """Runs a query with a time limit. While one is overdue, new callers get an error at once, and no query starts."""
 
     def __init__(self, seconds: float = PATIENCE, elapsed: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._elapsed = elapsed
         self._since: dict[Future[object], float] = {}
 
-    def __call__(self, question: Callable[[], T]) -> T:
-        """The answer, or what the question raises. Raises Unreachable when it does not come in time."""
+    def __call__(self, query: Callable[[], T]) -> T:
+        """The query's result. Raises what the query raises, and Unreachable if it takes too long."""
         longest = max((self._elapsed() - since for since in list(self._since.values())), default=0.0)
         if longest > self._seconds:
             raise _silent(longest)
-        answer: Future[T] = Future()
-        self._since[answer] = self._elapsed()  # type: ignore[index]
-        threading.Thread(target=self._ask, args=(question, answer), name="in time", daemon=True).start()
+        result: Future[T] = Future()
+        self._since[result] = self._elapsed()  # type: ignore[index]
+        threading.Thread(target=self._run, args=(query, result), name="in time", daemon=True).start()
         try:
-            return answer.result(self._seconds)
+            return result.result(self._seconds)
         except TimeoutError:
-            if answer.done():  # it was the question that timed out
+            if result.done():  # the query itself raised TimeoutError
                 raise
             raise _silent(self._seconds) from None
 
-    def _ask(self, question: Callable[[], T], answer: Future[T]) -> None:
+    def _run(self, query: Callable[[], T], result: Future[T]) -> None:
         try:
-            answer.set_result(question())
-        except Exception as error:  # noqa: BLE001 (raised where the answer is awaited)
-            answer.set_exception(error)
+            result.set_result(query())
+        except Exception as error:  # noqa: BLE001 (raised where the result is awaited)
+            result.set_exception(error)
         finally:
-            del self._since[answer]  # type: ignore[arg-type]
+            del self._since[result]  # type: ignore[arg-type]
 
 
 def _silent(seconds: float) -> Unreachable:

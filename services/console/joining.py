@@ -1,6 +1,7 @@
-"""Gateways of other hosts: they fetch routes, say what they serve, and send their logs. A token is for one of them.
+"""Gateways of other hosts: they fetch routes, report what they serve, and send their logs. Each has its own token.
 
-Each asks again and again and waits for an answer that is new; so no thread is taken for long, whatever their number.
+They use long polling: a gateway asks again and again, and its request waits until there is news. Waiting takes no
+thread, so many gateways can wait at once.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from sluicegate.services.console.problems import problem
 
 PATH = "/api/v1/gateway"
 LONGEST_WAIT = 2.0
-"""Seconds until a gateway gets an answer that nothing is new: with it, it hears whether a keeper watches."""
+"""Seconds until a gateway gets an answer although nothing is new. The answer also says whether a keeper is running."""
 _LOOK_EVERY = 0.01
 _LARGEST = 4 << 20
-"""Bytes of a part of a log, packed and unpacked."""
+"""Bytes of a part of a log, both compressed and uncompressed."""
 
 
 def joining_routes(desk: Desk) -> list[Route]:
-    """What gateways of other hosts ask."""
+    """The endpoints for gateways of other hosts."""
 
     async def talk(request: Request) -> dict[str, Any]:
-        said = read_json(await _body(request))
-        if not isinstance(said, dict):
+        status = read_json(await _body(request))
+        if not isinstance(status, dict):
             raise UsageError("a gateway says what it serves as a JSON object.")
-        name, has = request.state.caller.name, said.get("has")
-        await run_in_threadpool(desk.hear_gateway, name, {**said, "address": request.client and request.client.host})
-        is_brief, elapsed = bool(said.get("retired") or said.get("at_once")), asyncio.get_running_loop().time
+        name, has = request.state.caller.name, status.get("has")
+        await run_in_threadpool(desk.hear_gateway, name, {**status, "address": request.client and request.client.host})
+        is_brief, elapsed = bool(status.get("retired") or status.get("at_once")), asyncio.get_running_loop().time
         began = elapsed()
         until = began + (0 if is_brief else LONGEST_WAIT)
         while desk.sheet_of(name) in (None, has) and elapsed() < until:  # noqa: ASYNC110
@@ -48,7 +49,7 @@ def joining_routes(desk: Desk) -> list[Route]:
 
     async def take(request: Request) -> dict[str, Any]:
         query, name = request.query_params, request.state.caller.name
-        data = _unpacked(await _body(request))
+        data = _decompressed(await _body(request))
         place = query.get("offset", "")
         if not place.isascii() or not place.isdigit():
             raise UsageError("offset: a whole number is required.")
@@ -87,12 +88,12 @@ async def _body(request: Request) -> bytes:
     return raw
 
 
-def _unpacked(data: bytes) -> bytes:
-    reading = zlib.decompressobj()
+def _decompressed(data: bytes) -> bytes:
+    decompressor = zlib.decompressobj()
     try:
-        found = reading.decompress(data, _LARGEST) if data else b""
+        part = decompressor.decompress(data, _LARGEST) if data else b""
     except zlib.error:
         raise UsageError("the part of the log is not whole.", fix="send it again") from None
-    if data and not reading.eof:
+    if data and not decompressor.eof:
         raise UsageError(f"the part of the log is larger than {_LARGEST} bytes, or not whole.", fix="send less at once")
-    return found
+    return part

@@ -1,4 +1,4 @@
-"""Bodies as JSON, as far as anything here can work with them."""
+"""Parses JSON bodies, and refuses those that are nested too deeply."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 from sluicegate.registry.words.errors import UsageError
 
 DEEPEST = 64
-"""Levels of lists and objects in one another: no body that means anything has more."""
+"""Levels of nested lists and objects; no meaningful body has more."""
 
 
 def read_json(raw: bytes) -> object:
-    """The value of a body. Raises UsageError where it is not JSON, or nested too deeply."""
+    """The parsed body. Raises UsageError if it is not JSON or is nested too deeply."""
     try:
         value = json.loads(raw)
     except RecursionError:

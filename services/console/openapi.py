@@ -13,24 +13,24 @@ from sluicegate.services.console.operations import Nothing, Operation
 _REFERENCE = "#/components/schemas/{model}"
 _PROBLEMS = {
     "400": "The host in the request is not one that the console answers to.",
-    "401": "No token, or one that nobody gave.",
+    "401": "The token is missing or not valid.",
     "403": "The token's role does not allow it.",
-    "404": "Not there.",
+    "404": "Not found.",
     "409": "The present state does not allow it.",
     "412": "The rollout has changed since its entity tag was read.",
-    "422": "Not well formed.",
-    "429": "Too many wrong tokens were shown; Retry-After says how long to wait.",
+    "422": "The request is malformed.",
+    "429": "Too many wrong tokens were sent; Retry-After says how long to wait.",
     "503": "A server that is needed does not answer.",
 }
 
 
 def document(operations: Iterable[Operation], *, version: str) -> dict[str, Any]:
-    """The whole document; `version` is that of the package."""
-    known = tuple(operations)
-    takes = sorted({it.takes for it in known if it.takes is not Nothing}, key=lambda model: model.__name__)
+    """The whole document; `version` is the package's."""
+    operations = tuple(operations)
+    takes = sorted({it.takes for it in operations if it.takes is not Nothing}, key=lambda model: model.__name__)
     _, schemas = models_json_schema([(model, "validation") for model in takes], ref_template=_REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in known:
+    for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
@@ -45,7 +45,7 @@ def document(operations: Iterable[Operation], *, version: str) -> dict[str, Any]
 
 
 def _operation(it: Operation) -> dict[str, Any]:
-    described: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "operationId": _name(it),
         "summary": it.summary,
         "description": f"Needs the role {it.role.name.lower()}.",
@@ -57,8 +57,8 @@ def _operation(it: Operation) -> dict[str, Any]:
     }
     if it.takes is not Nothing:
         schema = {"$ref": _REFERENCE.format(model=it.takes.__name__)}
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return described
+        entry["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return entry
 
 
 def _name(it: Operation) -> str:
@@ -74,10 +74,10 @@ def _path_parameters(it: Operation) -> list[dict[str, Any]]:
 
 
 def _query_parameters(it: Operation) -> list[dict[str, Any]]:
-    tried = {} if it.method == "GET" else {"dry_run": "1: tell what would be appended, and append nothing."}
+    dry_run = {} if it.method == "GET" else {"dry_run": "1: show what would be appended, but append nothing."}
     return [
         {"name": name, "in": "query", "required": False, "description": words, "schema": {"type": "string"}}
-        for name, words in {**it.query, **tried}.items()
+        for name, words in {**it.query, **dry_run}.items()
     ]
 
 
@@ -85,8 +85,8 @@ def _header_parameters(it: Operation) -> list[dict[str, Any]]:
     if it.method == "GET":
         return []
     names = {
-        "Idempotency-Key": "The same key within a day gives the first answer again and does nothing twice.",
-        "If-Match": "The ETag of the rollout or the connections; the order holds only while it is still right.",
+        "Idempotency-Key": "A call with the same key within a day gets the first answer again and does nothing.",
+        "If-Match": "The ETag of the rollout or the connections; the order is refused if they have changed since.",
     }
     return [
         {"name": name, "in": "header", "required": False, "description": words, "schema": {"type": "string"}}
@@ -104,7 +104,7 @@ _PROBLEM = {
         "detail": {"type": "string"},
         "status": {"type": "integer"},
         "fix": {"type": "string", "description": "What to do about it."},
-        "errors": {"type": "array", "items": {"type": "object"}, "description": "A document's, each with its place."},
+        "errors": {"type": "array", "items": {"type": "object"}, "description": "Errors of a document, with places."},
     },
 }
 

@@ -1,4 +1,4 @@
-"""Request: one question or order as it reaches an act, whichever door it came through."""
+"""Operations and requests as acts see them, whether they come from the API, a page or the CLI."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from sluicegate.services.console.if_match import seen
 
 
 class Body(BaseModel):
-    """What every body obeys: frozen, strict about types, and an unknown field is an error."""
+    """Base of all bodies: frozen, strict about types, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class Nothing(Body):
-    """No field."""
+    """A body without fields."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked: who, through which door, with which words."""
+    """One call: its caller, its door, its parameters and its body."""
 
     actor: str
     role: Role
     """What the actor may do."""
     person: str | None = None
-    """Who the actor is beyond doubt, as the token proves it; None: nobody named."""
+    """The person behind the token; None: nobody in particular."""
     door: str = "console"
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Request:
     only_model: str | None = None
     """The one model that the actor may report outcomes of; None: every model."""
     key: str | None = None
-    """The caller's Idempotency-Key: an order that is sent again is carried out once."""
+    """The caller's Idempotency-Key: an order that is sent again is carried out only once."""
 
     def order(
         self, act: Act, *, reason: str = "no reason given", override_freeze: str | None = None,
@@ -58,7 +58,7 @@ class Request:
         )  # fmt: skip
 
     def count(self, name: str, default: int, largest: int) -> int:
-        """A whole number of the query, from 0 to `largest`. Raises UsageError."""
+        """A whole number from the query, from 0 to `largest`. Raises UsageError."""
         text = self.query.get(name, str(default))
         if not text.isascii() or not text.isdigit() or int(text) > largest:
             raise UsageError(f"{name}: a whole number from 0 to {largest} is required, got {text!r}.")
@@ -66,12 +66,12 @@ class Request:
 
 
 Answer = tuple[int, Any]
-"""A status and a value: dataclasses and pydantic models, or what JSON knows, or both mixed."""
+"""A status and a value, which may mix dataclasses, pydantic models and JSON values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One act: where it is asked for, who may, what it takes."""
+    """One act with its method and path, the role that it needs, and its parameters."""
 
     method: str
     path: str
@@ -80,16 +80,16 @@ class Operation:
     act: Callable[[Request, Any], Answer]
     takes: type[BaseModel] = Nothing
     query: Mapping[str, str] = field(default_factory=dict)
-    """Names that the query may hold, and what they mean."""
+    """The query parameters, each with its description."""
     is_recorded: bool = True
-    """Whether calls are kept: who, when, what came of it. Not for what comes many times a second."""
+    """Whether calls are recorded with their actor, time and result. Off for calls that come many times a second."""
     is_secret: bool = False
-    """Whether the answer must not be kept."""
+    """Whether the answer must not be recorded."""
     gives: Mapping[int, str] = field(default_factory=lambda: {200: "A rollout."})
-    """What it answers where all is well, by status."""
+    """What it answers on success, by status."""
 
     def run(self, request: Request) -> Answer:
-        """Check the words, then act; the answer in JSON values. Raises UsageError with everything that is wrong."""
+        """Check the parameters, then act; the answer is in JSON values. Raises UsageError that lists all mistakes."""
         unknown = sorted(set(request.query) - set(self.query))
         if unknown:
             known = ", ".join(self.query) or "none"

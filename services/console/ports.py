@@ -1,4 +1,4 @@
-"""What the console needs; `sluicegate.flows.wiring.desk` has the real one."""
+"""What the console needs from outside; `sluicegate.flows.wiring.desk` implements it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from sluicegate.services.console.in_time import InTime
 
 
 class Check(Protocol):
-    """One line of the doctor: what was looked at, what was found, how to mend it."""
+    """One check of `sluice doctor`: its name, its status, its finding and the fix."""
 
     @property
     def check(self) -> str: ...
 
     @property
     def status(self) -> str:
-        """pass, warn, fail, or pending: it has not answered yet."""
+        """pass, warn, fail, or pending while it has not answered."""
         ...
 
     @property
@@ -38,7 +38,7 @@ class Check(Protocol):
 
 
 class LogLine(Protocol):
-    """A line of a log and whose it is."""
+    """A line of a log, and the program that wrote it."""
 
     @property
     def source(self) -> str: ...
@@ -48,7 +48,7 @@ class LogLine(Protocol):
 
 
 class Desk(Protocol):
-    """Everything behind the console's doors."""
+    """Everything that the console's API and pages use."""
 
     @property
     def ledger(self) -> Ledger: ...
@@ -67,12 +67,12 @@ class Desk(Protocol):
 
     @property
     def links(self) -> Mapping[str, str]:
-        """Where the neighbours are: gateway, mlflow, prefect."""
+        """URLs of the other programs: gateway, mlflow, prefect."""
         ...
 
     @property
     def catalog(self) -> Catalog:
-        """The builds there are, and what training measured. Raises CatalogUnavailable."""
+        """Builds and the metrics of their training runs. Raises CatalogUnavailable."""
         ...
 
     @property
@@ -81,23 +81,23 @@ class Desk(Protocol):
         ...
 
     def check(self, plan: Plan) -> None:
-        """Raises Refused where this installation cannot do what a plan asks for."""
+        """Raise Refused if this installation cannot do what a plan requires."""
         ...
 
     def clock(self) -> datetime: ...
 
     @property
     def changes(self) -> Changes:
-        """Wakes live views when something was recorded."""
+        """Wakes live views when something is recorded."""
         ...
 
     @property
     def in_time(self) -> InTime:
-        """Asks the telemetry, which may hang."""
+        """Queries the telemetry, which may hang, with a time limit."""
         ...
 
     def over(self, ledger: Ledger) -> Desk:
-        """The same over another record, such as a copy to try an act on."""
+        """The same desk over another ledger, such as the draft of a dry run."""
         ...
 
     def requests(self, rollouts: Sequence[Rollout]) -> Mapping[str, tuple[int, int]]:
@@ -105,43 +105,43 @@ class Desk(Protocol):
         ...
 
     def generated(self, rollouts: Sequence[Rollout]) -> Mapping[str, int]:
-        """Requests of both arms that no caller sent, by rollout."""
+        """Generated requests of both arms, by rollout."""
         ...
 
     def errors(self, rollouts: Sequence[Rollout]) -> Mapping[str, Mapping[str, str]]:
-        """What the errors of each arm died of, in words, by rollout."""
+        """The causes of each arm's errors, in words, by rollout."""
         ...
 
     def evidence(self, rollout: Rollout) -> Evidence:
-        """What telemetry adds to a rollout's report."""
+        """What the telemetry adds to a rollout's report."""
         ...
 
     def logs(self, rollout: Rollout, most: int) -> Sequence[LogLine]:
-        """What was written about a rollout on this machine: the newest lines of each source."""
+        """The newest log lines about a rollout on this machine, at most `most` of each source."""
         ...
 
     def try_out(self, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
-        """What a request for a model, with these metadata and this unit, would get."""
+        """What a request to a model with this metadata and this unit would get."""
         ...
 
     def overview(self, models: Collection[str]) -> Sequence[Served]:
-        """Every build that an audience gets, of these models."""
+        """Every build of these models that an audience gets."""
         ...
 
     def pulses(self, models: Collection[str]) -> Mapping[str, Pulse]:
-        """How many requests each model got in the last minutes, and how many failed."""
+        """Each model's requests of the last minutes, and how many of them failed."""
         ...
 
     def desired(self, models: Collection[str]) -> Sequence[Served]:
-        """The same from the ledger alone, with nothing that was observed."""
+        """The same as `overview`, from the ledger alone and without observed figures."""
         ...
 
     def look_at_catalog(self) -> Sequence[str]:
-        """Look at MLflow now; the rollouts that were started."""
+        """Look for new builds in MLflow now; returns the ids of the rollouts that this started."""
         ...
 
     def record_outcomes(self, items: Sequence[dict[str, object]]) -> object:
-        """Take outcomes in; a receipt with exact counts. Raises UsageError naming the field."""
+        """Record outcomes; returns a receipt with exact counts. Raises UsageError that names the wrong field."""
         ...
 
     def captures(
@@ -151,36 +151,36 @@ class Desk(Protocol):
         ...
 
     def metrics(self) -> bytes:
-        """What Prometheus scrapes, as its text format."""
+        """The metrics in Prometheus's text format."""
         ...
 
     def counts(self) -> dict[str, object]:
-        """What was counted, what waits, what could not be read."""
+        """What the collector has counted, what waits to be joined, and what it could not read."""
         ...
 
     def hear_gateway(self, name: str, said: Mapping[str, object]) -> None:
-        """Note what a gateway of another host says of itself."""
+        """Record the status that a gateway of another host reports."""
         ...
 
     def remove_gateway(self, name: str) -> int:
-        """Wait no longer for a gateway of another host; how many of its requests are known never to be counted.
+        """Stop waiting for a gateway of another host; returns how many of its requests will never be counted.
         Raises NotFound, Refused, Unreachable."""
         ...
 
     def sheet_of(self, gateway: str) -> str | None:
-        """The name of the sheet of routes that a gateway of another host is to have; None: there is none yet."""
+        """The name of the route sheet that a gateway of another host should have; None: there is none yet."""
         ...
 
     def for_gateway(self, name: str, has: object) -> dict[str, Any]:
-        """What there is for a gateway of another host, and the sheet itself unless it has that."""
+        """The answer to a gateway of another host, with the route sheet unless the gateway already has it."""
         ...
 
     def take_log(
         self, gateway: str, log: str, head: str, offset: int, data: bytes, *, is_whole: bool
     ) -> int:  # fmt: skip
-        """Keep a part of a gateway's log; how much of the file there is then."""
+        """Store a part of a gateway's log; returns the size of the file afterwards, in bytes."""
         ...
 
     def checks(self, within: float) -> Sequence[Check]:
-        """What doctor finds within so many seconds; what has not answered by then is among it."""
+        """The checks of `sluice doctor`; those that have not answered within so many seconds are pending."""
         ...

@@ -19,16 +19,16 @@ from sluicegate.registry.words.errors import (
 )
 
 RETRY_AFTER = "5"
-"""Seconds after which who was told 503 may ask again."""
+"""Seconds after which a client may repeat a call that got 503."""
 
 
 def problem(error: SluiceError) -> Response:
-    """The answer that tells a caller of an error."""
+    """The response for an error."""
     return json_response(*problem_document(error))
 
 
 def json_response(status: int, value: object) -> Response:
-    """An answer, or a problem, as JSON."""
+    """A response with an answer or a problem as JSON."""
     kind = "application/json" if status < 400 else "application/problem+json"
     headers = {"retry-after": RETRY_AFTER} if status == 503 else None
     return Response(json.dumps(value), status_code=status, media_type=kind, headers=headers)

@@ -1,4 +1,4 @@
-"""Recording: each call that may change something is kept before it acts; a key gives its first answer again."""
+"""Recording: each call that may change something is recorded before it acts. A repeated key gives the same answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_KEY = 255
 
 
 def allow(caller: Caller, operation: Operation) -> None:
-    """Raise Forbidden unless the caller's role admits the operation."""
+    """Raise Forbidden unless the caller's role permits the operation."""
     if not caller.role.may(operation.role):
         needed, has = operation.role.title, caller.role.title
         raise Forbidden(
@@ -29,14 +29,14 @@ def allow(caller: Caller, operation: Operation) -> None:
 
 
 class Recorder:
-    """Runs operations and keeps the record of them."""
+    """Runs operations and records them."""
 
     def __init__(self, calls: Calls, clock: Callable[[], datetime]) -> None:
         self._calls = calls
         self._clock = clock
 
     def run(self, operation: Operation, request: Request, caller: Caller, path: str) -> Answer:
-        """The answer, problems included."""
+        """The answer; errors become problem documents."""
         if operation.method == "GET" or not operation.is_recorded:
             return _carry_out(operation, request)
         if request.key is not None and not 0 < len(request.key) <= LONGEST_KEY:
@@ -56,7 +56,7 @@ class Recorder:
         if kept.status is not None and kept.answer is not None:
             return kept.status, json.loads(kept.answer)
         status, answer = _carry_out(operation, request)
-        with suppress(Unreachable):  # what was done is done; asked again with its key, it is done once
+        with suppress(Unreachable):  # the act is done, and repeating it with its key does nothing
             self._calls.finish(kept.number, status, json.dumps(answer))
         return status, answer
 
@@ -69,10 +69,10 @@ def _carry_out(operation: Operation, request: Request) -> Answer:
 
 
 def _refuse_another(kept: Call, wanted: Call) -> None:
-    """Raise UsageError for a key that stands for another call.
+    """Raise UsageError if the key was used for a different call.
 
-    The same call that has no answer yet, because the process died or is still at it, is carried out: an order's own
-    key sees that it is done once.
+    The same call without an answer, because its process died or is still working, is carried out again; the order's
+    own key ensures that it takes effect only once.
     """
     if kept.digest != wanted.digest:
         raise UsageError(f"Idempotency-Key {kept.key!r} was used for another call already.", fix="choose a new key")

@@ -1,6 +1,6 @@
-"""Sessions of browsers: a signed cookie that ends by itself after 12 hours, and at once when its owner signs out.
+"""Browser sessions: a signed cookie that expires after 12 hours, or at once when its owner signs out.
 
-What has ended is kept in the ledger's notes, so that a copy of the cookie is worth nothing, after a restart either.
+Ended sessions are kept in the ledger's notes, so that a copy of the cookie is worthless, even after a restart.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 from sluicegate.registry.ledger.port import Notes
 
 LIFE = timedelta(hours=12)
-"""From signing in; using it does not make it longer."""
+"""Counted from sign-in; use does not extend it."""
 _NOTE = "ended sessions of the console"
 Cookie = MutableMapping[str, Any]
 
 
 class Sessions:
-    """Opens, knows and ends the sessions of one installation."""
+    """Opens, checks and ends the sessions of one installation."""
 
     def __init__(self, notes: Notes, clock: Callable[[], datetime]) -> None:
         self._notes = notes
@@ -30,7 +30,7 @@ class Sessions:
         self._ended: dict[str, object] | None = None
 
     def open(self, cookie: Cookie, token: str, name: str) -> None:
-        """Remember the browser by its token's digest, and give its forms a token of their own."""
+        """Store the digest of the browser's token in its cookie, and give its forms a token of their own."""
         cookie.clear()
         cookie.update(
             {
@@ -43,21 +43,21 @@ class Sessions:
         )
 
     def is_open(self, cookie: Cookie) -> bool:
-        """Whether it was opened, has not ended by itself and was not ended."""
+        """Whether the session was opened, has not expired and was not ended."""
         ends = cookie.get("ends")
         with self._lock:
-            return ends is not None and self._is_ahead(ends) and cookie.get("id") not in self._known()
+            return ends is not None and self._is_ahead(ends) and cookie.get("id") not in self._ended_sessions()
 
     def end(self, cookie: Cookie) -> None:
-        """End it here, and not only in this browser."""
+        """End the session on the server, and not only in this browser."""
         if "id" in cookie:
             with self._lock:
-                going_on = {name: ends for name, ends in self._known().items() if self._is_ahead(ends)}
-                self._ended = going_on | {str(cookie["id"]): cookie["ends"]}
+                unexpired = {name: ends for name, ends in self._ended_sessions().items() if self._is_ahead(ends)}
+                self._ended = unexpired | {str(cookie["id"]): cookie["ends"]}
                 self._notes.remember(_NOTE, self._ended)
         cookie.clear()
 
-    def _known(self) -> dict[str, object]:
+    def _ended_sessions(self) -> dict[str, object]:
         if self._ended is None:
             self._ended = self._notes.recall(_NOTE) or {}
         return self._ended

@@ -1,4 +1,4 @@
-"""Strangers: whoever shows a wrong token is written down, and waits longer with each try."""
+"""Strangers: attempts with a wrong token are recorded, and each one is delayed longer than the last."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LONGEST_NAME = 60
 
 
 class Strangers:
-    """What happens to those whose token nobody was given."""
+    """Handles requests with a wrong token."""
 
     def __init__(self, desk: Desk, tries: WrongTries | None = None) -> None:
         self._desk = desk
         self._tries = tries or WrongTries(time.monotonic)
 
     async def met(self, request: Request, name: str) -> float | None:
-        """Write the try down and wait. None: answer now; else turn away, for so many seconds."""
+        """Record the attempt and wait. None: answer now; otherwise refuse with 429 and this many seconds to wait."""
         address = request.client.host if request.client else "unknown"
         shown = name.strip()[:_LONGEST_NAME] or "nobody"
         count, seconds = self._tries.count(f"address {address}", f"name {shown}")

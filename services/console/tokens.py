@@ -1,7 +1,7 @@
-"""Tokens with roles. A token is shown once; the ledger keeps its SHA-256, which is enough for 256 random bits.
+"""Tokens with roles. A token is shown once; the ledger keeps its SHA-256, a sufficient hash for 256 random bits.
 
-A token may expire. It stays on record until it is taken back or its name is given another, so that whoever still shows
-it can be told why it is refused.
+A token may expire. It stays on record until it is revoked or its name gets another token, so that a caller who still
+uses it learns why it is refused.
 """
 
 from __future__ import annotations
@@ -24,61 +24,61 @@ KIND = "token"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,34}[a-z0-9])?")
 _OWN_GATEWAY = re.compile(r"gateway(-[0-9]+)?")
 ADMIN = "admin"
-"""The name of the token that `sluice up` made; it lives in a file that only its owner can read."""
+"""The name of the token that `sluice up` makes; it is in a file that only its owner can read."""
 OWNER = "@owner"
-"""The person of that token, whatever name is told with it."""
+"""The person of that token, whatever name its user acts under."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Somebody whose token is known."""
+    """An authenticated caller."""
 
     name: str
     role: Role
     only_model: str | None = None
-    """The one model that it may report outcomes of; None: every model."""
+    """The one model whose outcomes it may report; None: every model's."""
     person: str = ""
-    """Who that is beyond doubt: two tokens of one person are one."""
+    """The person behind the token; two tokens of one person count as one person."""
     is_admin_token: bool = False
-    """Whether it is the token of this machine's owner, who may speak for others by name."""
+    """Whether it is the token of this machine's owner, who may act under any name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """A token that was given, without the token itself."""
+    """What is recorded about a token, without its secret."""
 
     name: str
     role: Role
     person: str
-    """Whose it is: its own name, unless somebody has several."""
+    """Its owner; the token's own name, unless one person has several."""
     model: str | None
-    """Of a reporter: the one model whose outcomes it sends; None: every model's."""
+    """For a reporter: the one model whose outcomes it may send; None: every model's."""
     given_by: str
     given_at: datetime
     expires_at: datetime | None
-    """From then on it is refused; None: it holds until it is taken back."""
+    """From then on it is refused; None: it is valid until it is revoked."""
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 
 
 class Tokens:
-    """Gives tokens, knows them again, takes them back."""
+    """Creates, checks and revokes tokens."""
 
     def __init__(self, ledger: Ledger, admin_token: str, clock: Callable[[], datetime]) -> None:
         self._ledger = ledger
         self._admin = _digest(admin_token)
         self._clock = clock
-        self._known: tuple[int, dict[str, Token]] = (-1, {})
+        self._cached: tuple[int, dict[str, Token]] = (-1, {})
 
     def give(
         self, name: str, role: Role, *, actor: str, model: str | None = None, lifetime: timedelta | None = None,
         person: str | None = None,
     ) -> str:  # fmt: skip
-        """A new token, to be shown once; without a lifetime it holds until it is taken back. One person's tokens count
+        """A new token, to be shown once; without a lifetime it is valid until it is revoked. One person's tokens count
         as one where two named people are needed.
 
-        Raises UsageError for a bad name, Refused for one that is in use; that of an expired token is free.
+        Raises UsageError for a bad name, Refused for one that is in use. The name of an expired token is free.
         """
         now = self._clock()
         if model is not None and role is not Role.REPORTER:
@@ -92,8 +92,8 @@ class Tokens:
             raise Refused(
                 "the name prefect is reserved for runs that are started in Prefect.", fix="sluice token prefect ROLE"
             )
-        known = self._ledger.applied(KIND, name)
-        if name == ADMIN or (known is not None and not _token(known).is_expired(now)):
+        present = self._ledger.applied(KIND, name)
+        if name == ADMIN or (present is not None and not _token(present).is_expired(now)):
             raise Refused(f"there is a token {name!r} already.", fix=f"take it back first: sluice token revoke {name}")
         token = f"sluice_{secrets.token_urlsafe(32)}"
         body: dict[str, object] = {"role": role.title, "model": model, "sha256": _digest(token)}
@@ -106,16 +106,16 @@ class Tokens:
         return token
 
     def revoke(self, name: str, *, actor: str) -> None:
-        """Take a token back at once. Raises NotFound."""
+        """Revoke a token at once. Raises NotFound."""
         if not self._ledger.withdraw(KIND, name, actor=actor, at=self._clock()):
             raise NotFound(f"there is no token {name!r}.", fix="sluice token list")
 
     def caller(self, token: str) -> Caller | None:
-        """Whose token this is; None for nobody's and for one that has expired."""
+        """Who this token belongs to; None if it is unknown or has expired."""
         return self.by_digest(_digest(token.strip()))
 
     def by_digest(self, digest: str) -> Caller | None:
-        """The same, from the digest that a browser's session keeps."""
+        """The same as `caller`, from the digest in a browser's session."""
         if hmac.compare_digest(digest, self._admin):
             return Caller(name=ADMIN, role=Role.ADMIN, person=OWNER, is_admin_token=True)
         token = self._by_digest().get(digest)
@@ -124,30 +124,30 @@ class Tokens:
         return Caller(name=token.name, role=token.role, person=token.person, only_model=token.model)
 
     def expired(self, token: str) -> Token | None:
-        """The token that this is, where it was good once and has expired."""
+        """The record of this token if it has expired; otherwise None."""
         return self.expired_by_digest(_digest(token.strip()))
 
     def expired_by_digest(self, digest: str) -> Token | None:
-        """The same, from the digest that a browser's session keeps."""
+        """The same as `expired`, from the digest in a browser's session."""
         token = self._by_digest().get(digest)
         return token if token is not None and token.is_expired(self._clock()) else None
 
     def _by_digest(self) -> dict[str, Token]:
-        """Those on record. While that cannot be read, as they were when it last was: nobody can take one back then."""
+        """Tokens by digest. While the ledger cannot be read, the last ones stay valid: none can be revoked then."""
         try:
             position = self._ledger.position()
         except Unreachable:
-            if self._known[0] < 0:
+            if self._cached[0] < 0:
                 raise
-            return self._known[1]
-        if position != self._known[0]:
+            return self._cached[1]
+        if position != self._cached[0]:
             documents = self._ledger.all_applied(KIND)
-            self._known = (position, {str(document.body["sha256"]): _token(document) for document in documents})
-        return self._known[1]
+            self._cached = (position, {str(document.body["sha256"]): _token(document) for document in documents})
+        return self._cached[1]
 
 
 def given_tokens(ledger: Ledger) -> tuple[Token, ...]:
-    """Every token that was not taken back, by name; those that have expired among them."""
+    """Every token that was not revoked, by name, including expired ones."""
     return tuple(_token(document) for document in ledger.all_applied(KIND))
 
 

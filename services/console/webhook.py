@@ -1,4 +1,4 @@
-"""The receiver of MLflow's webhooks. A webhook only means "look now": what it says is never acted on."""
+"""The receiver of MLflow's webhooks. A webhook only means "look now": its content is never acted on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEADERS = {
 
 
 def receiver(desk: Desk) -> Callable[[Request], Awaitable[JSONResponse]]:
-    """The endpoint: signature and age are checked, a delivery counts once, then the catalog is looked at."""
+    """The endpoint: checks signature and age, ignores repeated deliveries, then looks at the catalog."""
 
     async def receive(request: Request) -> JSONResponse:
         body = b""
@@ -44,7 +44,7 @@ def receiver(desk: Desk) -> Callable[[Request], Awaitable[JSONResponse]]:
             started = await run_in_threadpool(desk.look_at_catalog)
             delivery: dict[str, object] = {"at": desk.clock().isoformat(), "entity": entity}
             await run_in_threadpool(desk.ledger.remember, key, delivery)
-        except SluiceError as error:  # MLflow, or the ledger, as on a full disk; the delivery comes again
+        except SluiceError as error:  # from MLflow or the ledger, such as a full disk; MLflow delivers again
             return _refused(error.message, 503)
         return JSONResponse({"started": list(started)})
 
@@ -52,7 +52,7 @@ def receiver(desk: Desk) -> Callable[[Request], Awaitable[JSONResponse]]:
 
 
 def is_genuine(secret: str, headers: dict[str, str], body: bytes) -> bool:
-    """Whether MLflow signed this lately. The library raises bare errors on garbage: all of them mean no."""
+    """Whether MLflow signed this recently. The library raises various errors on garbage; all of them mean no."""
     try:
         Webhook(secret.encode()).verify(body, headers)
     except Exception:  # noqa: BLE001
@@ -61,7 +61,7 @@ def is_genuine(secret: str, headers: dict[str, str], body: bytes) -> bool:
 
 
 def _entity(body: bytes) -> str:
-    """What the delivery is about. Raises UsageError where it is no object."""
+    """The entity of the delivery. Raises UsageError if the body is not a JSON object."""
     delivery = read_json(body)
     if not isinstance(delivery, dict):
         raise UsageError("a delivery is a JSON object.")

@@ -1,6 +1,6 @@
-"""Wrong tries: how long whoever shows a wrong token waits for the answer. A right token never waits.
+"""Wrong tries: the delay before a wrong token is refused. A correct token never waits.
 
-Tries are counted by address and by the name that they come with, and forgotten after a quarter of an hour.
+Tries are counted by address and by the given name, and forgotten after a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from threading import Lock
 
 FREE = 3
-"""So many wrong tries are answered at once: people mistype."""
+"""The number of wrong tries without a delay, since people mistype."""
 FIRST, LONGEST = 0.5, 10.0
-"""Seconds; each further try waits twice as long as the one before."""
+"""The first and the longest delay, in seconds. Each try waits twice as long as the one before."""
 FORGOTTEN = 900.0
 """Seconds after the last try."""
 WAITING = 20
-"""So many may wait at the same time; more are turned away at once, with 429."""
+"""The most that may wait at the same time; further tries get 429 at once."""
 
 
 class WrongTries:
-    """Counts the wrong tries of one console; `monotonic` is in seconds."""
+    """Counts the wrong tries at one console; `monotonic` is in seconds."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -29,7 +29,7 @@ class WrongTries:
         self._waiting = 0
 
     def count(self, *keys: str) -> tuple[int, float]:
-        """Count one for each key; how many there were of the key with most, and the seconds that the answer waits."""
+        """Count one try for each key; returns the largest of their counts, and the delay in seconds."""
         now = self._monotonic()
         with self._lock:
             self._tries = {key: kept for key, kept in self._tries.items() if now - kept[1] < FORGOTTEN}
@@ -40,7 +40,7 @@ class WrongTries:
 
     @contextmanager
     def room_to_wait(self) -> Iterator[bool]:
-        """Whether one more may wait; whoever may holds a place inside of the block."""
+        """Yields whether one more may wait; if so, it occupies a place until the block ends."""
         with self._lock:
             has_room = self._waiting < WAITING
             self._waiting += has_room

@@ -1,1 +1,1 @@
-"""One machine: the process supervisor, what it runs, and the folder where all of it lives."""
+"""One machine: the process supervisor, the programs that it runs, and the state folder."""

@@ -1,4 +1,4 @@
-"""Addresses: where console, gateway and MLflow are: what the environment names, else what the last `up` recorded."""
+"""Addresses of console, gateway and MLflow, from the environment, or else as the last `up` recorded them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from sluicegate.services.host.keys import ADMIN
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """A console and the token it wants."""
+    """A console's address and token."""
 
     url: str
     token: str = field(repr=False)
     ca: Path | None = None
-    """Which certificate authority is trusted; None: those of the system."""
+    """The file of the trusted certificate authority; None: those of the system."""
 
 
 def console_api(settings: Settings) -> Api | None:
-    """The console to ask; None when none is known."""
+    """The console to use; None if none is known."""
     url = settings.api_url or _own_url(settings, CONSOLE)
     token = settings.token or _secret(settings, "admin_token")
     return Api(url=url, token=token, ca=settings.ca) if url and token else None
 
 
 def gateway_url(settings: Settings) -> str:
-    """Where models are asked. Raises NotFound."""
+    """The gateway's URL. Raises NotFound."""
     url = settings.gateway_url or _own_url(settings, GATEWAY)
     if url is None:
         raise NotFound("the gateway's address is not known.", fix="run sluice up, or set SLUICE_GATEWAY to its URL.")
@@ -38,7 +38,7 @@ def gateway_url(settings: Settings) -> str:
 
 
 def mlflow_server(settings: Settings) -> MlflowServer:
-    """The MLflow server to read. Raises NotFound."""
+    """The MLflow server to read from. Raises NotFound."""
     if settings.mlflow_server.url:
         return settings.mlflow_server
     site = _site(settings)
@@ -51,12 +51,12 @@ def mlflow_server(settings: Settings) -> MlflowServer:
 
 
 def has_ledger(settings: Settings) -> bool:
-    """Whether there is a ledger to open without making one."""
+    """Whether a ledger exists that can be opened."""
     return settings.ledger is not None or (settings.state / "ledger.db").exists()
 
 
 def _own_url(settings: Settings, part: str) -> str | None:
-    """Where `up` recorded that its own part answers."""
+    """The URL that `up` recorded for its own part."""
     site = _site(settings)
     return site.own_url(part) if site is not None and part in site.ports else None
 

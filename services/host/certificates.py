@@ -1,4 +1,4 @@
-"""Certificates: the pair by which this host answers others. It is checked before any caller is shown it."""
+"""Certificates: the certificate and key with which this host serves others. They are checked before use."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.services import durable
 
 SOON = timedelta(days=30)
-"""A certificate of our own is renewed so long before it ends."""
+"""The remaining lifetime at which a certificate of our own is renewed."""
 _LIFE, _LIFE_OF_AUTHORITY = timedelta(days=397), timedelta(days=3650)
 _LIFE_OF_JOINING, _JOINING_SOON = timedelta(days=7), timedelta(days=6)
-"""Of what gateways show the relay: they are handed another one each day, while their tokens hold."""
+"""The lifetime of the certificates that gateways present to the relay. They get a new one each day while their tokens
+are valid."""
 _SLACK = timedelta(hours=1)
-"""Clients whose clocks are behind by less take a new certificate at once."""
+"""How far clients' clocks may be behind without refusing a new certificate."""
 _SHORTEST_RSA = 2048
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
@@ -33,20 +34,20 @@ class Pair:
     """A certificate with its chain, and its key."""
 
     text: str = field(repr=False)
-    """Both in PEM, in one file: nobody ever reads a certificate with another one's key."""
+    """Both in PEM, for one file, so that a certificate is never read with another one's key."""
     leaf: bytes = field(repr=False)
-    """The certificate alone, as callers are shown it."""
+    """The certificate alone, in DER."""
     names: tuple[str, ...]
     ends: datetime
 
 
 def read_pair(certificate: Path, key: Path, host: str, now: datetime) -> Pair:
-    """The pair in these files, if this host may answer by it. Raises InvalidSetting, which says what is wrong."""
+    """The pair in these files, if this host may use it. Raises InvalidSetting, which says what is wrong."""
     return check_pair(_bytes(certificate), _bytes(key), host, now, where=(str(certificate), str(key)))
 
 
 def check_pair(certificate: bytes, key: bytes, host: str, now: datetime, *, where: tuple[str, str]) -> Pair:
-    """The same of what was read; `where` says it came from."""
+    """The same as `read_pair`, for contents already read; `where` names their files in errors."""
     chain = _chain(certificate, where[0])
     private = _private(key, where[1])
     leaf, ends = chain[0], chain[0].not_valid_after_utc
@@ -59,9 +60,9 @@ def check_pair(certificate: bytes, key: bytes, host: str, now: datetime, *, wher
         begins = leaf.not_valid_before_utc
         raise _wrong(f"the certificate in {where[0]} is not valid before {begins:%Y-%m-%d %H:%M} UTC", _CLOCK)
     if not any(_covers(name, host) for name in names):
-        told = ", ".join(names) or "no host at all"
+        hosts = ", ".join(names) or "no host at all"
         raise _wrong(
-            f"the certificate in {where[0]} is for {told}, and SLUICE_LISTEN is {host}",
+            f"the certificate in {where[0]} is for {hosts}, and SLUICE_LISTEN is {host}",
             f"have {host} among its subject alternative names, or set SLUICE_LISTEN to a name that it has",
         )
     pem = serialization.Encoding.PEM
@@ -71,7 +72,7 @@ def check_pair(certificate: bytes, key: bytes, host: str, now: datetime, *, wher
 
 
 def own_pair(folder: Path, host: str, now: datetime) -> tuple[Path, Path]:
-    """Certificate and key of our own, made or renewed where need be, signed by an authority of this installation.
+    """Certificate and key of our own, created or renewed as needed, signed by this installation's own authority.
 
     Clients trust `ca.pem`, which stays the same for years.
     """
@@ -86,7 +87,8 @@ def own_pair(folder: Path, host: str, now: datetime) -> tuple[Path, Path]:
 
 
 def joining_pair(folder: Path, now: datetime) -> Path:
-    """What gateways of other hosts show the relay of this one: certificate and key in one file, made or renewed."""
+    """The certificate and key that gateways of other hosts present to this host's relay, created or renewed as
+    needed."""
     path = folder / "joining.pem"
     try:
         ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
@@ -104,7 +106,7 @@ def joining_pair(folder: Path, now: datetime) -> Path:
 
 
 def authority_file(folder: Path) -> Path:
-    """What clients have to trust where the certificate is of our own."""
+    """The certificate authority that clients have to trust if the certificate is our own."""
     return folder / "ca.pem"
 
 
@@ -251,26 +253,26 @@ def _write(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 @dataclass
 class Door:
-    """How this host answers others: by which name, and by which certificate. It outlives files that are broken."""
+    """The name and certificate with which this host serves others. Broken files do not affect the pair in use."""
 
     folder: Path
     host: str
     files: tuple[Path, Path] | None
-    """Certificate and key that others renew; None: they are made here."""
+    """Files of a certificate and key that are renewed elsewhere; None: they are created here."""
     clock: Callable[[], datetime]
 
     @property
     def in_use(self) -> Path:
-        """The pair that callers are shown. Whoever shows it watches this file."""
+        """The file with the pair in use, which serving programs watch."""
         return self.folder / "in-use.pem"
 
     @property
     def authority(self) -> Path | None:
-        """What clients have to trust besides what their system trusts."""
+        """The authority that clients have to trust in addition to their system's; None if there is none."""
         return authority_file(self.folder) if self.files is None else None
 
     def take_up(self) -> Pair:
-        """Show callers what is in the files now. Raises InvalidSetting; what they are shown stays as it is then."""
+        """Put the pair in the files in use. Raises InvalidSetting; then the former pair stays in use."""
         now = self.clock()
         pair = read_pair(*(self.files or own_pair(self.folder, self.host, now)), self.host, now)
         if not self.in_use.exists() or self.in_use.read_text(encoding="utf-8") != pair.text:
@@ -278,7 +280,7 @@ class Door:
         return pair
 
     def held(self) -> Pair:
-        """What callers are shown. Raises InvalidSetting where it does not hold any more, or there is none."""
+        """The pair in use. Raises InvalidSetting if it is no longer valid, or if there is none."""
         text = _bytes(self.in_use)
         key = text[text.rfind(b"-----BEGIN") :]
         return check_pair(text.removesuffix(key), key, self.host, self.clock(), where=(str(self.in_use),) * 2)

@@ -1,4 +1,4 @@
-"""The state folder: everything of one installation on one machine, readable by its owner only."""
+"""The state folder: all data of one installation on one machine, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pathlib import Path
 from sluicegate.registry.words.errors import InvalidSetting, Refused, TimedOut
 
 _SOCKET_PATH_LIMIT = 107  # bytes that a Unix socket's path may have
-_LONGEST_SOCKET = "/run/supervisor.sock.00000000000"  # supervisord binds a longer name first
+_LONGEST_SOCKET = "/run/supervisor.sock.00000000000"  # supervisord first binds this longer name
 _UNFIT = re.compile(r"[%?#;\"'\\\x00-\x1f]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateFolder:
-    """Where things are. Nothing is read or made until `prepare`."""
+    """The paths in the folder. Nothing is read or created before `prepare`."""
 
     root: Path
 
     @property
     def run(self) -> Path:
-        """What is true only while something runs: sockets, definitions, records, ports."""
+        """Files that matter only while programs run: sockets, definitions, records, ports."""
         return self.root / "run"
 
     @property
@@ -52,7 +52,7 @@ class StateFolder:
 
     @property
     def tls(self) -> Path:
-        """The certificate that other hosts are shown, and what it is made of."""
+        """Certificates and keys for other hosts."""
         return self.root / "tls"
 
     @property
@@ -63,7 +63,7 @@ class StateFolder:
         return self.logs / f"{program}.log"
 
     def check(self) -> None:
-        """Raise when the folder cannot be used: an unfit path, or another user's folder."""
+        """Raise InvalidSetting for an unsuitable path, and Refused for another user's folder."""
         path = str(self.root)
         if not self.root.is_absolute() or _UNFIT.search(path):
             raise InvalidSetting(
@@ -82,7 +82,7 @@ class StateFolder:
             )
 
     def prepare(self) -> None:
-        """Make the folders, closed to other users. Raises InvalidSetting or Refused."""
+        """Create the folders, inaccessible to other users. Raises InvalidSetting or Refused."""
         self.check()
         for folder in (self.root, self.run, self.programs, self.records, self.secrets, self.logs):
             try:
@@ -96,9 +96,9 @@ class StateFolder:
 
     @contextlib.contextmanager
     def locked(self, name: str, *, seconds: float, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Hold the lock of this name; the system gives it back when the process ends.
+        """Hold the lock with this name; the system releases it when the process ends.
 
-        Raises TimedOut after `seconds`, naming the process that holds it.
+        Raises TimedOut after `seconds`, with the process that holds the lock.
         """
         with (self.run / f"{name}.lock").open("a+") as handle:
             deadline, has_noted = time.monotonic() + seconds, False
@@ -114,7 +114,7 @@ class StateFolder:
                     on_wait(f"waiting for process {holder}, which is using {self.root}")
                     has_noted = True
                 time.sleep(0.05)
-            with contextlib.suppress(OSError):  # a full disk: whose it is only helps those who wait
+            with contextlib.suppress(OSError):  # full disk; the pid is only information for waiting processes
                 handle.truncate(0)
                 os.write(handle.fileno(), str(os.getpid()).encode())
             yield

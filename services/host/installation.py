@@ -1,4 +1,4 @@
-"""Site: where the parts of one installation answer, and the environment by which clients find them."""
+"""Site: the addresses of one installation's parts, and the environment by which clients find them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TELEMETRY_OFF: Mapping[str, str] = {
 
 
 def gateway_names(count: int) -> tuple[str, ...]:
-    """The names of so many gateways: `gateway`, `gateway-2`, …"""
+    """The names of `count` gateways: `gateway`, `gateway-2`, …"""
     return (GATEWAY, *(f"{GATEWAY}-{number}" for number in range(2, count + 1)))
 
 
@@ -38,24 +38,24 @@ def is_gateway(name: str) -> bool:
 
 
 def envoy_of(gateway: str) -> str:
-    """The program, and the folder, of a gateway: `envoy`, `envoy-2`, …"""
+    """The name of a gateway's program and folder: `envoy`, `envoy-2`, …"""
     return f"envoy{gateway.removeprefix(GATEWAY)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Addresses of one installation. `mlflow` and `prefect` are None when we run them ourselves."""
+    """Addresses of one installation. `mlflow` and `prefect` are None if we run these servers ourselves."""
 
     state: str
     ports: Mapping[str, int]
     mlflow: str | None = None
-    """MLFLOW_TRACKING_URI of the environment that `up` was given."""
+    """MLFLOW_TRACKING_URI in the environment of `up`."""
     prefect: str | None = None
-    """PREFECT_API_URL of the environment that `up` was given."""
+    """PREFECT_API_URL in the environment of `up`."""
     listen: str | None = None
-    """Name or address by which other hosts reach this one; None: they do not."""
+    """The name or address by which other hosts reach this one; None: they do not."""
     address: str | None = None
-    """The address that this is."""
+    """The IP address of `listen`."""
 
     @property
     def mlflow_url(self) -> str:
@@ -66,11 +66,11 @@ class Site:
         return self.prefect or f"{self.own_url(PREFECT)}/api"
 
     def gateways(self) -> dict[str, int]:
-        """The port of each gateway, by its name. The first one's is what `SLUICE_GATEWAY` names."""
+        """The port of each gateway, by its name. `SLUICE_GATEWAY` has the first one's."""
         return {name: port for name, port in self.ports.items() if is_gateway(name)}
 
     def urls(self) -> dict[str, str]:
-        """What people open; without credentials, also when the environment's URL has some."""
+        """The URLs that people open, without credentials even if the environment's URLs have some."""
         ours = {name: self.own_url(name) for name in (*self.gateways(), CONSOLE) if name in self.ports}
         if self.listen is not None:
             ours |= {f"{name} for others": self.outside_url(name) for name in ours}
@@ -81,18 +81,18 @@ class Site:
         }
 
     def own_url(self, name: str) -> str:
-        """Where our own part of this name answers."""
+        """The URL of our own part with this name."""
         return f"http://{HOST}:{self.ports[name]}"
 
     def outside_url(self, name: str) -> str:
-        """Where other hosts find our own part of this name, while `listen` is set."""
+        """The URL of our own part with this name for other hosts, if `listen` is set."""
         return f"https://{self.listen}:{self.ports[name]}"
 
 
 def make_site(folder: StateFolder, ports: Mapping[str, int], environment: Mapping[str, str]) -> Site:
-    """The site for this environment. An address of our own, as `sluice env` prints it, is not a foreign server.
+    """The site for this environment, which is also recorded. An address of our own, as `sluice env` prints it, does not
 
-    Without a port for it, there is none of our own.
+    count as a foreign server. A server without a port is not run by us.
     """
     own = Site(state=str(folder.root), ports=ports)
     site = Site(
@@ -108,16 +108,16 @@ def make_site(folder: StateFolder, ports: Mapping[str, int], environment: Mappin
 
 
 def address_of(host: str) -> str:
-    """The address of this machine that a name is. Raises InvalidSetting."""
+    """The address of this machine to which a name resolves. Raises InvalidSetting."""
     try:
-        found = {str(each[4][0]) for each in socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)}
+        addresses = {str(each[4][0]) for each in socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)}
     except OSError as error:
         why = f"its address is not known here: {error.strerror}"
     else:
-        for address in sorted(found):
+        for address in sorted(addresses):
             if not address.startswith("127.") and _is_ours(address):
                 return address
-        why = f"it is {', '.join(sorted(found))}, which is not an address of this machine that others reach"
+        why = f"it is {', '.join(sorted(addresses))}, which is not an address of this machine that others reach"
     raise InvalidSetting(
         f"SLUICE_LISTEN is {host}, and {why}.", fix="set it to an address that `ip address` shows, or to a name of one."
     )
@@ -133,7 +133,7 @@ def _is_ours(address: str) -> bool:
 
 
 def read_site(folder: StateFolder) -> Site:
-    """The site that the last `up` recorded. Raises NotFound when there was none."""
+    """The site that the last `up` recorded. Raises NotFound if there is none."""
     try:
         return Site(**json.loads(_record(folder).read_text()))
     except (OSError, ValueError, TypeError) as error:
@@ -141,7 +141,7 @@ def read_site(folder: StateFolder) -> Site:
 
 
 def client_environment(site: Site, keys: Keys, environment: Mapping[str, str]) -> dict[str, str]:
-    """What a client of MLflow, Prefect and Sluicegate needs; `environment` has the foreign servers' credentials."""
+    """The environment for clients of MLflow, Prefect and Sluicegate; `environment` has foreign servers' credentials."""
     mlflow = {"MLFLOW_TRACKING_URI": site.mlflow_url}
     prefect = {"PREFECT_API_URL": site.prefect_api_url}
     if site.mlflow is None:

@@ -1,4 +1,4 @@
-"""The secrets of one installation: drawn once, kept in files of mode 600, never in a command line."""
+"""The secrets of one installation: generated once, stored in files with mode 600, never in a command line."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ ADMIN = "admin"
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """Each is the content of the file of its name in `secrets/`. None is ever printed with the object."""
+    """Each is the content of the file with its name in `secrets/`. Printing the object shows none of them."""
 
     state_token: str = field(repr=False)
-    """By which this installation's processes are known; it opens nothing."""
+    """Identifies this installation's processes; it grants no access."""
     admin_token: str = field(repr=False)
-    """Bearer token of the console's API and of outcome intake."""
+    """The bearer token of the console's API and of outcome intake."""
     gateway_token: str = field(repr=False)
-    """Bearer token that a gateway requires of callers from other hosts."""
+    """The bearer token that a gateway requires from callers on other hosts."""
     prefect_password: str = field(repr=False)
     mlflow_password: str = field(repr=False)
     mlflow_flask_key: str = field(repr=False)
     session_secret: str = field(repr=False)
-    """With which the console signs the cookies of browsers."""
+    """Signs the console's cookies."""
     webhook_secret: str = field(repr=False)
-    """With which MLflow signs its webhooks."""
+    """Signs MLflow's webhooks."""
     check_key: str = field(repr=False)
-    """With which we sign what we ask the checks of plans."""
+    """Signs our requests to the checks of plans."""
     webhook_encryption_key: str = field(repr=False)
-    """With which MLflow encrypts the webhook secret in its store: a Fernet key."""
+    """Encrypts the webhook secret in MLflow's store; a Fernet key."""
 
     @property
     def prefect_auth(self) -> str:
-        """What PREFECT_API_AUTH_STRING takes."""
+        """The value of PREFECT_API_AUTH_STRING."""
         return f"{ADMIN}:{self.prefect_password}"
 
 
 def load_keys(folder: Path) -> Keys:
-    """Read every secret. Raises NotFound when one is missing, Refused when others may read it."""
+    """Read every secret. Raises NotFound if one is missing, Refused if others may read it."""
     return Keys(**{key.name: _read(folder / key.name) for key in fields(Keys)})
 
 
 def gateway_token(folder: Path) -> str:
-    """The token of callers as it is now: it may be replaced while programs run."""
+    """The present token for callers; it may be replaced while programs run."""
     return _read(folder / "gateway_token")
 
 
 def make_keys(folder: Path, draw: Callable[[int], bytes]) -> Keys:
-    """Draw the secrets that are missing and read all; `draw(n)` gives n random bytes."""
+    """Generate missing secrets, then read all; `draw(n)` returns n random bytes."""
     for key in fields(Keys):
         durable.create(folder / key.name, base64.urlsafe_b64encode(draw(32)).decode() + "\n", mode=durable.PRIVATE)
     return load_keys(folder)

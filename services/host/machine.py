@@ -1,4 +1,4 @@
-"""One machine: bring the whole stack up, say how it is, take it down."""
+"""One machine: starts the whole stack, reports its status, and stops it."""
 
 from __future__ import annotations
 
@@ -44,37 +44,38 @@ _LOCK_SECONDS = 600.0
 
 
 def port_owners(gateways: int = 1, *, relays: bool = False) -> Mapping[str, str]:
-    """Each port that is chosen, and the program that listens on it."""
+    """The program that listens on each port, by the port's name."""
     envoys = {name: envoy_of(name) for name in gateway_names(gateways)}
     return {MLFLOW: MLFLOW, PREFECT: PREFECT, **envoys, CONSOLE: "console", **({RELAY: RELAY} if relays else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a machine is to run, and the edges it needs."""
+    """What a machine runs, and the functions that it needs for that."""
 
     folder: StateFolder
     environment: Mapping[str, str]
-    """Of the person who types `up`: names foreign servers and their credentials."""
+    """The environment of `up`, which names foreign servers and their credentials."""
     draw: Callable[[int], bytes]
-    """Random bytes for secrets."""
+    """Returns random bytes for secrets."""
     parts: Callable[[Site, Keys], Sequence[Part]]
-    """All of them: `stack(...)` and Sluicegate's own."""
+    """Returns all parts: `stack(...)` and Sluicegate's own."""
     prepare: Callable[[Site], None]
-    """Called by `up` before any of these is started: write the files that they read."""
+    """Writes the files that parts read. Called by `up` before it starts any of them."""
     drain: Callable[[Site], None]
-    """Called by `down` when nothing can change routes any more: let the data plane finish its requests."""
+    """Lets the data plane finish its requests. Called by `down` when nothing can change routes any more."""
     retire: Callable[[str], None] = lambda _: None
-    """Called by `up` before it ends a program that it does not run any more."""
+    """Called by `up` before it stops a program that is no longer part of the stack."""
     stop_first: tuple[str, ...] = (WORKER, "keeper")
-    """Programs that could start others."""
+    """Programs that `down` stops first, because they could start others."""
     packaged: Packaged | None = None
-    """The deployments that Prefect is to have."""
+    """The deployments to register in Prefect."""
     template: Mapping[str, Any] | None = None
-    """How Prefect's work pool makes Jobs of a cluster; None: runs are processes of this machine."""
+    """The job template with which Prefect's work pool creates Kubernetes Jobs; None: runs are processes of this
+    machine."""
 
     def registering(self, packaged: Packaged, site: Site, keys: Keys, *, always: bool = False) -> Deploying:
-        """What registers deployments at the Prefect server of `site`."""
+        """The step that registers deployments at the Prefect server of `site`."""
         clients = client_environment(site, keys, self.environment)
         environment = deploy_environment(base_environment(self.environment), clients, self.folder, keys.state_token)
         return Deploying(
@@ -83,27 +84,27 @@ class Recipe:
 
 
 WELL = (Condition.STARTING, Condition.RUNNING, Condition.STOPPING)
-"""How a program is that does what it should."""
+"""The conditions of a program that works as it should."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How the machine is."""
+    """The status of the machine."""
 
     state: Path
     supervisor: int | None
-    """The supervisor's pid; None when nothing runs."""
+    """The supervisor's pid; None if nothing runs."""
     urls: Mapping[str, str]
     programs: tuple[ProgramState, ...]
     at: datetime
     survivors: tuple[str, ...] = ()
-    """Programs that outlived a supervisor that was killed."""
+    """Programs that are still running after their supervisor was killed."""
     silent: Mapping[str, float] = field(default_factory=dict)
-    """Programs that live and do not beat, and for how many seconds."""
+    """Running programs without a heartbeat, with the seconds since the last one."""
 
     @property
     def is_up(self) -> bool:
-        """No program is unwell, and there is at least one. A service that starts or drains is well."""
+        """Whether there are programs and all of them work. A service that starts or drains counts as working."""
         well = [state.condition in WELL for state in self.programs]
         return self.supervisor is not None and bool(well) and all(well) and not self.silent
 
@@ -116,11 +117,11 @@ class Machine:
         self._folder = recipe.folder
 
     def up(self, on_progress: OnProgress, *, seconds: float, gateways: int | None = None) -> Site:
-        """Start what does not run and wait until all is ready; what runs as it should is left alone.
+        """Start all programs that do not run as defined, and wait until everything is ready.
 
-        `gateways` is how many there are to be; None: as many as before.
+        `gateways` is their number; None: as many as before.
 
-        Raises ServiceFailed or TimedOut with the tail of the log that tells why, InvalidSetting, Refused.
+        Raises ServiceFailed or TimedOut with the end of the relevant log, InvalidSetting, Refused.
         """
         self._folder.prepare()
         with self._folder.locked("up", seconds=_LOCK_SECONDS, on_wait=_note(on_progress)):
@@ -142,7 +143,8 @@ class Machine:
             return site
 
     def down(self, on_progress: OnProgress) -> bool:
-        """Drain, then end everything this folder's `up` started and nothing else; False when nothing ran."""
+        """Drain, then stop everything that this folder's `up` started, and nothing else; False if nothing was
+        running."""
         try:
             keys = load_keys(self._folder.secrets)
         except NotFound:
@@ -162,7 +164,7 @@ class Machine:
             return True
 
     def status(self, now: datetime) -> Status:
-        """How it is, without changing or waiting for anything. Raises NotFound when there was never an `up`."""
+        """The present status, without changing or waiting for anything. Raises NotFound if `up` has never run."""
         site = read_site(self._folder)
         supervisor = Supervisor(self._folder, load_keys(self._folder.secrets).state_token)
         down = Status(state=self._folder.root, supervisor=None, urls=site.urls(), programs=(), at=now)
@@ -174,12 +176,12 @@ class Machine:
             return replace(down, survivors=tuple(sorted(supervisor.processes())))
 
     def environment(self) -> dict[str, str]:
-        """What a person's shell needs to use this installation. Raises NotFound."""
+        """The environment for a shell that uses this installation. Raises NotFound."""
         site = read_site(self._folder)
         return client_environment(site, load_keys(self._folder.secrets), self._recipe.environment)
 
     def _hand_over(self, supervisor: Supervisor, parts: Sequence[Part], on_progress: OnProgress) -> None:
-        """Have changed parts that can take over from the ones that run do so."""
+        """Let changed parts take over from the running ones, if they can."""
         environment = base_environment(self._recipe.environment)
         for part in parts:
             if part.handover is not None and supervisor.hand_over(part.program, part.handover, environment):
@@ -208,7 +210,7 @@ class Machine:
         durable.replace(auth_file(self._folder), auth_text(self._folder), mode=durable.PRIVATE)
 
     def _drop_former(self, supervisor: Supervisor, parts: Sequence[Part]) -> None:
-        """End what an earlier `up` ran as a part and this one does not, such as an MLflow server of our own."""
+        """Stop parts of an earlier `up` that are no longer part of the stack, such as our own MLflow server."""
         names = {part.name for part in parts}
         try:
             former = set(json.loads(self._former_file.read_text()))

@@ -1,4 +1,4 @@
-"""Parts: the programs of the stack, how each is known to be ready, and what must be ready before it."""
+"""Parts: the programs of the stack, their readiness probes, and their dependencies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluicegate.registry.words.program import Program
 
 @dataclass(frozen=True, kw_only=True)
 class HttpProbe:
-    """Ready when a GET (a POST where there is a body) is answered with 200, and `contains` is in the answer."""
+    """Ready if a GET, or a POST if there is a body, returns 200 and a response that contains `contains`."""
 
     url: str
     contains: str = ""
@@ -21,26 +21,26 @@ class HttpProbe:
 
 
 class Handover(Protocol):
-    """How a successor takes over while the former one still runs."""
+    """How a successor takes over while the former program is still running."""
 
     def step_aside(self) -> None:
-        """Before the successor is started."""
+        """Called before the successor is started."""
         ...
 
     def is_ready(self) -> bool:
-        """Whether the successor serves."""
+        """Whether the successor serves requests."""
         ...
 
     def drain(self, former: Collection[int], successor: int) -> None:
-        """Have the former processes finish what they do; returns when they have, or after a while."""
+        """Let the former processes finish their requests; returns when they have, or after a time limit."""
         ...
 
     def done(self) -> None:
-        """After the former one has ended."""
+        """Called after the former program has ended."""
         ...
 
     def step_back(self) -> None:
-        """In place of the last two: the successor came to nothing and the former one stays."""
+        """Called instead of `drain` and `done` if the successor failed and the former program stays."""
         ...
 
 
@@ -50,11 +50,11 @@ class Part:
 
     program: Program
     probe: HttpProbe | None = None
-    """None: ready when it has run for two seconds."""
+    """None: ready after it has been running for two seconds."""
     after: tuple[str, ...] = ()
     """Names of parts that must be ready before it is started."""
     handover: Handover | None = None
-    """None: it is ended before another one is started in its place."""
+    """None: it is stopped before its successor is started."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Loopback ports: chosen once, recorded, and kept for as long as nobody else takes them."""
+"""Loopback ports: chosen once, recorded, and kept as long as no other program uses them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sluicegate.services import durable
 from sluicegate.services.loopback import is_free
 
 FIRST, LAST = 20_000, 29_999
-"""Below the range from which systems draw the local ports of outgoing connections."""
+"""Below the range from which systems take the local ports of outgoing connections."""
 
 
 def read_ports(path: Path) -> dict[str, int]:
-    """What was chosen before; empty when nothing was, or when the file cannot be read."""
+    """The recorded ports; empty if there are none or the file cannot be read."""
     try:
         return {str(name): int(port) for name, port in json.loads(path.read_text()).items()}
     except (OSError, ValueError, AttributeError, TypeError):
@@ -26,7 +26,7 @@ def read_ports(path: Path) -> dict[str, int]:
 def choose_ports(path: Path, names: Collection[str], *, in_use: Collection[str]) -> dict[str, int]:
     """A port for each name, recorded in `path`.
 
-    A recorded port is kept when it is free, or when its name is in `in_use`: then a program of ours listens on it.
+    A recorded port is kept if it is free, or if its name is in `in_use`, because one of our programs listens on it.
     """
     before = read_ports(path)
     ports: dict[str, int] = {}
@@ -41,7 +41,7 @@ def choose_ports(path: Path, names: Collection[str], *, in_use: Collection[str])
 
 
 def _candidates(path: Path, taken: Collection[int]) -> Iterator[int]:
-    """Free ports, beginning at a place of this state folder's own, so that two folders seldom meet."""
+    """Free ports, starting at a number that depends on the state folder, so that two folders rarely collide."""
     span = LAST - FIRST + 1
     start = int.from_bytes(hashlib.sha256(str(path).encode()).digest()[:4], "big") % span
     for step in range(span):

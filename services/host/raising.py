@@ -1,4 +1,5 @@
-"""Raising the stack: start what may be started, look until each part answers, say what happens meanwhile."""
+"""Raises the stack: starts parts in the order of their dependencies, waits until each is ready, and reports
+progress."""
 
 from __future__ import annotations
 
@@ -19,11 +20,11 @@ TAIL_LINES = 20
 _POLL_SECONDS = 0.1
 _PROBE_SECONDS = 2.0
 _STARTS_BEFORE_GIVING_UP = 4
-"""A program that ended this often before it answered will not get better by waiting."""
+"""The number of starts without becoming ready after which a program has failed."""
 
 
 class Mark(StrEnum):
-    """What is said about a part."""
+    """The kind of a line of progress."""
 
     STARTING = "starting"
     READY = "ready"
@@ -32,7 +33,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """One line of what happens."""
+    """One line of progress."""
 
     mark: Mark
     name: str
@@ -44,7 +45,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class Step(Protocol):
-    """Something that is not a program but takes its turn among them, such as registering deployments."""
+    """Work between the starts of programs, such as registering deployments."""
 
     @property
     def name(self) -> str: ...
@@ -57,16 +58,16 @@ class Step(Protocol):
         ...
 
     def is_done(self) -> bool:
-        """Whether it has been done. Raises ServiceFailed when it cannot be."""
+        """Whether it is done. Raises ServiceFailed if it has failed."""
         ...
 
     def cancel(self) -> None:
-        """End it when it has begun and is not done."""
+        """Stop it if it has begun and is not done."""
         ...
 
 
 class Runs(Protocol):
-    """What raising needs of the supervisor."""
+    """The part of the supervisor that raising needs."""
 
     def add(self, program: Program) -> None: ...
 
@@ -76,9 +77,9 @@ class Runs(Protocol):
 def raise_stack(
     runs: Runs, parts: Sequence[Part], steps: Sequence[Step], on_progress: OnProgress, *, seconds: float
 ) -> None:
-    """Start every part and step in the order their `after` asks for, and return when all are ready.
+    """Start all parts and steps in the order of their `after`, and return when all are ready.
 
-    Raises ServiceFailed with the tail of a log when a part keeps ending, TimedOut when one does not answer in time.
+    Raises ServiceFailed with the end of a log if a part keeps ending, and TimedOut if one is not ready in time.
     """
     deadline, raising = time.monotonic() + seconds, _Raising(runs, parts, steps, on_progress)
     try:
@@ -99,7 +100,7 @@ _LATE_FIX = "Read the log. `sluice up` continues from here, `sluice down` stops 
 
 
 class _Raising:
-    """What has begun, and what is ready."""
+    """Tracks which parts and steps have begun and which are ready."""
 
     def __init__(self, runs: Runs, parts: Sequence[Part], steps: Sequence[Step], on_progress: OnProgress) -> None:
         self._runs = runs
@@ -110,11 +111,11 @@ class _Raising:
         self._starts: dict[str, set[datetime | None]] = {}
 
     def missing(self) -> set[str]:
-        """Names of what is not ready."""
+        """Names of the parts and steps that are not ready."""
         return {each.name for each in self._all} - self._ready
 
     def begin_what_may(self) -> None:
-        """Begin whatever waits for nothing."""
+        """Begin all parts and steps whose dependencies are ready."""
         for each in self._all:
             if each.name in self._begun or set(each.after) & self.missing():
                 continue
@@ -126,7 +127,7 @@ class _Raising:
             self._on_progress(Progress(mark=Mark.STARTING, name=each.name))
 
     def look(self) -> None:
-        """See what has become ready."""
+        """Check which parts and steps have become ready."""
         states = {state.name: state for state in self._runs.running()}
         for each in self._all:
             if each.name not in self._begun or each.name in self._ready:

@@ -1,4 +1,5 @@
-"""Rotation of logs that a program goes on writing to: copied beside, then emptied, so that nobody must reopen them."""
+"""Rotates logs that a program keeps open: copies the file, then truncates it, so that the program need not reopen
+it."""
 
 from __future__ import annotations
 
@@ -9,14 +10,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROTATE_BYTES = 16 << 20
-"""Size at which a log is rotated; one former log is kept, so a program has twice this at most."""
+"""The size at which a log is rotated. One former log is kept, so a program's logs take at most twice this."""
 
 
 def rotate_grown(folders: Iterable[Path], limit: int = ROTATE_BYTES) -> tuple[Path, ...]:
-    """Rotate every log of these folders that is larger; which. What is written between copy and emptying is lost.
+    """Rotate every log in these folders that is larger than `limit`; returns them. Lines written between the copy and
+    the
 
-    Programs append, so they write on at the new end. A log that cannot be copied is emptied all the same where the
-    disk is full: it is what fills it.
+    truncation are lost. Programs append, so they continue at the new end. A log that cannot be copied, such as on a
+    full disk, is truncated anyway, because it may be what fills the disk.
     """
     grown = [path for folder in folders for path in sorted(folder.glob("*.log")) if _size(path) > limit]
     for path in grown:

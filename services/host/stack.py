@@ -1,4 +1,4 @@
-"""The stack: which foreign programs run on one machine, with what command and environment."""
+"""The stack: the programs of others that run on one machine, with their commands and environments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sluicegate.services.loopback import HOST
 
 POOL = "sluice"
 RUNS = "SLUICE_RUNS"
-"""Variable that tells what code a program was started with."""
+"""The variable that shows with which code a program was started."""
 WORKER = "worker"
 
 _INHERITED = ("HOME", "PATH", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")
@@ -27,11 +27,12 @@ _INHERITED_IN_ANY_CASE = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _INHERITED_PREFIXES = ("LC_", "SSL_CERT_", "REQUESTS_CA_", "AWS_", "AZURE_", "GOOGLE_APPLICATION_")
 
 PATIENCE = {"PREFECT_SERVER_DATABASE_TIMEOUT": "60", "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60"}
-"""Seconds: Prefect answers 503 where SQLite is busy for longer, and 5 or 10 are short on a small, loaded machine."""
+"""Seconds that SQLite may be busy before Prefect answers 503; its defaults of 5 and 10 are too short on a small, loaded
+machine."""
 
 
 def base_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What every program inherits: who and where the user is, how to reach the network, and no telemetry."""
+    """The environment that every program inherits: the user's, the network's, and settings that turn telemetry off."""
     inherited = {
         name: value
         for name, value in environment.items()
@@ -76,12 +77,12 @@ def mlflow(site: Site, keys: Keys, folder: StateFolder) -> Part:
 
 
 def auth_file(folder: StateFolder) -> Path:
-    """Where MLflow's basic auth is configured."""
+    """The configuration file of MLflow's basic auth."""
     return folder.root / MLFLOW / "auth.ini"
 
 
 def auth_text(folder: StateFolder) -> str:
-    """The content of `auth_file`: nobody but the administrator may do anything; the password is not in it."""
+    """The content of `auth_file`, without the password. Only the administrator has any permission."""
     return f"""\
 [mlflow]
 default_permission = NO_PERMISSIONS
@@ -93,9 +94,10 @@ auth_cache_ttl_seconds = 60
 
 
 def prefect(site: Site, keys: Keys, folder: StateFolder, keep_seconds: float) -> Part:
-    """The Prefect server: SQLite, an auth string, the first UI (the second asks a foreign host for analytics).
+    """The Prefect server: SQLite, an auth string, and the first UI, because the second contacts a foreign host for
+    analytics.
 
-    Its own vacuum deletes runs that ended so long ago, with their logs and artifacts.
+    Its own vacuum deletes runs that ended more than `keep_seconds` ago, with their logs and artifacts.
     """
     home = folder.root / PREFECT
     env = {
@@ -122,7 +124,8 @@ def prefect(site: Site, keys: Keys, folder: StateFolder, keep_seconds: float) ->
 
 
 def worker(site: Site, keys: Keys, folder: StateFolder, environment: Mapping[str, str]) -> Part:
-    """A process worker of the pool `sluice`; flow runs inherit its environment and so reach ledger and MLflow."""
+    """A process worker of the pool `sluice`. Flow runs inherit its environment, by which they reach ledger and
+    MLflow."""
     clients = client_environment(site, keys, environment)
     env = {
         **clients,
@@ -152,23 +155,23 @@ def own_part(
     probe: HttpProbe | None = None,
     handover: Handover | None = None,
 ) -> Part:
-    """A part of Sluicegate's own, such as keeper or console; `env` is usually `client_environment(...)`.
+    """A part of Sluicegate itself, such as keeper or console; `env` is usually `client_environment(...)`.
 
-    `runs` names the code and files that it runs: when they change, it is restarted.
+    `runs` identifies the code and files that it runs; when they change, it is restarted.
     """
     program = _program(name, command, {**env, RUNS: runs}, folder, folder.root)
     return Part(program=program, probe=probe, handover=handover)
 
 
 def code_of(*distributions: str) -> str:
-    """A name of the installed code of these distributions; another one after an upgrade."""
+    """A text that identifies the installed code of these distributions, and changes with an upgrade."""
     return " ".join(_installed(name) for name in distributions)
 
 
 def _installed(name: str) -> str:
-    there = distribution(name)
-    files = hashlib.sha256((there.read_text("RECORD") or "").encode()).hexdigest()[:12]
-    return f"{name} {there.version} {files}"
+    installed = distribution(name)
+    files = hashlib.sha256((installed.read_text("RECORD") or "").encode()).hexdigest()[:12]
+    return f"{name} {installed.version} {files}"
 
 
 def _module(module: str, *arguments: str) -> tuple[str, ...]:

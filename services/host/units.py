@@ -1,4 +1,4 @@
-"""The systemd units by which an installation, or a gateway of another one, comes up at boot. Pure."""
+"""The systemd units that start an installation, or a gateway of another one, at boot. Pure."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from sluicegate.registry.words.errors import InvalidSetting
 NAME, GATEWAY_NAME = "sluicegate.service", "sluicegate-gateway.service"
 
 _END_SECONDS = 90
-"""Time for a gateway to let requests finish, to end Envoy and to send the rest of its log: a minute at most."""
+"""Time for a gateway to finish requests, stop Envoy and send the rest of its log, which takes at most a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """What a unit is written from."""
+    """The values of a unit."""
 
     sluice: Path
-    """The command."""
+    """The path of the `sluice` command."""
     state: Path
     settings: Path | None = None
     """A file of settings."""
     user: str | None = None
-    """Whose processes a unit of the system starts; None: a unit of the user."""
+    """The user of a system unit; None: a user unit."""
 
     def text(self) -> str:
-        """The unit file. Raises InvalidSetting for paths that systemd would read as something else."""
+        """The unit file. Raises InvalidSetting for paths that systemd would interpret differently."""
         return self._unit(
             "progressive delivery for ML models",
             "# up starts a supervisor of its own, which stays; what is left when the unit stops, systemd ends.",

@@ -1,4 +1,5 @@
-"""The webhook by which our MLflow server tells the console to look now. Polling finds the same, five seconds later."""
+"""The webhook by which our MLflow server makes the console look now. Polling finds the same up to five seconds
+later."""
 
 from __future__ import annotations
 
@@ -24,13 +25,14 @@ _SECONDS = 15.0
 
 
 class Webhook:
-    """A step of raising: registered once, again only when the console moved or the secret changed."""
+    """A step of raising. Registers the webhook once, and again only if the console's address or the secret has
+    changed."""
 
     name = "webhook"
     after = (MLFLOW, CONSOLE)
 
     def __init__(self, site: Site, keys: Keys, clients: Mapping[str, str], *, console: str | None = None) -> None:
-        """`console`: where MLflow reaches it, when that is not its own address."""
+        """`console`: the URL by which MLflow reaches the console, if that differs from the console's own."""
         self.target = f"{(console or site.urls()[CONSOLE]).rstrip('/')}{PATH}"
         self._secret = keys.webhook_secret
         self.server = site.mlflow_url
@@ -39,7 +41,7 @@ class Webhook:
         self._title = f"{self._prefix}-{hashlib.sha256((self.target + self._secret).encode()).hexdigest()[:8]}"
 
     def begin(self) -> None:
-        """Register the webhook unless it is registered. Raises Unreachable or ServiceFailed."""
+        """Register the webhook, unless it is already registered. Raises Unreachable or ServiceFailed."""
         ours = {str(hook["name"]): str(hook["webhook_id"]) for hook in self._all() if self._is_ours(hook)}
         for title, identifier in ours.items():
             if title != self._title:
@@ -51,27 +53,27 @@ class Webhook:
             )
 
     def is_done(self) -> bool:
-        """Whether it has been done; `begin` does all."""
+        """Always True, since `begin` does all the work."""
         return True
 
     def cancel(self) -> None:
-        """End it; nothing is ever under way."""
+        """Does nothing, since `begin` leaves nothing running."""
 
     def remove(self) -> int:
-        """Remove every webhook of this installation; how many there were."""
+        """Remove every webhook of this installation; returns how many there were."""
         ours = [str(hook["webhook_id"]) for hook in self._all() if self._is_ours(hook)]
         for identifier in ours:
             self._call("DELETE", f"/{identifier}")
         return len(ours)
 
     def deliver_test(self) -> str | None:
-        """Have MLflow deliver an example; None when the console took it, else what went wrong."""
+        """Make MLflow send a test delivery; None if the console accepted it, otherwise what went wrong."""
         hooks = [hook for hook in self._all() if hook["name"] == self._title]
         if not hooks:
             return "no webhook for this console is registered"
         try:
             result = self._call("POST", f"/{hooks[0]['webhook_id']}/test", body={}).get("result", {})
-        except Unreachable:  # MLflow has just answered: it waits for who is to take the delivery
+        except Unreachable:  # MLflow has just answered, so it is waiting for the console
             return (
                 f"the console did not accept MLflow's test delivery within {_SECONDS:.0f} s: it or a server "
                 "that it needs hangs"

@@ -14,16 +14,16 @@ from sluicegate.services.host.parts import HttpProbe
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a server answered."""
+    """A server's response."""
 
     status: int
     text: str
     date: str = ""
-    """The server's clock, as HTTP writes it."""
+    """The server's time, in HTTP format."""
 
 
 def ask(probe: HttpProbe, *, seconds: float, method: str | None = None) -> Answer | None:
-    """Send the probe's request; None when nobody answers within `seconds`. By default GET, or POST with a body."""
+    """Send the probe's request; None if there is no answer within `seconds`. By default GET, or POST with a body."""
     url = urlsplit(probe.url)
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = kind(url.hostname or "localhost", url.port, timeout=seconds)
@@ -43,13 +43,13 @@ def ask(probe: HttpProbe, *, seconds: float, method: str | None = None) -> Answe
 
 
 def is_ready(probe: HttpProbe, *, seconds: float) -> bool:
-    """Whether the server answers as the probe asks."""
+    """Whether the server answers as the probe requires."""
     answer = ask(probe, seconds=seconds)
     return answer is not None and answer.status == http.HTTPStatus.OK and probe.contains in answer.text
 
 
 def basic(user_and_password: str) -> str:
-    """The Authorization header of `user:password`."""
+    """The Authorization header for `user:password`."""
     return f"Basic {base64.b64encode(user_and_password.encode()).decode()}"
 
 

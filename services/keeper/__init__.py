@@ -1,1 +1,1 @@
-"""Keeper: makes the world follow the ledger, and stops what must be stopped whether or not any flow is alive."""
+"""Keeper: makes services and routes follow the ledger, and stops failing rollouts even while no flow is running."""

@@ -1,4 +1,4 @@
-"""The look at the catalog: the order that follows from what a plan's trigger points at, and what was taken back."""
+"""The look at the catalog: orders a rollout for a build that a trigger points at, and reacts to withdrawn versions."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from sluicegate.registry.words.errors import LedgerConflict, Refused
 log = structlog.get_logger("catalog_watch")
 
 LET_GO = timedelta(seconds=5)
-"""How long a trigger must point elsewhere to be believed: an alias that is moved by taking it away and setting it again
-has not changed, and a webhook tells of the moment in between."""
+"""How long a trigger must point elsewhere before that counts. Some tools move an alias by deleting it and setting it
+again, and a webhook may cause a look in between."""
 
 
 class Catalog(Protocol):
-    """What a look needs from the catalog."""
+    """What a look reads from the catalog."""
 
     def builds(self, model: str) -> Sequence[Build]:
-        """Every build of a model. Raises CatalogUnavailable when it cannot be read, which is never a change."""
+        """Every build of a model. Raises CatalogUnavailable if it cannot be read, which never counts as a change."""
         ...
 
 
 def look_at_catalog(ledger: Ledger, catalog: Catalog, now: datetime) -> tuple[str, ...]:
-    """Take back what was withdrawn, then order a rollout for every plan whose trigger points at a build.
+    """React to withdrawn versions, then order a rollout for every plan whose trigger points at a build.
 
-    The ids of the rollouts that are new. Raises CatalogUnavailable; nothing follows from a catalog half read.
+    Returns the ids of new rollouts. Raises CatalogUnavailable before it orders anything.
     """
     plans = [plan for plan in applied_plans(ledger) if plan.trigger is not None]
     under_way = [rollout for rollout in ledger.current() if not rollout.is_ended and not rollout.took_over]
     models = {plan.model for plan in plans} | {rollout.requested.model for rollout in under_way}
-    seen = {model: tuple(catalog.builds(model)) for model in sorted(models)}
+    builds = {model: tuple(catalog.builds(model)) for model in sorted(models)}
     for rollout in under_way:
-        _take_back(ledger, rollout, seen[rollout.requested.model], now)
-    started = (_look(ledger, plan, plan.trigger, seen[plan.model], now) for plan in plans if plan.trigger is not None)
+        _heed_withdrawal(ledger, rollout, builds[rollout.requested.model], now)
+    started = (_look(ledger, plan, plan.trigger, builds[plan.model], now) for plan in plans if plan.trigger is not None)
     return tuple(name for name in started if name is not None)
 
 
 def applied_plans(ledger: Ledger) -> tuple[Plan, ...]:
-    """Every plan that somebody applied, by name."""
+    """Every applied plan, sorted by name."""
     return tuple(Plan.recorded(applied.body) for applied in ledger.all_applied("plan"))
 
 
@@ -61,13 +61,14 @@ def plan_name(model: str, variation: str) -> str:
 
 
 def _look(ledger: Ledger, plan: Plan, trigger: Trigger, builds: Sequence[Build], now: datetime) -> str | None:
-    """Look through one trigger; the id of the rollout that this started."""
-    seen = _remembered_sighting(ledger, plan, trigger, builds, now)
+    """Follow one trigger; returns the id of the rollout that this started."""
+    sighting = _remembered_sighting(ledger, plan, trigger, builds, now)
     build = triggered(trigger, builds)
     if build is None:
         return None
     start = Start(
-        model=plan.model, variation=plan.variation, version=build.ref.version, plan=plan, by_name=False, sighting=seen
+        model=plan.model, variation=plan.variation, version=build.ref.version, plan=plan, by_name=False,
+        sighting=sighting,
     )  # fmt: skip
     try:
         receipt = give(ledger, Order(act=start, actor="mlflow", party=Party.CATALOG, cause=cause(trigger)), now)
@@ -83,17 +84,18 @@ def _look(ledger: Ledger, plan: Plan, trigger: Trigger, builds: Sequence[Build],
 def _remembered_sighting(
     ledger: Ledger, plan: Plan, trigger: Trigger, builds: Sequence[Build], now: datetime
 ) -> Sighting:
-    """The sighting, made durable before anything follows from it: so a crash in between does not make it news again."""
+    """The trigger's sighting. It is stored before anything follows from it, so that a crash does not make it new
+    again."""
     key = f"sight:{plan_name(plan.model, plan.variation)}:{cause(trigger)}"
-    known = Sighting.recorded(ledger.recall(key))
-    seen = sight(known, trigger, builds, now)
-    if seen != known:
-        ledger.remember(key, seen.note())
-    return seen
+    last = Sighting.recorded(ledger.recall(key))
+    sighting = sight(last, trigger, builds, now)
+    if sighting != last:
+        ledger.remember(key, sighting.note())
+    return sighting
 
 
-def _take_back(ledger: Ledger, rollout: Rollout, builds: Sequence[Build], now: datetime) -> None:
-    """Do, once, what the plan says of a version that was taken back in the catalog."""
+def _heed_withdrawal(ledger: Ledger, rollout: Rollout, builds: Sequence[Build], now: datetime) -> None:
+    """If the rollout's version was withdrawn in the catalog, do once what the plan says about that."""
     of_version = Selection(model=rollout.requested.model, version=rollout.requested.version)
     withdrawn = withdrawal(rollout, builds, ledger.rollouts(of_version))
     key = f"withdrawn:{rollout.id}"
@@ -113,22 +115,22 @@ def _take_back(ledger: Ledger, rollout: Rollout, builds: Sequence[Build], now: d
 
 
 def _has_let_go(ledger: Ledger, key: str, now: datetime) -> bool:
-    """Whether the trigger has pointed elsewhere for long enough, or that was followed already."""
-    known = ledger.recall(key)
-    if not known:
+    """Whether the trigger has pointed elsewhere for long enough, or that has already been acted on."""
+    note = ledger.recall(key)
+    if not note:
         ledger.remember(key, {"since": now.isoformat()})
         return False
-    since = known.get("since")
+    since = note.get("since")
     if not isinstance(since, str):
         return True
     age = now - datetime.fromisoformat(since)
-    if age < timedelta(0):  # the clock was set back since
+    if age < timedelta(0):  # the clock has been set back
         ledger.remember(key, {"since": now.isoformat()})
     return age >= LET_GO
 
 
 def _forget_let_go(ledger: Ledger, key: str) -> None:
-    """The trigger points at the version again, before anything followed."""
+    """Drop the note: the trigger points at the version again, before anything was done."""
     if "since" in (ledger.recall(key) or {}):
         ledger.remember(key, {})
 
@@ -156,7 +158,7 @@ def _why(rollout: Rollout, withdrawn: Withdrawal) -> str:
 
 
 def _remember_refusal(ledger: Ledger, plan: Plan, build: Build, refused: Refused) -> None:
-    """Say a refusal once, not at every look."""
+    """Log a refusal once, not at every look."""
     key = f"door:{plan_name(plan.model, plan.variation)}"
     refusal: dict[str, object] = {"version": build.ref.version, "refused": refused.message}
     if ledger.recall(key) != refusal:

@@ -1,4 +1,4 @@
-"""The drivers half of a look, in a thread of its own: no look waits for Prefect."""
+"""The part of a look that concerns drivers. It runs in a thread of its own, so that no look waits for Prefect."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from sluicegate.services.keeper.registration import Registration
 log = structlog.get_logger("drivers")
 
 SLOW = 60.0
-"""Seconds after which a pass that has not ended is said to hang."""
+"""Seconds after which an unfinished pass is reported as hanging."""
 
 
 @dataclass
 class DriverPass:
-    """Sees that each rollout with something to do has a driver, and notes which have none, and why."""
+    """Ensures that each rollout with something to do has a driver, and notes which have none, and why."""
 
     ledger: Ledger
     drivers: Drivers
@@ -34,11 +34,11 @@ class DriverPass:
     fixes: Mapping[Obstacle, str] = field(default_factory=lambda: FIXES)
     _thread: threading.Thread | None = field(default=None, init=False)
     _is_open: bool = field(default=True, init=False)
-    """Whether a look has something to end although no rollout needs a driver: a note, a registration."""
+    """Whether a note or a registration must still be ended, even if no rollout needs a driver."""
     _began: float | None = field(default=None, init=False)
 
     def see_to(self, rollouts: Sequence[Rollout], now: datetime) -> None:
-        """Have these seen to; returns at once. While a pass is under way no other begins."""
+        """Start a pass over these rollouts, unless one is still running; returns at once."""
         if self._thread is None or not self._thread.is_alive():
             if not rollouts and not self._is_open:
                 return
@@ -51,7 +51,7 @@ class DriverPass:
             self._note({rollout.id: hindrance for rollout in rollouts}, now)
 
     def look(self, rollouts: Sequence[Rollout], now: datetime) -> None:
-        """One pass. The note that it leaves holds only what it has found: of others nothing is known."""
+        """Make one pass. Its note names only the rollouts that it was given."""
         self.registration.look()
         states = self.drivers.ensure(rollouts, now)
         is_noted = self._note({name: self._mended(state, now) for name, state in states.items()}, now)
@@ -69,10 +69,10 @@ class DriverPass:
         return replace(state, detail=f"{state.detail}; {self.registration.ask(now)}")
 
     def _note(self, states: Mapping[str, Driver | Hindrance], now: datetime) -> bool:
-        """Note what has changed, and say so once; whether anything is noted now."""
+        """Note changed states, and log each change once; returns whether anything is noted now."""
         before = all_undriven(self.ledger)
-        found = {name: undriven(before.get(name), state, now, self.fixes) for name, state in states.items()}
-        after = {name: note for name, note in found.items() if note is not None}
+        notes = {name: undriven(before.get(name), state, now, self.fixes) for name, state in states.items()}
+        after = {name: note for name, note in notes.items() if note is not None}
         if after == before:
             return bool(after)
         note_undriven(self.ledger, after)

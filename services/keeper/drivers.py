@@ -1,4 +1,4 @@
-"""Drivers as Prefect flow runs, over Prefect's plain HTTP API: importing Prefect costs seconds, a request does not."""
+"""Drivers as Prefect flow runs. Uses Prefect's HTTP API, because importing Prefect takes seconds."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from sluicegate.services.keeper.ports import RunPods
 log = structlog.get_logger("drivers")
 
 PATIENCE = timedelta(seconds=90)
-"""Time that a run may take from its creation to its lease. Prefect shows dead runs as running, so this counts."""
+"""Time that a run may take from its creation to its lease. Prefect shows dead runs as running, so the lease decides."""
 START = timedelta(seconds=20)
-"""Time after which a run that no worker has taken is said to wait. It is not replaced: a worker that comes back would
-start all of them."""
+"""Time after which a run that no worker has picked up is reported as waiting. It is not replaced, because a worker that
+returns would start all of its runs."""
 HELD_UP = timedelta(minutes=10)
-"""Time after which a run whose pod does not start is given up for another one, which gets what has changed since."""
+"""Time after which a run whose pod does not start is replaced by another, which uses what has been fixed meanwhile."""
 UNMADE = timedelta(seconds=5)
-"""Time that Kubernetes has to make the pod of a run that a worker has taken."""
+"""Time that Kubernetes has to create the pod of a run that a worker has picked up."""
 OWN_DRIVER = timedelta(seconds=15)
-"""Time that such a run has to take its lease."""
+"""Time that a run which was started in Prefect and ordered its own rollout has to take its lease."""
 UNRENEWED = 20.0
-"""Seconds after which a lease that was not renewed is a dead driver's: a little more than it is taken for."""
+"""Seconds without a renewal after which a lease's driver counts as dead; a little more than the lease's duration."""
 BACKOFF = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=2))
 _CANCELLED = ("CANCELLED", "CANCELLING")
 _PAUSABLE = (Phase.LAUNCHING, Phase.RUNNING)
 
 
 def run_name(rollout: Rollout) -> str:
-    """What a run is called: `fraud v7 25 %`, and how it stands where that says more than the weight."""
+    """The run's name: `fraud v7 25 %`, with the phase if that says more than the weight."""
     match rollout.phase:
         case Phase.RUNNING:
             return f"{rollout.candidate} {format_weight(rollout.weight)} %"
@@ -59,7 +59,7 @@ def run_name(rollout: Rollout) -> str:
 
 
 def run_tags(rollout: Rollout) -> list[str]:
-    """By which a run is found in Prefect."""
+    """Tags by which people find a run in Prefect."""
     return ["sluice", f"model:{rollout.requested.model}", f"version:{rollout.requested.version}", rollout.id]
 
 
@@ -70,15 +70,15 @@ def deployment_of(rollout: Rollout) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What Prefect says of a flow run."""
+    """A flow run as Prefect reports it."""
 
     state: str
-    """The type of its state."""
+    """The type of its state, such as SCHEDULED."""
     message: str
     is_queued: bool
-    """Whether a work pool has it: a worker of the pool will take it, however late."""
+    """Whether it is in a work pool, so that a worker will pick it up, however late."""
     job: str
-    """The Job that the worker has made of it in a cluster; empty where there is none."""
+    """The Job that the worker has created for it in a cluster; empty if there is none."""
 
     @classmethod
     def from_answer(cls, answer: Mapping[str, Any]) -> Run:
@@ -93,38 +93,40 @@ class Run:
 
 @dataclass
 class LeaseWatch:
-    """Which leases are held, whatever a clock says: a driver renews its own, and a dead one's never changes again."""
+    """Finds live leases without a wall clock: a live driver keeps renewing its lease, a dead one's never changes."""
 
     elapsed: Callable[[], float]
-    _seen: dict[str, _Renewal] = field(default_factory=dict, init=False)
+    _renewals: dict[str, _Renewal] = field(default_factory=dict, init=False)
 
     def live(self, leases: Sequence[Lease], now: datetime) -> frozenset[str]:
-        """The rollouts whose lease has been renewed lately."""
-        seen = {}
+        """The rollouts whose lease has been renewed recently."""
+        renewals = {}
         for lease in leases:
-            last = self._seen.get(lease.rollout)
+            last = self._renewals.get(lease.rollout)
             if last is not None and last.until == lease.expires_at:
-                seen[lease.rollout] = last
+                renewals[lease.rollout] = last
             else:
                 is_renewed = last is not None or lease.expires_at > now
-                seen[lease.rollout] = _Renewal(until=lease.expires_at, seen=self.elapsed(), is_renewed=is_renewed)
-        self._seen = seen
+                renewals[lease.rollout] = _Renewal(until=lease.expires_at, at=self.elapsed(), is_renewed=is_renewed)
+        self._renewals = renewals
         return frozenset(
-            name for name, last in seen.items() if last.is_renewed and self.elapsed() - last.seen < UNRENEWED
+            name for name, last in renewals.items() if last.is_renewed and self.elapsed() - last.at < UNRENEWED
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Renewal:
-    """A lease as it was first seen with this end."""
+    """When a lease was first read with its present end."""
 
     until: datetime
-    seen: float
+    at: float
+    """Seconds on the clock of intervals."""
     is_renewed: bool
+    """Whether its driver can be alive: False if the lease had expired when it was first read."""
 
 
 class PrefectDrivers:
-    """Creates driver runs. The idempotency key makes a run asked for twice one run; the lease keeps others away."""
+    """Creates driver runs. The idempotency key prevents a second run for one attempt, the lease a second driver."""
 
     def __init__(
         self,
@@ -137,7 +139,8 @@ class PrefectDrivers:
         pods: RunPods | None = None,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`are_jobs`: Prefect's worker makes runs Jobs of a cluster; `pods`: theirs, where we may look at them."""
+        """`are_jobs`: whether Prefect's worker runs Kubernetes Jobs; `pods`: their pods, if we have the right to read
+        them."""
         self._ledger = ledger
         self._http = http
         self._deployment = deployment
@@ -146,23 +149,26 @@ class PrefectDrivers:
         self._leases = LeaseWatch(elapsed)
 
     def ensure(self, rollouts: Sequence[Rollout], now: datetime) -> dict[str, Driver | Hindrance]:
-        """See that a driver works on each rollout or will soon; after a cancelled one, what the setting says.
+        """Ensure that a driver works on each rollout or will soon; if its run was cancelled, follow the setting.
 
-        How it stands with each. A server that does not answer is asked once for all of them.
+        Returns the state of each. If the server does not answer, it is not called again for the other rollouts.
         """
         leased = self._leases.live(self._ledger.leases(), now)
         pods = self._pods.seen() if self._pods is not None and rollouts else {}
         states: dict[str, Driver | Hindrance] = {}
-        met: Hindrance | None = None
+        server_fault: Hindrance | None = None
         for rollout in rollouts:
-            state = self._at_work(rollout, pods) if rollout.id in leased else met or self._ensure(rollout, pods, now)
+            if rollout.id in leased:
+                state = self._at_work(rollout, pods)
+            else:
+                state = server_fault or self._ensure(rollout, pods, now)
             if isinstance(state, Hindrance) and state.obstacle.is_of_server:
-                met = state
+                server_fault = state
             states[rollout.id] = state
         return states
 
     def _at_work(self, rollout: Rollout, pods: Mapping[str, Hindrance | None]) -> Driver | Hindrance:
-        """How it stands where the lease is held: the pod that holds it may be gone already."""
+        """The state of a rollout whose lease is live, although the pod of its driver may already be gone."""
         if not any(pods.values()):
             return Driver.AT_WORK
         last = last_attempt(self._ledger, rollout.id)
@@ -202,13 +208,13 @@ class PrefectDrivers:
         return met if met is not None and created is Driver.COMING else created
 
     def _pod(self, run: Run, last: Attempt, pods: Mapping[str, Hindrance | None], now: datetime) -> Hindrance | None:
-        """What hinders the pod of a run, or that there is none."""
+        """What prevents a run's pod from working, or why there is no pod; None if nothing does."""
         if self._pods is None or last.run in pods or run.state != "PENDING" or not run.job or now - last.at < UNMADE:
             return pods.get(last.run)
         return self._pods.unmade(run.job)
 
     def _pause(self, rollout: Rollout, last: Attempt, now: datetime) -> bool:
-        """Pause a rollout whose run was cancelled, where that is the setting and the rollout admits it."""
+        """Pause a rollout whose run was cancelled, if the setting says so and the rollout permits it."""
         if self._on_cancel is OnCancel.DRIVE or rollout.phase not in _PAUSABLE:
             return False
         reason = f"its Prefect run was cancelled; to continue: sluice rollout resume {rollout.id}"
@@ -225,11 +231,11 @@ class PrefectDrivers:
         return True
 
     def _run(self, attempt: Attempt) -> Run | None:
-        """The run of an attempt; None when Prefect does not know it, as after its deployment was deleted."""
-        answer = self._http.get(f"/flow_runs/{attempt.run}")
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        """The run of an attempt; None if Prefect does not know it, such as after its deployment was deleted."""
+        response = self._http.get(f"/flow_runs/{attempt.run}")
+        if response.status_code == httpx.codes.NOT_FOUND:
             return None
-        return Run.from_answer(answer.raise_for_status().json())
+        return Run.from_answer(response.raise_for_status().json())
 
     def _create(self, rollout: Rollout, number: int, now: datetime) -> Driver | Hindrance:
         name = self._deployment(rollout)
@@ -258,8 +264,8 @@ class PrefectDrivers:
 def outlook(
     run: Run | None, attempt: Attempt, now: datetime, pod: Hindrance | None = None, patience: timedelta = PATIENCE
 ) -> Driver | Hindrance | None:
-    """How it stands with a run that has no lease; None: another one is to be created. `pod` hinders its pod. Pure."""
-    age = now - attempt.at if attempt.at <= now else HELD_UP * 2  # from the future: the clock was set back since
+    """The state of a run without a lease; None if another run should be created. `pod` hinders its pod. Pure."""
+    age = now - attempt.at if attempt.at <= now else HELD_UP * 2  # in the future: the clock has been set back
     is_early = age < BACKOFF[max(0, min(attempt.number, len(BACKOFF)) - 1)]
     coming = Driver.COMING if is_early and not attempt.stopped else None
     match run:

@@ -1,4 +1,4 @@
-"""Fetching: bentos that another machine packed come here beside the keeper's looks, which wait for no store."""
+"""Fetching: downloads bentos that another machine packed, in threads, so that the keeper's looks wait for no store."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from sluicegate.services.keeper.ports import Services
 log = structlog.get_logger("keeper")
 
 AT_ONCE = 2
-"""Bentos that come at the same time: the pool's other threads probe and stop services."""
+"""Concurrent downloads; the pool's other threads are for probing and stopping services."""
 AGAIN_SECONDS = 10
-"""Time after which a bento is fetched again that could not be."""
+"""Time between attempts to fetch a bento."""
 REFUSED_SECONDS = 300
-"""The same where what came was not what was packed: somebody has to put another one there first."""
+"""The same if the downloaded bento was not the packed one: somebody has to replace it in the store first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Absence:
-    """Why a bento could not be fetched, and until when it is not tried again."""
+    """The reason why a bento could not be fetched, and the time of the next attempt."""
 
     why: str
     until: float
     is_refused: bool
-    """What came is not what was packed."""
+    """Whether the downloaded bento was not the packed one."""
 
 
 @dataclass
 class Fetching:
-    """The bentos that are on their way, and those that could not be fetched."""
+    """The downloads that are running, and the bentos that could not be fetched."""
 
     pool: ThreadPoolExecutor
     elapsed: Callable[[], float] = time.monotonic
@@ -43,7 +43,7 @@ class Fetching:
     _absent: dict[Packed, Absence] = field(default_factory=dict)
 
     def is_here(self, packed: Packed, services: Services) -> bool:
-        """Whether the bento is on this machine; where it is not, it is fetched."""
+        """Whether the bento is on this machine; if not, starts to fetch it."""
         coming = self._coming.get(packed)
         if coming is not None:
             return coming.done() and self._has_come(packed, self._coming.pop(packed))
@@ -57,11 +57,11 @@ class Fetching:
         return False
 
     def is_coming(self, packed: Packed) -> bool:
-        """Whether it is on its way."""
+        """Whether the bento is being fetched."""
         return packed in self._coming
 
     def absence(self, packed: Packed) -> Absence | None:
-        """Why the last attempt failed; None where none did."""
+        """Why the last attempt failed; None if it did not."""
         return self._absent.get(packed)
 
     def _has_come(self, packed: Packed, fetched: Future[None]) -> bool:

@@ -1,4 +1,4 @@
-"""The services half of a look: what must run, runs; what need not, is drained and stopped."""
+"""The part of a look that concerns services: starts those that are needed, drains and stops all others."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ from sluicegate.services.keeper.readiness_pass import ReadinessPass
 log = structlog.get_logger("keeper")
 
 REFUSALS = 3
-"""Errors in a row, as the answer to the model's own example, after which a candidate has failed."""
+"""Consecutive errors in answer to the model's own example after which a candidate has failed."""
 PROBES = 2
-"""Successful probes in a row after which a service is ready."""
+"""Consecutive successful probes after which a service is ready."""
 LAUNCH_SECONDS = 180
-"""Time after which a candidate that never became ready has failed."""
+"""Time after which a candidate that has not become ready has failed."""
 HELD_SECONDS = 15
 """Time after which people are told why a service is not ready yet."""
 REVIVE_SECONDS = 30
-"""Time between two attempts to start a service that is needed and was given up on."""
+"""Time between attempts to restart a needed service that the supervisor gave up on."""
 SPARE_SECONDS = 5
-"""Time that a service must have been of no use before it is stopped: a rollback may be about to want it again."""
+"""Time that a service must have been unneeded before it is stopped, since a rollback may need it again."""
 DRAIN_SECONDS = 120
-"""Longest time a service without routes is kept for callers that still send and for answers in flight."""
+"""The longest time that a service without routes is kept, for callers that still send and for answers in flight."""
 ASK_SECONDS = 5
-"""Time between two questions whether replicas are alive."""
+"""Time between liveness checks of replicas."""
 HUNG_SECONDS = 30
-"""Time after which a replica that says nothing, while another one does, hangs; longer where requests may take long."""
+"""Time after which a silent replica counts as hung, if another one answers; longer if requests may take long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +63,9 @@ class Need:
 
 
 def needs(rollouts: Iterable[Rollout], standings: Iterable[Standing]) -> tuple[Need, ...]:
-    """Every build that the ledger needs a service of; pure.
+    """Every build that needs a service according to the ledger; pure.
 
-    A build that was packed more than once is served from the bento of its latest rollout.
+    If a build was packed more than once, the bento of its latest rollout is used.
     """
     packed: dict[BuildRef, tuple[Packed, Serve]] = {}
     launching: set[BuildRef] = set()
@@ -84,34 +84,36 @@ def needs(rollouts: Iterable[Rollout], standings: Iterable[Standing]) -> tuple[N
 
 @dataclass
 class FleetPass:
-    """Keeps the services as the ledger needs them. Holds only what the next look can find out again."""
+    """Keeps the services as the ledger needs them. All its state can be recovered by the next look."""
 
     ledger: Ledger
     services: Services
     plane: DataPlane[Any]
     pool: ThreadPoolExecutor
     elapsed: Callable[[], float] = time.monotonic
-    """Seconds, for intervals: a wall clock may be set."""
+    """Seconds, for intervals; a wall clock may be reset."""
     _probes: dict[BuildRef, Future[str | None]] = field(default_factory=dict)
     _good: dict[BuildRef, int] = field(default_factory=dict)
     _refusals: dict[BuildRef, int] = field(default_factory=dict)
     _lately: dict[BuildRef, str] = field(default_factory=dict)
-    """What the last probe of a build found."""
-    _told: dict[str, str] = field(default_factory=dict)
-    """By rollout, what people were told last of why its service is not ready."""
+    """What the last probe of a build found wrong."""
+    _noted: dict[str, str] = field(default_factory=dict)
+    """The last noted reason why a service is not ready, by rollout."""
     _since: dict[BuildRef, float] = field(default_factory=dict)
+    """When the launch of a build began."""
     _starts: dict[BuildRef, Future[None]] = field(default_factory=dict)
-    """Starts under way: the whole bento is read first, which may take long."""
+    """Starts in progress; each first reads the whole bento, which may take long."""
     _stops: dict[BuildRef, Future[None]] = field(default_factory=dict)
     _drains: dict[BuildRef, float] = field(default_factory=dict)
     _revived: dict[BuildRef, float] = field(default_factory=dict)
     _retired: dict[BuildRef, float] = field(default_factory=dict)
-    """Since when replicas of a build have been sent nobody."""
-    _asked: dict[BuildRef, tuple[float, Future[Collection[Endpoint]]]] = field(default_factory=dict)
+    """Since when replicas of a build get no more requests."""
+    _checks: dict[BuildRef, tuple[float, Future[Collection[Endpoint]]]] = field(default_factory=dict)
+    """The last liveness check of each build: when it began, and its result."""
     _silent: dict[BuildRef, dict[Endpoint, float]] = field(default_factory=dict)
-    """Since when replicas have said nothing."""
+    """Since when replicas have not answered."""
     _getting: set[BuildRef] = field(default_factory=set)
-    """Candidates whose bento was not here when their launch came to be started."""
+    """Candidates whose bento was not on this machine when their launch began."""
 
     def __post_init__(self) -> None:
         self._fetching = Fetching(pool=self.pool, elapsed=self.elapsed)
@@ -120,7 +122,7 @@ class FleetPass:
         )  # fmt: skip
 
     def start(self, wanted: tuple[Need, ...], rollouts: Iterable[Rollout], now: datetime) -> None:
-        """Start what is missing, probe what is being launched."""
+        """Start services that are missing, and probe those that are being launched."""
         running = self.services.running()
         for need in wanted:
             self._drains.pop(need.build, None)
@@ -141,33 +143,33 @@ class FleetPass:
                 self._revive(need)
                 if need.serve.replicas > 1:
                     self._replace_hung(need)
-        self._silent = {build: seen for build, seen in self._silent.items() if build in running}
+        self._silent = {build: since for build, since in self._silent.items() if build in running}
 
     def _replace_hung(self, need: Need) -> None:
-        """Restart a replica that has said nothing for long, while another one answers.
+        """Restart replicas that have been silent for long while another one answers.
 
-        Where none does, the model or its callers are to blame, and a restart would be of no use.
+        If none answers, the cause is the model or its callers, and a restart would not help.
         """
         build, now = need.build, self.elapsed()
-        if build not in self._asked:
-            self._asked[build] = (now, self.pool.submit(self.services.hanging, build))
-        asked_at, asked = self._asked[build]
-        if not asked.done() or build in self._stops:
+        if build not in self._checks:
+            self._checks[build] = (now, self.pool.submit(self.services.hanging, build))
+        checked_at, check = self._checks[build]
+        if not check.done() or build in self._stops:
             return
-        if now - asked_at >= ASK_SECONDS:
-            self._asked[build] = (now, self.pool.submit(self.services.hanging, build))
+        if now - checked_at >= ASK_SECONDS:
+            self._checks[build] = (now, self.pool.submit(self.services.hanging, build))
         before = self._silent.get(build, {})
-        silent = {each: before.get(each, asked_at) for each in (() if asked.exception() else asked.result())}
+        silent = {each: before.get(each, checked_at) for each in (() if check.exception() else check.result())}
         self._silent[build] = silent
         limit = max(HUNG_SECONDS, 2 * need.serve.timeout)
         hung = [each for each, since in silent.items() if now - since >= limit]
         if hung and len(silent) < need.serve.replicas:
             log.warning("replicas hang and are restarted", build=str(build), where=[each.address for each in hung])
             self._stops[build] = self.pool.submit(self.services.mend, build, hung)
-            del self._silent[build], self._asked[build]
+            del self._silent[build], self._checks[build]
 
     def _revive(self, need: Need) -> None:
-        """Restart replicas that the supervisor gave up on: what is trusted is never given up."""
+        """Restart replicas that the supervisor gave up on. The keeper never gives up on a build that was ready once."""
         last = self._revived.get(need.build)
         is_recent = last is not None and self.elapsed() - last < REVIVE_SECONDS
         if is_recent or need.build in self._stops or self.services.gave_up(need.build) is None:
@@ -181,10 +183,10 @@ class FleetPass:
             self._starts[need.build] = self.pool.submit(self.services.start, need.build, need.packed, need.serve)
 
     def _heed_starts(self, rollouts: Iterable[Rollout], now: datetime) -> None:
-        """See what came of the starts that are over."""
-        for build, started in [each for each in self._starts.items() if each[1].done()]:
+        """Handle the results of finished starts."""
+        for build, start in [each for each in self._starts.items() if each[1].done()]:
             del self._starts[build]
-            error = started.exception()
+            error = start.exception()
             if error is None:
                 log.info("service started", build=str(build))
                 continue
@@ -192,7 +194,7 @@ class FleetPass:
                 raise error
             log.error("service not started", build=str(build), why=str(error))
             if isinstance(error, Unreachable):
-                continue  # it is tried again; a launch has its time
+                continue  # the next look tries again, until LAUNCH_SECONDS are over
             for rollout in rollouts:
                 if rollout.candidate == build and rollout.is_under_way and not rollout.ready:
                     self._fail(rollout, str(error), now)
@@ -218,7 +220,8 @@ class FleetPass:
             self._judge(rollout, probe, now)
 
     def _is_absent(self, rollout: Rollout, now: datetime) -> bool:
-        """Whether a candidate's bento is still elsewhere. Its time begins when it is here, or cannot be fetched."""
+        """Whether a candidate's bento is not on this machine yet. LAUNCH_SECONDS count from when it is, or from the
+        first failed attempt to fetch it."""
         build, packed = rollout.candidate, rollout.packed
         assert packed is not None
         coming, absence = self._fetching.is_coming(packed), self._fetching.absence(packed)
@@ -236,36 +239,37 @@ class FleetPass:
         return True
 
     def _judge(self, rollout: Rollout, probe: Future[str | None], now: datetime) -> None:
-        """What follows from a probe: one that says nothing is good, one that raises ServiceFailed met an error."""
+        """Act on a finished probe. No text means success; ServiceFailed means that the model answered with an error."""
         build, error = rollout.candidate, probe.exception()
         is_refused = isinstance(error, ServiceFailed)
         self._lately[build] = str(error) if error else probe.result() or ""
         if (is_refused or not self._lately[build]) and not self._good.get(build) and not self._refusals.get(build):
             note_stage(self.ledger, rollout.id, Stage.PROBING, now)
-        self._tell_what_holds(rollout)
+        self._note_delay(rollout)
         self._refusals[build] = self._refusals.get(build, 0) + 1 if is_refused else 0
         self._good[build] = 0 if self._lately[build] else self._good.get(build, 0) + 1
         if self._refusals[build] >= REFUSALS:
             self._fail(rollout, self._lately[build], now)
         elif self._good[build] >= PROBES:
             self._since.pop(build, None)
-            self._told.pop(rollout.id, None)
+            self._noted.pop(rollout.id, None)
             self._append(rollout, Ready(version=build.version), now)
 
-    def _tell_what_holds(self, rollout: Rollout) -> None:
+    def _note_delay(self, rollout: Rollout) -> None:
+        """Note why a service is not ready, once it is late."""
         build = rollout.candidate
         is_late = self.elapsed() - self._since.get(build, self.elapsed()) >= HELD_SECONDS
         why = self._lately[build] if is_late else ""
-        if why != self._told.get(rollout.id, ""):
+        if why != self._noted.get(rollout.id, ""):
             note_held(self.ledger, rollout.id, why)
-            self._told[rollout.id] = why
+            self._noted[rollout.id] = why
 
     def _fail(self, rollout: Rollout, why: str, now: datetime) -> None:
         self._since.pop(rollout.candidate, None)
         self._getting.discard(rollout.candidate)
         self._refusals.pop(rollout.candidate, None)
         self._lately.pop(rollout.candidate, None)
-        self._told.pop(rollout.id, None)
+        self._noted.pop(rollout.id, None)
         self._append(rollout, Failed(stage="serve", reason=why), now)
 
     def _append(self, rollout: Rollout, fact: Ready | Failed, now: datetime) -> None:
@@ -275,25 +279,25 @@ class FleetPass:
             log.info("will look again", rollout=rollout.id, fact=type(fact).__name__)
 
     def stop(self, wanted: tuple[Need, ...], routed: frozenset[BuildRef]) -> None:
-        """Stop what is neither needed nor routed, once its last answers are given."""
+        """Stop services that are neither needed nor routed to, once their last answers have been sent."""
         for build, future in list(self._stops.items()):
             if future.done():
                 del self._stops[build]
                 self._drains.pop(build, None)
                 if future.exception():
                     log.error("service not stopped", build=str(build), why=str(future.exception()))
-        there = self.services.running().keys() | self.services.endpoints().keys()  # the latter also half stopped
+        present = self.services.running().keys() | self.services.endpoints().keys()  # the latter has half-stopped ones
         self._dismiss()
-        spare = there - {need.build for need in wanted} - routed - self._stops.keys() - self._starts.keys()
+        spare = present - {need.build for need in wanted} - routed - self._stops.keys() - self._starts.keys()
         for build in spare:
-            spared = self.elapsed() - self._drains.setdefault(build, self.elapsed())
-            is_idle = self.plane.in_flight(build) == 0 and spared >= SPARE_SECONDS
-            if is_idle or spared > DRAIN_SECONDS:
+            unneeded = self.elapsed() - self._drains.setdefault(build, self.elapsed())
+            is_idle = self.plane.in_flight(build) == 0 and unneeded >= SPARE_SECONDS
+            if is_idle or unneeded > DRAIN_SECONDS:
                 log.info("service stopping", build=str(build))
                 self._stops[build] = self.pool.submit(self.services.stop, build)
 
     def _dismiss(self) -> None:
-        """Stop the replicas that the addresses in force have not named for a while."""
+        """Stop retired replicas, once they have had no requests for SPARE_SECONDS."""
         leaving = self.services.leaving() - self._stops.keys()
         self._retired = {build: self._retired.get(build, self.elapsed()) for build in leaving}
         for build, since in self._retired.items():
@@ -303,7 +307,7 @@ class FleetPass:
 
 
 def routed_builds(standings: Iterable[Standing]) -> frozenset[BuildRef]:
-    """Every build that the standings give traffic to."""
+    """Every build that gets requests or copies according to the standings."""
     builds: set[BuildRef] = set()
     for standing in standings:
         builds.add(standing.stable)
@@ -314,7 +318,7 @@ def routed_builds(standings: Iterable[Standing]) -> frozenset[BuildRef]:
 
 
 def unserved(standings: Iterable[Standing], endpoints: Mapping[BuildRef, object]) -> frozenset[str]:
-    """Rollouts whose candidate has weight but nowhere to send it."""
+    """Rollouts whose candidate has weight but no service."""
     every = tuple(standings)
     wanted = [(each.rollout, each.candidate) for each in every if each.rollout and each.candidate is not None]
     copied = [(shadow.rollout, shadow.build) for each in every for shadow in each.shadows]

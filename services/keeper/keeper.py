@@ -1,4 +1,4 @@
-"""The keeper's look: ledger to world, world to ledger, and the guardrails."""
+"""The keeper's look: makes services and routes follow the ledger, records what it observes, and judges rollouts."""
 
 from __future__ import annotations
 
@@ -40,29 +40,30 @@ from sluicegate.services.keeper.waking import Doorbell
 log = structlog.get_logger("keeper")
 
 LOOK_SECONDS = 1.0
-"""The keeper looks at least this often, woken or not."""
+"""The longest time between looks, even if nothing wakes the keeper."""
 JUDGING = "judging"
-"""The kind of work beside the look that guardrails depend on."""
+"""The name of the background work that guardrails depend on."""
 HANGS = 20.0
-"""Seconds after which judging that has not ended leaves every rollout unjudged."""
+"""Seconds after which unfinished judging means that no rollout is being judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Routed:
-    """What came of a table that was asked for."""
+    """The result of applying a route table."""
 
     asked: str
+    """The version of the table."""
     version: str
-    """The version that the data plane ought to report."""
+    """The version that the data plane should report."""
     endpoints: Endpoints = field(default_factory=dict)
-    """Where its builds answered."""
+    """The addresses of its builds."""
     held: frozenset[str] = frozenset()
-    """Models that keep their former routes, for theirs were refused."""
+    """Models that keep their former routes because the new ones were refused."""
 
 
 @dataclass
 class Keeper:
-    """One process per machine. Everything it remembers can be forgotten: the next look finds it again."""
+    """One process per machine. All its state can be recovered by the next look."""
 
     ledger: Ledger
     services: Services
@@ -70,31 +71,31 @@ class Keeper:
     judge: Judge
     fleet: FleetPass
     see_to_drivers: Callable[[Sequence[Rollout], datetime], None]
-    """Told at every look of the rollouts in which a driver has something to do. Returns at once."""
+    """Called at every look with the rollouts that need a driver. Returns at once."""
     catalog_look: Callable[[datetime], None]
     made_from: Callable[[], FencingToken]
-    """The state of the ledger as it is now."""
+    """Returns the present state of the ledger."""
     leads: Callable[[], bool]
-    """Whether it may act now; else it stands by."""
+    """Whether this keeper may act now; if not, it stands by."""
     clock: Callable[[], datetime]
     elapsed: Callable[[], float] = time.monotonic
-    """Seconds, for intervals: a wall clock may be set."""
+    """Seconds, for intervals; a wall clock may be reset."""
     beside: Hand = at_once
-    """Takes whatever may wait for another than ledger and data plane: a look waits for these alone."""
+    """Runs background work. A look itself waits only for the ledger and the data plane."""
     poll_seconds: float = 5.0
     _refused: Routed | None = field(default=None, init=False)
     _unwritten: str = field(default="", init=False)
-    """Why the routes could not be put in force at the last look, as it was logged."""
+    """The last logged reason why routes could not be put in force."""
     _is_watching: bool = field(default=False, init=False)
-    """Whether the data plane was this keeper's to route at the last look."""
+    """Whether this keeper could route the data plane at the last look."""
     _polled: float | None = field(default=None, init=False)
     _judging_since: float | None = field(default=None, init=False)
-    """When the judging that is under way began."""
+    """When the present judging began; None while none runs."""
     _untended: dict[str, str] | None = field(default=None, init=False)
     """Why rollouts could not be judged at the last look; None before the first."""
 
     def run(self, bell: Doorbell, stop: Callable[[], bool]) -> None:
-        """Look until `stop` says so: when rung, and every second, while this keeper leads."""
+        """While this keeper leads, look every second and whenever the bell rings, until `stop` returns True."""
         while not stop():
             try:
                 if self.leads():
@@ -105,8 +106,9 @@ class Keeper:
             bell.drain()
 
     def look(self, now: datetime) -> None:
-        """One pass: routes here, all that may take time beside it. Nothing stands between an abort and the wire."""
-        made_from = self.made_from()  # asked first: a table may follow from more than it says, never from less
+        """Make one pass. Only routing runs here, so that nothing delays an abort; all slow work runs in the
+        background."""
+        made_from = self.made_from()  # read first: the table may rest on later facts than its token says, never earlier
         rollouts = self.ledger.current()
         standing = standings(rollouts)
         wanted = needs(rollouts, standing)
@@ -120,7 +122,7 @@ class Keeper:
             is_in_force = self.plane.observe() == routed.version
             if is_in_force:
                 self._observe(routed, standing, rollouts, now)
-        except (SluiceError, OSError) as error:  # whatever it is, judging goes on
+        except (SluiceError, OSError) as error:  # judging continues in any case
             self._say_unwritten(error)
         builds = routed_builds(standing) if is_in_force else None
         held = routed.held if routed is not None else frozenset[str]()
@@ -138,9 +140,9 @@ class Keeper:
         held: frozenset[str],
         now: datetime,
     ) -> None:
-        """Start and stop services. A supervisor that is away keeps nobody from judging and routing.
+        """Start and stop services. If the supervisor does not answer, judging and routing continue.
 
-        Nothing is stopped of models whose former routes are `held`: these may lead to it.
+        No service of a model in `held` is stopped, since that model's former routes may still lead to it.
         """
         try:
             self.fleet.start(wanted, rollouts, now)
@@ -151,7 +153,7 @@ class Keeper:
             log.warning("services cannot be started or stopped now", why=str(error))
 
     def _route(self, table: Table, endpoints: Endpoints, rollouts: Sequence[Rollout], now: datetime) -> Routed:
-        """Put the table in force; what then is. A refused one is not tried again as it is; who asked for it pauses."""
+        """Put the table in force. A refused table is not tried again unchanged, and the rollouts that need it pause."""
         refused = self._refused
         if refused is not None and (refused.asked, refused.endpoints) == (table.version, endpoints):
             return refused
@@ -186,7 +188,7 @@ class Keeper:
         return Routed(asked=table.version, version=table.version)
 
     def _say_unwritten(self, error: Exception) -> None:
-        """Say once why what the ledger asks for is not in force or not recorded."""
+        """Log once why the ledger's routes are not in force, or why that is not recorded."""
         if str(error) != self._unwritten:
             log.warning(
                 "routes are not in force, or that is not recorded yet; tried again at every pass", why=str(error)
@@ -208,13 +210,14 @@ class Keeper:
                 self._append(rollout, Observed(epoch=rollout.epoch, version=routed.version), now)
 
     def _heed_blindness(self, rollouts: Sequence[Rollout], now: datetime) -> None:
-        """Stop what nobody could judge for as long as its plan allows. Only the ledger is asked: telemetry may hang."""
+        """Pause or abort rollouts that could not be judged for longer than their plan allows. Reads only the ledger,
+        since the telemetry may hang."""
         began = self._judging_since
         if began is not None and self.elapsed() - began > HANGS:
             note_untended(self.ledger, {each.id: "judging has not finished for a long time" for each in rollouts}, now)
-        seen = sights(self.ledger) if rollouts else Sights()
+        all_sights = sights(self.ledger) if rollouts else Sights()
         for rollout in rollouts:
-            blind = seen.blindness(rollout.id, rollout.listeners, now)
+            blind = all_sights.blindness(rollout.id, rollout.listeners, now)
             decision = heed_blindness(rollout, blind, now) if blind is not None else None
             if decision is None or rollout.is_ended:
                 continue
@@ -231,14 +234,14 @@ class Keeper:
             self._judging_since = None
 
     def _tend_all(self, rollouts: Sequence[Rollout], now: datetime) -> list[Rollout]:
-        """Tend each rollout, whatever becomes of the others; those in which a driver has something to do."""
+        """Tend each rollout, even if others fail; returns those that need a driver."""
         with_work, failures = [], dict[str, str]()
         for rollout in rollouts:
             if rollout.is_ended and rollout.settled:
                 continue
             try:
                 tended = self._tend(rollout, now)
-            except Exception as error:  # whatever it is, it is this rollout's alone
+            except Exception as error:  # a fault in one rollout must not affect others
                 failures[rollout.id] = f"{type(error).__name__}: {error}"
                 if (self._untended or {}).get(rollout.id) != failures[rollout.id]:
                     log.exception("a rollout cannot be judged; all others can", rollout=rollout.id)
@@ -251,7 +254,7 @@ class Keeper:
         return with_work
 
     def _tend(self, rollout: Rollout, now: datetime) -> Rollout | None:
-        """Judge what has exposure, and end what has baked; the rollout, where a driver has something to do."""
+        """Judge a rollout with exposure, and end one that has baked; returns the rollout if it needs a driver."""
         try:
             rollout, decision = self._judged(rollout, now)
         except (LedgerConflict, Refused):
@@ -264,8 +267,8 @@ class Keeper:
         return rollout if needs_driver(rollout, decision) else None
 
     def _judged(self, rollout: Rollout, now: datetime) -> tuple[Rollout, Decision | None]:
-        is_there = rollout.ready or rollout.is_comparison
-        is_ready = rollout.phase is Phase.LAUNCHING and is_there and rollout.is_judged
+        has_service = rollout.ready or rollout.is_comparison
+        is_ready = rollout.phase is Phase.LAUNCHING and has_service and rollout.is_judged
         if rollout.is_ended or not (rollout.is_tried or is_ready):
             return rollout, None
         return self.judge(rollout.id, now)

@@ -1,4 +1,4 @@
-"""Services as a keeper may change them: only while it leads. Looking at them is free."""
+"""Services that a keeper can change only while it leads. Reading is always allowed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sluicegate.services.keeper.ports import Services
 
 
 class LeadingServices:
-    """Services behind a check, which raises NotLeading."""
+    """Calls `check`, which may raise NotLeading, before each change."""
 
     def __init__(self, services: Services, check: Callable[[], None]) -> None:
         self._services, self._check = services, check
@@ -20,7 +20,7 @@ class LeadingServices:
         return self._services.lacks(packed)
 
     def fetch(self, packed: Packed) -> None:
-        """No leader is needed: a bento that has come changes nothing that runs."""
+        """Needs no check: fetching a bento does not affect running services."""
         self._services.fetch(packed)
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""Overdue: weights that were ordered, and that the data plane was not seen to serve although it had the time."""
+"""Overdue: desired weights that the data plane has not been observed to serve in time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PATIENCE = timedelta(seconds=10)
 
 
 def overdue(ledger: Ledger, now: datetime) -> dict[str, str]:
-    """What is not in force, by rollout."""
+    """A description of each weight that is not in force, by rollout."""
     late = {}
     for rollout in (each for each in ledger.current() if each.epoch != each.observed_epoch):
         age = now - rollout.changed_at

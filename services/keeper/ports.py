@@ -1,4 +1,4 @@
-"""What the keeper needs from its neighbours. `sluicegate.flows.wiring.runtime` hands in the real ones."""
+"""What the keeper needs from outside; `sluicegate.flows.wiring.runtime` provides the implementations."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ class Services(Protocol):
     """The services that run on this machine."""
 
     def lacks(self, packed: Packed) -> bool:
-        """Whether the bento is still to be fetched from where another machine put it."""
+        """Whether the bento must still be fetched from the store where another machine put it."""
         ...
 
     def fetch(self, packed: Packed) -> None:
-        """Have the bento on this machine; blocks for as long as the store's limits allow.
+        """Fetch the bento to this machine; blocks for as long as the store's limits allow.
 
-        Raises PackFailed where what came is not what was packed; other errors may pass.
+        Raises PackFailed if the fetched bento is not the packed one. Other errors may be temporary.
         """
         ...
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
-        """Have as many replicas run as the plan asks for; those that run stay as they are. Raises ServiceFailed."""
+        """Start missing replicas, up to the number in the plan; running ones are not touched. Raises ServiceFailed."""
         ...
 
     def retire(self, build: BuildRef, keep: int) -> None:
-        """Send nobody to the replicas beyond the first `keep`. They answer on until `dismiss`."""
+        """Send no more requests to the replicas beyond the first `keep`. They keep running until `dismiss`."""
         ...
 
     def leaving(self) -> frozenset[BuildRef]:
-        """Builds with replicas that nobody is sent to any more."""
+        """Builds with retired replicas."""
         ...
 
     def dismiss(self, build: BuildRef) -> None:
-        """Stop the replicas that nobody is sent to any more; blocks until they are gone."""
+        """Stop the retired replicas; blocks until they are gone."""
         ...
 
     def mend(self, build: BuildRef, hanging: Collection[Endpoint] = ()) -> None:
-        """Stop the replicas that were given up, and those that hang; all others answer on. `start` replaces them."""
+        """Stop the replicas that the supervisor gave up on, and those in `hanging`; `start` replaces them."""
         ...
 
     def stop(self, build: BuildRef) -> None:
@@ -65,82 +65,84 @@ class Services(Protocol):
         ...
 
     def endpoints(self) -> Endpoints:
-        """Where the replicas of every started service answer, but for those that leave; or will, where none does."""
+        """The addresses of each started service's replicas, without retired ones; before any answers, where they
+        will."""
         ...
 
     def running(self) -> Mapping[BuildRef, int]:
-        """How many replicas of every service were started and neither stopped nor retired, healthy or not."""
+        """The number of replicas of each service that are started and not retired, healthy or not."""
         ...
 
     def probe(self, build: BuildRef) -> str | None:
-        """None when every replica answers as it should, else what is wrong; blocks for seconds at most."""
+        """None if every replica answers correctly, otherwise what is wrong; blocks for a few seconds at most."""
         ...
 
     def hanging(self, build: BuildRef) -> Collection[Endpoint]:
-        """Where replicas take what they are sent and do not say that they are alive; blocks for seconds."""
+        """The replicas that accept connections but do not answer a liveness check; blocks for a few seconds."""
         ...
 
     def ready(self, build: BuildRef) -> Collection[Endpoint]:
-        """Where replicas are ready: each has read its model, and its own process lives. No replica is asked."""
+        """The replicas that have loaded their model and whose process is alive. Sends no request to them."""
         ...
 
     def gave_up(self, build: BuildRef) -> str | None:
-        """Why a replica cannot run, when restarting it has been given up."""
+        """Why a replica cannot run, if the supervisor has given up restarting it; otherwise None."""
         ...
 
 
 class DataPlane(Protocol[TableT]):
-    """What splits the requests."""
+    """Splits requests between builds."""
 
     def compile(self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken) -> TableT:
-        """The route table that follows from this state of the ledger, given which builds run; pure."""
+        """The route table for this state of the ledger and these running builds; pure."""
         ...
 
     def apply(self, table: TableT, endpoints: Endpoints) -> None:
-        """Put a table and the addresses of its builds in force and wait until they are; harmless again.
+        """Put a table and the addresses of its builds in force, and wait until they are. Idempotent.
 
-        Raises RoutesRejected, Unreachable, and Fenced where it holds a newer one.
+        Raises RoutesRejected, Unreachable, and Fenced if the data plane already has a newer table.
         """
         ...
 
     def renew(self) -> None:
-        """Note that this keeper watches: what is in force, or what it was told of it, follows from the ledger."""
+        """Note that a keeper is watching, so that what is in force still follows from the ledger."""
         ...
 
     def observe(self) -> str | None:
-        """The version in force; None when it cannot be told."""
+        """The version in force; None if it cannot be read."""
         ...
 
     def in_flight(self, build: BuildRef) -> int | None:
-        """Requests that a build's service is still answering; None when it cannot be told."""
+        """The requests that a build's service is still answering; None if that cannot be read."""
         ...
 
 
 class Drivers(Protocol):
-    """Where drivers run."""
+    """Runs drivers."""
 
     def ensure(self, rollouts: Sequence[Rollout], now: datetime) -> Mapping[str, Driver | Hindrance]:
-        """See that a driver works on each rollout or will soon, and how that stands; never starts doubles."""
+        """Ensure that a driver works on each rollout or will soon; returns their states. Never starts a second
+        driver."""
         ...
 
 
 class RunPods(Protocol):
-    """The pods of Prefect's flow runs, where these are Jobs of a cluster."""
+    """The pods of Prefect's flow runs, if runs are Kubernetes Jobs."""
 
     def seen(self) -> Mapping[str, Hindrance | None]:
-        """What hinders the pod of each run that has one; None: nothing."""
+        """What prevents each run's pod from working, or None; only for runs that have a pod."""
         ...
 
     def unmade(self, job: str) -> Hindrance | None:
-        """Why no pod is made of a Job; None where nobody says so."""
+        """Why Kubernetes creates no pod for a Job; None if it gives no reason."""
         ...
 
     def remove(self, run: str) -> None:
-        """End the pod of a run that is given up."""
+        """Delete the pod of a run that is given up."""
         ...
 
 
 class Judge(Protocol):
-    """One tick with authority to stop."""
+    """Runs one tick with the authority to stop."""
 
     def __call__(self, rollout: str, now: datetime) -> tuple[Rollout, Decision]: ...

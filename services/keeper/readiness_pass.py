@@ -1,4 +1,4 @@
-"""Which builds of rollouts under way have no service that is ready: looked at, and noted for who judges."""
+"""Finds builds of rollouts in progress that have no ready service, and notes them for the judges."""
 
 from __future__ import annotations
 
@@ -21,36 +21,38 @@ from sluicegate.services.keeper.ports import Services
 log = structlog.get_logger("keeper")
 
 NOTED_FOR = timedelta(seconds=5)
-"""Time after which the note is written again although nothing changed: who reads it sees that somebody looks."""
+"""Time after which an unchanged note is written again, so that its readers see that it is up to date."""
 ASK_SECONDS = 5.0
-"""Time between two questions to a service whether it answers."""
+"""Time between liveness checks of a service."""
 _NONE_READ = "its process ended, or is still reading its model; the keeper restarts it"
 _NONE_ANSWERS = "it takes connections and does not answer"
 
 
 @dataclass
 class ReadinessPass:
-    """Looks at processes at every look, and asks services now and then, in threads: one that hangs delays nothing."""
+    """Checks processes at every look, and services every few seconds in threads, so that a hanging one delays
+    nothing."""
 
     notes: Notes
     services: Services
     pool: ThreadPoolExecutor
     elapsed: Callable[[], float] = time.monotonic
     _unready: Sequence[Unready] | None = field(default=None, init=False)
-    """As noted last; None before the first time."""
+    """The last note; None before the first."""
     _noted: datetime | None = field(default=None, init=False)
-    _asked: dict[BuildRef, tuple[float, Future[Collection[Endpoint]]]] = field(default_factory=dict, init=False)
+    _checks: dict[BuildRef, tuple[float, Future[Collection[Endpoint]]]] = field(default_factory=dict, init=False)
+    """The last liveness check of each build: when it began, and its result."""
     _hanging: dict[BuildRef, Collection[Endpoint]] = field(default_factory=dict, init=False)
-    """What was found when the service was asked last."""
+    """The result of each build's last finished check."""
 
     def look(self, rollouts: Iterable[Rollout], now: datetime) -> None:
-        """Note what is not ready, where that changed or was noted a while ago."""
+        """Note the builds that are not ready, if they have changed or the note is old."""
         under_way = [each for each in rollouts if each.is_under_way]
         builds = {build for rollout in under_way for _, build in depends_on(rollout)}
-        known = self._unready if self._unready is not None else readiness(self.notes).noted
-        before = {each.build: each.since for each in known}
-        found = {build: why for build in sorted(builds, key=str) if (why := self._why(build)) is not None}
-        unready = [Unready(build=build, since=before.get(build, now), reason=why) for build, why in found.items()]
+        last = self._unready if self._unready is not None else readiness(self.notes).noted
+        before = {each.build: each.since for each in last}
+        reasons = {build: why for build in sorted(builds, key=str) if (why := self._why(build)) is not None}
+        unready = [Unready(build=build, since=before.get(build, now), reason=why) for build, why in reasons.items()]
         self._forget_but(builds)
         is_old = self._noted is None or not timedelta() <= now - self._noted < NOTED_FOR
         if unready == self._unready and not (under_way and is_old):
@@ -68,17 +70,17 @@ class ReadinessPass:
         return _NONE_ANSWERS if set(ready) <= set(self._silent(build)) else None
 
     def _silent(self, build: BuildRef) -> Collection[Endpoint]:
-        """Where it did not answer when it was asked last. It is asked again meanwhile."""
-        if build not in self._asked:
-            self._asked[build] = (self.elapsed(), self.pool.submit(self.services.hanging, build))
-        at, asked = self._asked[build]
-        if asked.done():
-            self._hanging[build] = () if asked.exception() else asked.result()
+        """The replicas that did not answer the last finished check. Starts the next check when it is due."""
+        if build not in self._checks:
+            self._checks[build] = (self.elapsed(), self.pool.submit(self.services.hanging, build))
+        at, check = self._checks[build]
+        if check.done():
+            self._hanging[build] = () if check.exception() else check.result()
             if self.elapsed() - at >= ASK_SECONDS:
-                self._asked[build] = (self.elapsed(), self.pool.submit(self.services.hanging, build))
+                self._checks[build] = (self.elapsed(), self.pool.submit(self.services.hanging, build))
         return self._hanging.get(build, ())
 
     def _forget_but(self, builds: Collection[BuildRef]) -> None:
-        for build in self._asked.keys() - builds:
-            del self._asked[build]
+        for build in self._checks.keys() - builds:
+            del self._checks[build]
             self._hanging.pop(build, None)

@@ -1,4 +1,4 @@
-"""Registering the deployments again where Prefect does not have them: beside the looks, seldom, and not for ever."""
+"""Registers the deployments again if Prefect has lost them, in the background, rarely, and with a time limit."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sluicegate.registry.words.errors import SluiceError
 log = structlog.get_logger("registration")
 
 EVERY = timedelta(minutes=5)
-"""Least time between the beginnings of two registrations."""
+"""The shortest time between the starts of two registrations."""
 DEADLINE = timedelta(minutes=2)
-"""Time after which one is ended."""
+"""Time after which an unfinished registration is cancelled."""
 
 
 class Registering(Protocol):
-    """One registration, in a process of its own. The same as `sluice up` has."""
+    """One registration, in a process of its own, as `sluice up` runs it."""
 
     def begin(self) -> None:
         """Start it. Raises Unreachable."""
@@ -38,7 +38,7 @@ class Registering(Protocol):
 
 @dataclass
 class Registration:
-    """Registers when told that something is missing. Used by one thread."""
+    """Registers the deployments on request. Not thread-safe."""
 
     start: Callable[[], Registering]
     elapsed: Callable[[], float] = time.monotonic
@@ -48,11 +48,11 @@ class Registration:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether one has begun and not ended."""
+        """Whether a registration is running."""
         return self._running is not None
 
     def look(self) -> None:
-        """See whether a registration that is under way has ended, or must be ended."""
+        """Check whether the running registration has finished, and cancel it if it takes too long."""
         if self._running is None or self._began is None:
             return
         try:
@@ -65,7 +65,7 @@ class Registration:
             self._end(str(error))
 
     def ask(self, now: datetime) -> str:
-        """Begin one unless one is under way or began not long ago; how it stands, in words."""
+        """Start a registration unless one is running or was started recently; returns the state in words."""
         if self._running is None and (self._began is None or self.elapsed() - self._began >= EVERY.seconds):
             self._begin()
         if self._running is not None or self._began is None:

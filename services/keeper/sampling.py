@@ -1,7 +1,7 @@
-"""Sampling: asks the sources of external gates while a candidate has requests, and records what they say.
+"""Sampling: queries the sources of external gates while a candidate has requests, and records the readings.
 
-Each gate has a hand of its own beside the loop: a source that hangs delays neither another source, nor a look, nor an
-abort. The keeper alone samples; whoever judges reads the record.
+Each gate is queried in a thread of its own, so that a source that hangs delays neither other sources, nor a look, nor
+an abort. Only the keeper samples; everything that judges reads the record.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from sluicegate.registry.words.sample import Reading, Sample
 from sluicegate.services.beside import Hand
 
 Ask = Callable[[ExternalGate, Mapping[str, str]], Reading]
-"""Puts the question of a gate to its source, with the values of its placeholders."""
+"""Queries the source of a gate, with the values of the query's placeholders."""
 
 
 @dataclass
 class Sampling:
-    """Looks what is due. What it remembers can be forgotten: the record has it."""
+    """Samples the gates that are due. All its state can be recovered from the record."""
 
     ledger: Ledger
     ask: Ask
     clock: Callable[[], datetime]
     beside: Hand
     _asked: dict[tuple[str, str], datetime] = field(default_factory=dict, init=False)
-    """When each gate's source was asked last."""
+    """When each gate's source was last queried."""
 
     def look(self) -> None:
-        """Have every source asked that is due."""
+        """Query every source that is due."""
         now, sampled = self.clock(), [each for each in self.ledger.current() if is_sampled(each)]
         for rollout in sampled:
             for gate in rollout.plan.external:
@@ -43,7 +43,7 @@ class Sampling:
         self._asked = {key: at for key, at in self._asked.items() if key[0] in names}
 
     def _sample(self, rollout: Rollout, gate: ExternalGate) -> None:
-        """Ask once, and record what came of it."""
+        """Query a source once, and record the reading."""
         at = self.clock()
         self._asked[rollout.id, gate.name] = at
         last = self.ledger.samples(rollout.id, gate.name, most=1)
@@ -63,15 +63,15 @@ class Sampling:
 
 
 def is_sampled(rollout: Rollout) -> bool:
-    """Whether the candidate has requests that somebody judges, at a weight that is in force."""
+    """Whether the rollout is judged by external gates now: the candidate has requests, at a weight that is in force."""
     is_judged = rollout.phase in (Phase.RUNNING, Phase.PAUSED, Phase.CONFIRMING) and rollout.is_tried
     return is_judged and bool(rollout.plan.external) and rollout.observed_epoch == rollout.epoch
 
 
 def placeholders(rollout: Rollout) -> dict[str, str]:
-    """What a query may name of its rollout."""
-    wanted = rollout.requested
+    """The values that a query may use about its rollout."""
+    requested = rollout.requested
     return {
-        "build": wanted.version, "stable": rollout.stable or "", "model": wanted.model, "variation": wanted.variation,
-        "step": str(rollout.step + 1),
+        "build": requested.version, "stable": rollout.stable or "", "model": requested.model,
+        "variation": requested.variation, "step": str(rollout.step + 1),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Waking: a datagram that says "look now". Losing one costs at most the second until the next look."""
+"""Waking: a datagram that says "look now". If one is lost, the next look comes within a second anyway."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import socket
 from pathlib import Path
 
 LONGEST = 100
-"""Unix socket paths may not be longer; beyond it nobody is woken and the look every second is all there is."""
+"""The longest usable Unix socket path. With a longer one nothing is woken, and only the look every second remains."""
 
 
 def ring(path: Path) -> None:
-    """Wake whoever waits at `path`; nobody there is no error."""
+    """Wake the process that waits at `path`; it is no error if there is none."""
     if len(str(path)) > LONGEST:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell, contextlib.suppress(OSError):
@@ -33,16 +33,16 @@ class Doorbell:
             path.chmod(0o600)
 
     def sockets(self) -> list[socket.socket]:
-        """What to wait on."""
+        """The sockets to wait on."""
         return [self._rung, self._socket] if self._socket else [self._rung]
 
     def ring(self) -> None:
-        """Wake whoever waits in this process."""
-        with contextlib.suppress(OSError):  # full: it is rung already; closed: nobody waits
+        """Wake the waiting thread of this process."""
+        with contextlib.suppress(OSError):  # full: already rung; closed: nobody waits
             self._own.send(b"look", socket.MSG_DONTWAIT)
 
     def drain(self) -> None:
-        """Forget every ring so far: one look answers them all."""
+        """Discard all rings so far; one look serves them all."""
         for each in self.sockets():
             each.setblocking(False)
             with contextlib.suppress(BlockingIOError):

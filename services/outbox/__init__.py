@@ -1,1 +1,1 @@
-"""Outbox: facts are told to the outside, at least once and in order; what waits to be sent is the ledger itself."""
+"""Outbox: sends facts to other systems, at least once and in order; the ledger itself is the queue."""

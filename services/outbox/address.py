@@ -1,4 +1,4 @@
-"""Addresses of notifications: secrets, each in the environment or in a file of its own that only its owner reads."""
+"""Addresses of notifications. They are secrets, each in the environment or in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sluicegate.registry.words.errors import InvalidSetting, NotFound, Refused, 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where to send. Never shown, not even in a traceback."""
+    """Where to send a notification. Never shown, not even in a traceback."""
 
     url: str = field(repr=False)
     key: str = field(default="", repr=False)
-    """Webhooks only: signs what is sent; base64 after whsec_."""
+    """For webhooks: the signing key, base64 after whsec_."""
 
     @classmethod
     def read(cls, text: str) -> Address:
-        """From `URL` or `URL KEY`. Raises UsageError, which does not repeat it."""
+        """Parse `URL` or `URL KEY`. Raises UsageError, which does not contain the text."""
         words = text.split()
         if not 1 <= len(words) <= 2 or "://" not in words[0]:
             raise UsageError("an address must be a URL; for a webhook, add a space and its signing key.")
@@ -35,7 +35,7 @@ class Addresses:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
     def get(self, name: str) -> Address:
-        """The address of a notification. Raises NotFound, Refused when others may read its file."""
+        """The address of a notification. Raises NotFound, and Refused if others may read its file."""
         value = self.environment.get(variable(name), "").strip()
         if value:
             return Address.read(value)
@@ -52,7 +52,7 @@ class Addresses:
         return Address.read(text)
 
     def set(self, name: str, address: Address) -> None:
-        """Keep an address, in place of the one before."""
+        """Store an address, replacing the previous one."""
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = path.with_name(f".{path.name}")

@@ -1,4 +1,4 @@
-"""Notifications: a sink for each applied document of this kind."""
+"""Notifications: a sink for each applied notification document."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SENDERS: dict[Means, Sender] = {Means.APPRISE: by_apprise, Means.WEBHOOK: by_web
 
 @dataclass(frozen=True, kw_only=True)
 class NotificationSink:
-    """One notification: filters, counts its messages, sends."""
+    """Filters, limits and sends the messages of one notification."""
 
     notification: Notification
     addresses: Addresses
     ledger: Ledger
-    """Remembers when messages were sent, so that a restart does not forget the limit."""
+    """Stores when messages were sent, so that the limit survives a restart."""
     console: str | None = None
 
     @property
@@ -33,7 +33,8 @@ class NotificationSink:
         return f"notification:{self.notification.name}"
 
     def send(self, news: Sequence[Happening], now: datetime) -> None:
-        """Send what is wanted of this as one message. Raises Unreachable, NotFound, InvalidSetting, NotNow."""
+        """Send the happenings that pass the filter as one message. Raises Unreachable, NotFound, InvalidSetting,
+        NotNow."""
         wanted = [each for each in news if self.notification.wants(each)]
         if not wanted:
             return
@@ -51,13 +52,13 @@ class NotificationSink:
 def deliver(
     notification: Notification, addresses: Addresses, news: Sequence[Happening], now: datetime, console: str | None
 ) -> None:
-    """Send one message, whatever filters and limits say. Raises Unreachable, NotFound, InvalidSetting."""
+    """Send one message, regardless of filters and limits. Raises Unreachable, NotFound, InvalidSetting."""
     address = addresses.get(notification.name)
     SENDERS[notification.send](address, notice(news, console), news, now)
 
 
 def sinks(ledger: Ledger, addresses: Addresses, console: str | None) -> tuple[NotificationSink, ...]:
-    """A sink for every notification that counts now."""
+    """A sink for every applied notification."""
     return tuple(
         NotificationSink(
             notification=Notification.model_validate(applied.body), addresses=addresses, ledger=ledger, console=console

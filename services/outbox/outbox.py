@@ -1,4 +1,4 @@
-"""The outbox: every sink is told what the ledger's feed holds beyond the place that is remembered for it."""
+"""The outbox: sends each sink the entries of the ledger's feed after the sink's stored place."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from sluicegate.services.beside import Hand, at_once
 log = structlog.get_logger("outbox")
 
 BATCH = 100
-"""Facts that a sink is told at once."""
+"""The most facts that are sent to a sink at once."""
 BACKOFF = (2.0, 10.0, 30.0, 120.0)
 """Seconds between attempts."""
 
 
 class Sink(Protocol):
-    """Somebody who is told."""
+    """A receiver of facts."""
 
     @property
     def name(self) -> str:
-        """By which its place is remembered."""
+        """The name under which its place is stored."""
         ...
 
     def send(self, news: Sequence[Happening], now: datetime) -> None:
-        """Tell it all of these. Raises SluiceError, and is then told all of them again; NotNow to be asked later."""
+        """Send all of these. After a SluiceError all of them are sent again; NotNow postpones them."""
         ...
 
 
 class NotNow(SluiceError):
-    """The sink must not be told at this moment; it says when."""
+    """The sink accepts nothing before `until`."""
 
     def __init__(self, until: datetime) -> None:
         super().__init__("the limit of messages an hour has been reached.")
@@ -48,29 +48,29 @@ class NotNow(SluiceError):
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """How often a sink could not be told in a row, and when it is tried again."""
+    """The number of consecutive failures of a sink, and the time of the next attempt."""
 
     times: int
     until: float
-    """On the clock of intervals."""
+    """Seconds on the clock of intervals."""
 
 
 @dataclass
 class Outbox:
-    """Tells every sink what is new for it. One that cannot be told keeps nobody else waiting."""
+    """Sends each sink what is new for it. A sink that fails does not delay the others."""
 
     ledger: Ledger
     sinks: Callable[[], Sequence[Sink]]
-    """Those that there are now."""
+    """Returns the present sinks."""
     waiting: Callable[[datetime], Sequence[Happening]] = lambda _: ()
-    """What waits for a person now: told once for as long as it waits."""
+    """Returns what waits for a person now. Each is sent once for as long as it waits."""
     elapsed: Callable[[], float] = time.monotonic
     beside: Hand = at_once
-    """Takes each sink's part of a look: one that hangs keeps no other waiting."""
+    """Runs each sink's part of a look, so that a sink that hangs does not delay the others."""
     _troubles: dict[str, Trouble] = field(default_factory=dict, init=False)
 
     def look(self, now: datetime) -> int:
-        """Tell what is new; how many facts were told by the end of the look, all sinks together."""
+        """Send what is new; returns the number of facts that all sinks together had taken by the end of the look."""
         waiting, sent = self.waiting(now), list[int]()
         for sink in self.sinks():
             self.beside(sink.name, partial(self._look_for, sink, now, waiting, sent))
@@ -97,15 +97,15 @@ class Outbox:
         return delivered
 
     def _deliveries(self, sink: Sink, now: datetime, waiting: Sequence[Happening]) -> Iterator[int]:
-        """Tell in pieces, each remembered once it was taken; how much each held."""
+        """Send in batches, and store the place after each; yields the size of each batch."""
         place = self._place(sink.name)
         while fed := self.ledger.feed(after=place, limit=BATCH):
             sink.send(happenings(self.ledger, fed), now)
             place = fed[-1].place
             self.ledger.remember(_key(sink.name), {"place": place})
             yield len(fed)
-        known = (self.ledger.recall(_waits(sink.name)) or {}).get("told")
-        before = list(known) if isinstance(known, list) else []
+        noted = (self.ledger.recall(_waits(sink.name)) or {}).get("told")
+        before = list(noted) if isinstance(noted, list) else []
         new = [each for each in waiting if each.id not in before]
         if new:
             sink.send(new, now)
@@ -119,7 +119,7 @@ class Outbox:
         log.warning("notification not sent; tried again", sink=name, why=str(error))
 
     def _place(self, name: str) -> int:
-        """Up to where the sink was told. A new one is told what happens from now on."""
+        """The place up to which a sink has got the feed. A new sink starts at its end."""
         note = self.ledger.recall(_key(name))
         if note is not None:
             return int(str(note["place"]))
@@ -129,9 +129,9 @@ class Outbox:
 
 
 def happenings(ledger: Ledger, fed: Sequence[Fed]) -> tuple[Happening, ...]:
-    """What a part of the ledger's feed tells."""
-    known = ((each.place, each.entry.seq, ledger.entries(each.entry.rollout)) for each in fed)
-    return tuple(happening(place, entries[: seq + 1]) for place, seq, entries in known)
+    """The happenings of a part of the ledger's feed."""
+    histories = ((each.place, each.entry.seq, ledger.entries(each.entry.rollout)) for each in fed)
+    return tuple(happening(place, entries[: seq + 1]) for place, seq, entries in histories)
 
 
 def _key(name: str) -> str:

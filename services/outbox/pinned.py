@@ -1,7 +1,7 @@
-"""Pinned: which addresses a name may stand for, and a transport that connects to these and no other.
+"""Pinned: checks the IP addresses of a host name, and a transport that connects only to the checked ones.
 
-Between a check of a name and the connection the name may be pointed at another machine (DNS rebinding). So it is looked
-up once, and the connection goes to what was checked.
+Between a check and the connection, a name may be pointed at another machine (DNS rebinding). So the name is resolved
+once, and the connection goes to the checked addresses.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sluicegate.registry.words.errors import Refused, Unreachable
 
 
 def public_addresses(url: str, allowed: Collection[str]) -> tuple[str, ...]:
-    """The IP addresses to which a connection may go; none for a host that is allowed by name: whatever it stands for.
+    """The IP addresses to which a connection may go; none for a host in `allowed`, which may resolve to anything.
 
-    What a document names must not become a way to our own servers. Raises Refused for an address inside our own network
-    or one without TLS, and Unreachable for an unknown host.
+    A URL in a document must not give access to internal servers. Raises Refused for an address that is not public or a
+    URL without TLS, and Unreachable for an unknown host.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -28,7 +28,7 @@ def public_addresses(url: str, allowed: Collection[str]) -> tuple[str, ...]:
         return ()
     try:
         addresses = [str(entry[4][0]) for entry in socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)]
-    except (OSError, ValueError):  # no such host; no such port, or nothing that could be a host
+    except (OSError, ValueError):  # no such host; an invalid port or host name
         raise Unreachable(f"the name of the host {host} cannot be resolved.") from None
     if parts.scheme != "https" or not all(is_public(ipaddress.ip_address(each)) for each in addresses):
         raise Refused(f"{host} is not a public https server.", fix=f"to allow it, set SLUICE_CHECK_HOSTS={host}")
@@ -38,13 +38,13 @@ def public_addresses(url: str, allowed: Collection[str]) -> tuple[str, ...]:
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")
-"""Not public, and not known as such to every Python of ours."""
+"""Not public, though `is_global` of older supported Pythons says so."""
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether packets to it leave for the internet: those to the IPv4 address that an IPv6 one stands for, too.
+    """Whether an address is on the public internet. An IPv6 address that embeds an IPv4 one counts as that one.
 
-    So of IPv6 only what the internet's hosts have, and what a translator turns into a public IPv4 address.
+    Of all other IPv6 addresses, only global unicast ones count as public.
     """
     if isinstance(address, ipaddress.IPv4Address):
         return address.is_global and not address.is_multicast
@@ -55,7 +55,7 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 def _inner_address(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 one carries: mapped, 6to4, ISATAP, or by NAT64 and its well-known prefix."""
+    """The IPv4 address that an IPv6 address embeds: mapped, 6to4, ISATAP, or NAT64 with its well-known prefix."""
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address.sixtofour is not None:
@@ -67,9 +67,9 @@ def _inner_address(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | No
 
 
 class Pinned(httpx.BaseTransport):
-    """Connects to these addresses, the first that takes it; what is asked and whose certificate counts stay the name's.
+    """Connects to the first of these addresses that accepts. The Host header and the certificate check keep the name.
 
-    A proxy is not used: it would look the name up again.
+    Uses no proxy, which would resolve the name again.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
@@ -89,7 +89,7 @@ class Pinned(httpx.BaseTransport):
 
 
 def _to(address: str, request: httpx.Request) -> httpx.Request:
-    """The same request, which keeps its Host, to an address."""
+    """The same request, sent to an address; it keeps its Host header."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),

@@ -1,4 +1,4 @@
-"""Every fact as a Prefect event, over Prefect's plain HTTP API, so that its automations can react."""
+"""Sends every fact as a Prefect event over Prefect's HTTP API, so that Prefect automations can react."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sluicegate.registry.words.errors import Unreachable
 
 NAME = "prefect"
 PREFIX = "sluice.rollout"
-"""Of every event's name, such as sluice.rollout.aborted, and of the resource: sluice.rollout.<id>."""
+"""The prefix of event names, such as sluice.rollout.aborted, and of resource ids, sluice.rollout.<id>."""
 
 
 class PrefectEvents:
-    """A sink. Prefect keeps an event once, however often it is told: events are known by their id."""
+    """A sink. Prefect stores an event once even if it is sent again, because events have ids."""
 
     name = NAME
 
@@ -33,7 +33,7 @@ class PrefectEvents:
 
 
 def event(happening: Happening) -> dict[str, object]:
-    """A fact in the form that Prefect's API takes."""
+    """A happening in the format of Prefect's API."""
     return {
         "id": happening.id,
         "occurred": happening.moment.at.isoformat(),

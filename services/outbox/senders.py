@@ -1,4 +1,4 @@
-"""Senders: a notice to an address, by Apprise or as a signed webhook. What goes wrong is told without the address."""
+"""Senders: send a notice to an address, by Apprise or as a signed webhook. Errors do not contain the address."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS = 10.0
 
 
 class Sender(Protocol):
-    """One way to tell."""
+    """One way to send a notice."""
 
     def __call__(self, address: Address, notice: Notice, news: Sequence[Happening], now: datetime) -> None:
         """Raises Unreachable, InvalidSetting."""
@@ -26,11 +26,11 @@ class Sender(Protocol):
 
 
 def by_apprise(address: Address, notice: Notice, news: Sequence[Happening], now: datetime) -> None:
-    """Tell by whatever service the URL names: https://github.com/caronc/apprise."""
+    """Send by the service that the URL names: https://github.com/caronc/apprise."""
     del news, now
     import apprise
 
-    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its log holds parts of addresses
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its log contains parts of addresses
     service = apprise.Apprise()
     if not service.add(address.url):
         raise InvalidSetting("the address is not a URL that Apprise knows.", fix="sluice notify set NAME")
@@ -44,7 +44,7 @@ _TYPES = {
 
 
 def by_webhook(address: Address, notice: Notice, news: Sequence[Happening], now: datetime) -> None:
-    """POST JSON, signed as https://www.standardwebhooks.com says; the same facts have the same webhook-id again."""
+    """POST JSON, signed by https://www.standardwebhooks.com. The same facts always get the same webhook-id."""
     if not address.key:
         raise InvalidSetting("the webhook has no signing key.", fix="sluice notify set NAME, with URL and key")
     body = json.dumps(

@@ -1,4 +1,4 @@
-"""Signed HTTP to others, as https://www.standardwebhooks.com says: who receives it can tell that it is ours and new."""
+"""Sends signed HTTP requests by https://www.standardwebhooks.com, so that receivers can verify their origin and age."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sluicegate.services.outbox.address import Address
 from sluicegate.services.outbox.pinned import Pinned
 
 LARGEST = 64 * 1024
-"""Bytes of an answer that are read."""
+"""Bytes of a response that are read."""
 
 
 def post(
     address: Address, *, name: str, body: str, now: datetime, seconds: float, only: Sequence[str] = ()
 ) -> httpx.Response:
-    """POST JSON with its signature. The same `name` again means the same message; redirects are not followed.
+    """POST JSON with its signature. The same `name` means the same message; redirects are not followed.
 
-    `only`: the IP addresses to connect to; none: those that the host's name stands for. Raises
-    Unreachable where nobody answers, without telling the address, which may be a secret.
+    `only`: the IP addresses to connect to; none: those that the host name resolves to. Raises Unreachable if there is
+    no response, without naming the address, which may be a secret.
     """
     from standardwebhooks import Webhook
 
@@ -44,14 +44,14 @@ def post(
 
 
 def _client(only: Sequence[str], seconds: float) -> httpx.Client:
-    """A client whose requests end in time."""
+    """A client whose requests take at most `seconds`."""
     pinned = Pinned(only) if only else None
     http = httpx.Client(transport=pinned, timeout=seconds)
     return bounded(http, seconds, inside=(pinned.inner,) if pinned else ())
 
 
 def signing_key(secret: str) -> str:
-    """A secret in the form that Standard Webhooks takes: base64 after whsec_."""
+    """A secret in the format of Standard Webhooks: base64 after whsec_."""
     return f"whsec_{base64.b64encode(secret.encode()).decode()}"
 
 

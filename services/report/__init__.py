@@ -1,1 +1,1 @@
-"""How a report looks in every service: one HTML page, its charts, and Markdown."""
+"""The rendering of reports for all services: the HTML page, its charts, and Markdown."""

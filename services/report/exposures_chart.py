@@ -1,4 +1,4 @@
-"""The chart of an experiment's cumulative exposures: rows of each variation over time. Pure."""
+"""The chart of an experiment's cumulative exposures: compared rows of each variation over time. Pure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin,
 HEIGHT = 240
 RIGHT, TOP, BOTTOM = 110, 30, 46
 LINE = 14
-"""What two names need between them."""
+"""The vertical distance between two names, in pixels."""
 
 
 def exposures_chart(arrivals: Sequence[Arrivals], name: str, width: int = ALONE) -> str:
-    """The chart as SVG; empty where nothing was compared yet. The control comes first."""
-    known = [each for each in arrivals if each.points]
-    if not known:
+    """The chart as SVG; empty if nothing has been compared. The control comes first."""
+    curves = [each for each in arrivals if each.points]
+    if not curves:
         return ""
-    seconds = max(each.points[-1][0] for each in known) or 1.0
-    most = max(each.points[-1][1] for each in known)
+    seconds = max(each.points[-1][0] for each in curves) or 1.0
+    most = max(each.points[-1][1] for each in curves)
     x = Scale(low=0.0, high=seconds, start=left_margin(width), end=width - RIGHT)
     y = Scale(low=0.0, high=most * 1.08 or 1.0, start=HEIGHT - BOTTOM, end=TOP)
-    parts = (*_frame(x, y, seconds), *(part for i, each in enumerate(known) for part in _curve(each, i, x, y)),
-             *_names(known, x, y))  # fmt: skip
-    about = ", ".join(f"{each.variation}: {number(each.points[-1][1])}" for each in known)
+    parts = (*_frame(x, y, seconds), *(part for i, each in enumerate(curves) for part in _curve(each, i, x, y)),
+             *_names(curves, x, y))  # fmt: skip
+    about = ", ".join(f"{each.variation}: {number(each.points[-1][1])}" for each in curves)
     title = "Rows that were compared, by variation, over time"
     return figure(name, width=width, height=HEIGHT, title=title, about=about, parts=parts)
 
@@ -49,10 +49,10 @@ def _curve(each: Arrivals, index: int, x: Scale, y: Scale) -> Iterator[str]:
     yield dot("seen", x.at(at), y.at(rows), 3.2, f"{each.variation}: {number(rows)} after {lasting(at)}")
 
 
-def _names(known: Sequence[Arrivals], x: Scale, y: Scale) -> Iterator[str]:
-    """Each at the end of its line, as far apart as text needs."""
+def _names(curves: Sequence[Arrivals], x: Scale, y: Scale) -> Iterator[str]:
+    """Each name at the end of its curve, far enough apart to be readable."""
     free = y.start + LINE
-    for each in sorted(known, key=lambda one: one.points[-1][1]):
+    for each in sorted(curves, key=lambda one: one.points[-1][1]):
         at, rows = each.points[-1]
         free = min(free - LINE, y.at(rows) + 4)
         yield words("tick", x.at(at) + 8, free, f"{each.variation} {number(rows)}")

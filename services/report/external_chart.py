@@ -13,7 +13,7 @@ HEIGHT, TOP, BOTTOM, RIGHT = 150, 14, 26, 18
 
 
 def external_chart(gate: ExternalGateView, name: str, width: int = ALONE) -> str:
-    """The chart as SVG; empty with fewer than two values."""
+    """The chart as SVG; empty for fewer than two values."""
     points = [(each, each.value) for each in gate.samples if each.value is not None]
     if len(points) < 2:
         return ""

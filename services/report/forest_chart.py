@@ -1,4 +1,4 @@
-"""The forest plot of an experiment: each variation's difference from the control with its interval. Pure."""
+"""The forest plot of an experiment: each variation's difference from the control, with its interval. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RIGHT, TOP, ROW, BOTTOM = 24, 12, 34, 44
 
 
 def forest_chart(readout: Readout, name: str, width: int = ALONE) -> str:
-    """The chart as SVG; empty where no variation has an estimate yet."""
+    """The chart as SVG; empty if no variation has an estimate yet."""
     rows = [each for each in readout.compared if each.estimate is not None]
     if not rows:
         return ""

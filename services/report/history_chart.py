@@ -1,4 +1,4 @@
-"""The chart of a model's stable builds: which had full trust when, in each variation. Pure."""
+"""The chart of a model's stable builds over time, in each variation. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LANE, BAR, TOP, BOTTOM, EDGE = 46, 24, 6, 26, 8
 
 
 def history_chart(tenures: Sequence[Tenure], now: datetime, name: str, width: int = ALONE) -> str:
-    """The chart as SVG; empty where no build was stable yet."""
+    """The chart as SVG; empty if no build has been stable yet."""
     if not tenures:
         return ""
     variations = list(dict.fromkeys(each.variation for each in tenures))

@@ -1,4 +1,4 @@
-"""The chart of how long callers waited: both builds' histograms over one another. Pure."""
+"""The chart of latency: the histograms of both builds, overlaid. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sluicegate.services.report.svg import ALONE, box, figure, left_margin, line
 HEIGHT = 250
 RIGHT, TOP, BOTTOM = 18, 28, 46
 _MARKS = (1, 2, 5)
-"""What the ticks of a decade are multiples of."""
+"""The ticks in each decade, as multiples of its power of ten."""
 
 
 def latency_chart(arms: Sequence[ArmLatency], name: str, width: int = ALONE) -> str:
-    """The chart as SVG; empty where no arm has a histogram."""
+    """The chart as SVG; empty if no arm has a histogram."""
     drawn = [arm for arm in arms if arm.bins]
     if not drawn:
         return ""
@@ -65,7 +65,7 @@ def _arm(arm: ArmLatency, x: Scale, y: Scale) -> Iterator[str]:
 
 
 def _named(arms: Sequence[ArmLatency], x: Scale, y: Scale) -> Iterator[str]:
-    """Each build's 95th percentile in words, one below the other, where they cannot leave the chart."""
+    """Labels of each build's 95th percentile, one below the other, placed so that they stay inside the chart."""
     for row, arm in enumerate(sorted(arms, key=lambda each: each.p95)):
         is_left = _p95(arm, x) < (x.start + x.end) / 2
         place, anchor = (_p95(arm, x) + 5, "start") if is_left else (_p95(arm, x) - 5, "end")

@@ -12,7 +12,7 @@ from sluicegate.services.report.words import headline, state
 
 
 def markdown(report: Report, links: Sequence[tuple[str, str]] = ()) -> str:
-    """The report in short: what became of it, steps, evidence; `links` are (name, URL)."""
+    """A summary of the report: result, steps and evidence; `links` are pairs of name and URL."""
     return "\n".join(
         (
             *_head(report, links),
@@ -74,7 +74,7 @@ def _gates(gates: Sequence[GateReport]) -> Iterator[str]:
     yield "|---|---|---:|---:|---:|---|---:|---|---|"
     for gate in gates:
         view = gate.view
-        margin = ", ".join(_asked(view)) or "–"
+        margin = ", ".join(_conditions(view)) or "–"
         decided = f"look {gate.decided.k}" if gate.decided else "–"
         unit = Unit(view.unit)
         kind = " (watches)" if view.then == "nothing" else " (guardrail)" if view.guardrail else ""
@@ -89,8 +89,8 @@ def _gates(gates: Sequence[GateReport]) -> Iterator[str]:
         yield ""
 
 
-def _asked(view: GateView) -> Iterator[str]:
-    """What a gate must show before it passes."""
+def _conditions(view: GateView) -> Iterator[str]:
+    """The margin and limit that a gate has to meet."""
     if view.margin is not None:
         yield share(view.margin)
     if view.below is not None:
@@ -114,6 +114,6 @@ def _exposures(report: Report) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot end a cell, nor be taken for markup."""
+    """Text escaped so that it can neither end a table cell nor act as markup."""
     plain = text.replace("\n", " ").replace("|", "\\|").replace("`", "'")
     return plain.replace("<", "&lt;").replace("[", "\\[").replace("](", "] (")

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing from outside: styles and charts inline, no script. Pure."""
+"""A report as one self-contained HTML page with inline styles and charts and without scripts. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _RATIO_TONES = {"OK": "good", "MISMATCH": "bad", "NOT TESTED": "plain"}
 
 
 def page(report: Report) -> str:
-    """The page. The same report gives the same bytes."""
+    """The page. The same report always gives the same bytes."""
     style = Markup(styles())  # noqa: S704
     return (
         environment().get_template("report.html").render(report_context(report), style=style, style_hash=style_hash())
@@ -48,7 +48,7 @@ def page(report: Report) -> str:
 
 
 def report_context(report: Report) -> dict[str, object]:
-    """What the page's templates, and its parts on other pages, show of a report."""
+    """The values of a report for the page's templates, and for its parts on other pages."""
     rollout = report.rollout
     requests = [(row.stable.requests, row.candidate.requests) for row in report.exposures if 0 < row.weight < 100]
     return {
@@ -82,7 +82,7 @@ def report_context(report: Report) -> dict[str, object]:
 
 
 def drawn(draw: Callable[[str, int], str], name: str) -> Markup:
-    """A chart as markup, in the widths that fit."""
+    """A chart as markup, drawn in each width."""
     return Markup(fitting(draw, name))  # noqa: S704
 
 
@@ -93,7 +93,7 @@ def shadow_page(shadow: ShadowView) -> str:
 
 
 def shadow_context(shadow: ShadowView | None) -> dict[str, object]:
-    """What only a shadow's report shows."""
+    """The values that only a shadow's report shows."""
     if shadow is None:
         return {"shadow": None}
     charts = [(column, drawn(partial(difference_chart, column), f"d{i}")) for i, column in enumerate(shadow.columns)]
@@ -107,7 +107,7 @@ def shadow_context(shadow: ShadowView | None) -> dict[str, object]:
 
 
 def picture(chart: str) -> str:
-    """A chart as an SVG file of its own: with its styles inside."""
+    """A chart as an SVG file of its own, with its styles inside."""
     its_styles = f"{_css('colours.css')}{_css('chart.css')}svg {{ background: var(--paper); }}"
     return chart.replace("\n", f"\n<style>{its_styles}</style>\n", 1)
 
@@ -125,7 +125,7 @@ def part_styles() -> str:
 
 
 def style_hash() -> str:
-    """What a content security policy says to allow exactly these styles."""
+    """The source for a content security policy that allows exactly these styles."""
     return "sha256-" + base64.b64encode(hashlib.sha256(styles().encode()).digest()).decode()
 
 
@@ -151,7 +151,7 @@ def environment() -> Environment:
 
 
 def yaml_text(plan: dict[str, object]) -> str:
-    """The plan as people write it."""
+    """The plan as YAML."""
     text, writer = io.StringIO(), YAML(typ="safe", pure=True)
     writer.default_flow_style = None
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]

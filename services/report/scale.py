@@ -1,4 +1,4 @@
-"""Scales: from values to places on a chart, and round values for its axis. Pure."""
+"""Scales: map values to positions on a chart, and choose round values for its axes. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """A line from `low` at the place `start` to `high` at the place `end`."""
+    """A linear scale that maps `low` to `start` and `high` to `end`, in pixels."""
 
     low: float
     high: float
@@ -16,16 +16,16 @@ class Scale:
     end: float
 
     def at(self, value: float) -> float:
-        """The place of a value, to a tenth; beyond the ends for values beyond them."""
+        """The position of a value, to a tenth of a pixel. Values beyond the ends lie beyond the scale."""
         span = (self.high - self.low) or 1.0
         return round(self.start + (value - self.low) / span * (self.end - self.start), 1)
 
     def clamped(self, value: float) -> float:
-        """The place of a value, or of the end that it lies beyond."""
+        """The position of a value, or of the nearer end if the value lies beyond it."""
         return self.at(min(max(value, self.low), self.high))
 
     def ticks(self, most: int = 6) -> tuple[float, ...]:
-        """At most about `most` round values between the ends."""
+        """About `most` round values between the ends, or fewer."""
         step = round_step((self.high - self.low) / most)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
@@ -33,7 +33,7 @@ class Scale:
 
 
 def round_step(least: float) -> float:
-    """The smallest of 1, 2 and 5 times a power of ten that is not below `least`."""
+    """The smallest number not below `least` that is 1, 2 or 5 times a power of ten."""
     if not least > 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(least))

@@ -1,4 +1,4 @@
-"""The chart of a gate: the interval at every look against margin and limit, by how much was compared. Pure."""
+"""The chart of a gate: the interval at every look against margin and limit, over the amount of compared data. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin,
 HEIGHT = 310
 RIGHT, TOP, BOTTOM = 18, 42, 46
 ROOM = 44
-"""What a step needs to have its number written above it."""
+"""The narrowest step whose number is written above it, in pixels."""
 NEAR = 24
-"""What words and a line need between them."""
+"""The smallest distance between text and a line, in pixels."""
 MOST_WHISKERS = 60
-"""Beyond so many looks the band alone tells the intervals."""
+"""With more looks than this, only the band shows the intervals."""
 
 
 def sequence_chart(gate: GateReport, name: str, width: int = ALONE) -> str:
-    """The chart as SVG; empty where no look can be drawn. `name` makes its ids unique on the page."""
+    """The chart as SVG; empty if no look has an estimate. `name` makes its ids unique on the page."""
     looks = [look for look in gate.looks if look.estimate is not None]
     if not looks:
         return ""
@@ -42,7 +42,8 @@ def sequence_chart(gate: GateReport, name: str, width: int = ALONE) -> str:
 
 
 def _reach(looks: Sequence[LookPoint]) -> tuple[float, float]:
-    """What the difference axis spans: what decided, and the looks before as far as they do not drown that."""
+    """The range of the difference axis. It covers the latest looks, and earlier ones as far as that does not shrink the
+    latest too much."""
     last = [look for look in looks if look.step == looks[-1].step]
     late = last[len(last) // 2 :]
     core = [
@@ -73,15 +74,15 @@ def _frame(gate: GateReport, x: Scale, y: Scale) -> Iterator[str]:
 
 
 def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
-    """The margin as a line that moves from step to step, and the harm beyond it."""
-    known = [look for look in looks if look.bound is not None]
-    if not known:
+    """The margin as a stepped line, and the area of harm beyond it."""
+    bounded = [look for look in looks if look.bound is not None]
+    if not bounded:
         return
-    ends = [look.compared for look in known]
+    ends = [look.compared for look in bounded]
     starts = [0.0, *ends[:-1]]
     edge = TOP if gate.worse == "higher" else HEIGHT - BOTTOM
     points: list[tuple[float, float]] = []
-    for start, end, look in zip(starts, [*ends[:-1], x.high], known, strict=True):
+    for start, end, look in zip(starts, [*ends[:-1], x.high], bounded, strict=True):
         assert look.bound is not None
         points += [(x.at(start), y.clamped(look.bound)), (x.at(end), y.clamped(look.bound))]
     yield path("harm", [(points[0][0], edge), *points, (points[-1][0], edge)], closed=True)
@@ -90,7 +91,7 @@ def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> I
 
 
 def _label(points: Sequence[tuple[float, float]], end_of_plot: float, above: int) -> str:
-    """The word at the longest flat of the line that lies within the plot."""
+    """The label at the longest flat part of the line that lies within the plot."""
     flats: dict[float, float] = {}
     for (begin, height), (end, _) in zip(points[::2], points[1::2], strict=True):
         is_within = TOP < height < HEIGHT - BOTTOM
@@ -104,7 +105,7 @@ def _label(points: Sequence[tuple[float, float]], end_of_plot: float, above: int
 
 
 def _limit(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
-    """The rate that the candidate must be shown to stay below, as a difference from stable's rate at each look."""
+    """The rate that the candidate must stay below, as a difference from stable's rate at each look."""
     points = [(x.at(look.compared), y.clamped(look.limit)) for look in looks if look.limit is not None]
     if not points or gate.view.below is None:
         return
@@ -114,7 +115,7 @@ def _limit(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> 
 
 
 def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
-    """Where a step of the plan began."""
+    """The boundaries and numbers of the plan's steps."""
     starts = [(x.start, looks[0].step)]
     for before, look in pairwise(looks):
         if look.step != before.step:
@@ -150,7 +151,7 @@ def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale, y: Scale)
     mark = "✓" if turn.verdict == "PASS" else "✕"
     text = f"{mark} {turn.verdict}"
     bottom, zero = HEIGHT - BOTTOM, y.clamped(0.0)
-    height = (zero if abs(bottom - 10 - zero) < NEAR else bottom) - 10  # not over the line of no difference
+    height = (zero if abs(bottom - 10 - zero) < NEAR else bottom) - 10  # must not cover the line of no difference
     side = "end" if is_right else "start"
     yield words(f"verdict {kind}", place + (-7 if is_right else 7), height, text, side)
 

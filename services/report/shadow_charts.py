@@ -1,4 +1,4 @@
-"""The charts of a shadow: how often answers differ over time, and by how much they differ. Pure."""
+"""The charts of a shadow: the share of answers that differ over time, and the sizes of the differences. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COURSE = 2
 
 
 def agreement_chart(over_time: Sequence[tuple[datetime, int, int]], name: str, width: int = ALONE) -> str:
-    """The share of pairs that differ in each time bucket; empty with fewer than two, which show no course."""
+    """The share of pairs that differ in each time bucket; empty for fewer than two buckets, which show no trend."""
     rows = [(at, differ / n) for at, n, differ in over_time if n]
     if len(rows) < _COURSE:
         return ""
@@ -28,7 +28,7 @@ def agreement_chart(over_time: Sequence[tuple[datetime, int, int]], name: str, w
 
 
 def difference_chart(column: ColumnView, name: str, width: int = ALONE) -> str:
-    """How far candidate and stable are apart on the same request; empty where there is nothing to draw."""
+    """The distribution of the difference between candidate and stable on the same request; empty without data."""
     if not column.differences:
         return ""
     most = max(bar.candidate for bar in column.differences)
@@ -40,7 +40,7 @@ def difference_chart(column: ColumnView, name: str, width: int = ALONE) -> str:
 
 
 def _bars(heights: list[float], tips: list[str], width: int) -> list[str]:
-    """Bars over the whole width, each of which tells of itself when it is pointed at."""
+    """Bars over the whole width, each with a tooltip."""
     left = left_margin(width)
     step = (width - left) / len(heights)
     tall = _HEIGHT - _BOTTOM - 12

@@ -1,4 +1,4 @@
-"""Sparklines, without axes: a metric's means of both builds from look to look, a model's requests by minute. Pure."""
+"""Sparklines without axes: a metric's means of both builds by look, and a model's requests by minute. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDTH, HEIGHT, EDGE = 100.0, 24.0, 2.0
 
 
 def sparkline(trend: Trend) -> str:
-    """The line as SVG, stretched to its place; empty with fewer than two looks."""
+    """The line as SVG that stretches to its container; empty for fewer than two looks."""
     if len(trend.points) < 2:
         return ""
     values = [value for point in trend.points for value in point]
@@ -28,19 +28,19 @@ def sparkline(trend: Trend) -> str:
     return _svg(label, "".join(drawn))
 
 
-def pulse_line(told: Pulse) -> str:
-    """Requests by minute, and in the colour of harm those that failed, on one scale from 0; empty without requests."""
-    if told.is_quiet:
+def pulse_line(pulse: Pulse) -> str:
+    """Requests by minute, and failed ones in the colour of harm, on one scale from 0; empty without requests."""
+    if pulse.is_quiet:
         return ""
-    x = Scale(low=0, high=len(told.requests) - 1, start=EDGE, end=WIDTH - EDGE)
-    y = Scale(low=0, high=max(told.requests), start=HEIGHT - EDGE, end=EDGE)
-    points = [(x.at(i), y.at(value)) for i, value in enumerate(told.requests)]
+    x = Scale(low=0, high=len(pulse.requests) - 1, start=EDGE, end=WIDTH - EDGE)
+    y = Scale(low=0, high=max(pulse.requests), start=HEIGHT - EDGE, end=EDGE)
+    points = [(x.at(i), y.at(value)) for i, value in enumerate(pulse.requests)]
     drawn = path("under", [(x.start, y.start), *points, (x.end, y.start)], closed=True) + path("requests", points)
-    failed = _line("failed", told.failed, x, y) if any(told.failed) else ""
-    share_failed = share(sum(told.failed) / sum(told.requests))
+    failed = _line("failed", pulse.failed, x, y) if any(pulse.failed) else ""
+    share_failed = share(sum(pulse.failed) / sum(pulse.requests))
     label = (
-        f"requests by minute, the last {len(told.requests)}: {told.requests[-1]:,} in the last one, "
-        f"{max(told.requests):,} at most; {share_failed} failed"
+        f"requests by minute, the last {len(pulse.requests)}: {pulse.requests[-1]:,} in the last one, "
+        f"{max(pulse.requests):,} at most; {share_failed} failed"
     )
     return _svg(label, drawn + failed)
 

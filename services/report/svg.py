@@ -1,4 +1,4 @@
-"""The pieces that every chart is drawn from: inline SVG as text, told to screen readers by title and description."""
+"""The parts that all charts are drawn from: inline SVG as text, with a title and a description for screen readers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterable
 from html import escape
 
 WIDTHS = {"wide": 900, "middle": 560, "narrow": 340}
-"""The widths that a chart is drawn in, in pixels at the size of its text."""
+"""The widths in which each chart is drawn, in pixels."""
 ALONE = 760
 """The width of a chart that stands alone."""
 
 
 def fitting(draw: Callable[[str, int], str], name: str) -> str:
-    """A chart in every width; the styles show the one that fits its place, so that its text keeps its size."""
+    """A chart in every width. Styles show the one that fits its container, so that the size of its text never
+    changes."""
     drawn = {which: draw(f"{name}-{which}", width) for which, width in WIDTHS.items()}
     return "".join(f'<div class="{which}">{chart}</div>' for which, chart in drawn.items() if chart)
 
 
 def left_margin(width: int) -> float:
-    """The room for the numbers of the upright axis."""
+    """The space for the numbers of the vertical axis, in pixels."""
     return 66.0 if width > WIDTHS["narrow"] else 52.0
 
 
@@ -54,12 +55,12 @@ def path(kind: str, points: Iterable[tuple[float, float]], *, closed: bool = Fal
 
 
 def dot(kind: str, x: float, y: float, radius: float, tip: str) -> str:
-    """A point that tells of itself when it is pointed at."""
+    """A point with a tooltip."""
     return f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="{radius:g}"><title>{escape(tip)}</title></circle>'
 
 
 def tipped(tip: str, part: str) -> str:
-    """A part that tells of itself when it is pointed at."""
+    """A part with a tooltip."""
     return f"<g><title>{escape(tip)}</title>{part}</g>"
 
 
@@ -69,5 +70,5 @@ def words(kind: str, x: float, y: float, text: str, anchor: str = "start") -> st
 
 
 def window(name: str, x: float, y: float, width: float, height: float) -> str:
-    """What paths may be clipped to."""
+    """A rectangle for clipping paths."""
     return f'<clipPath id="{name}">{box("window", x, y, width, height)}</clipPath>'

@@ -1,4 +1,4 @@
-"""The chart of a rollout: the candidate's weight and every gate's verdicts over one time. Pure."""
+"""The chart of a rollout: the candidate's weight and every gate's verdicts on one time axis. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluicegate.services.report.scale import Scale, time_ticks
 from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin, line, path, tipped, words
 
 PLOT = 172
-"""Where the plot of the weight ends; the verdicts are below it."""
+"""The bottom of the weight's plot, in pixels; the verdicts are below it."""
 LANE, BAR, GAP = 38, 17, 6
 RIGHT, TOP, BOTTOM = 18, 30, 46
 _MARKED = {"Paused": "paused", "Promoted": "promoted", "Aborted": "aborted", "Established": "established",
@@ -20,7 +20,7 @@ _MARKED = {"Paused": "paused", "Promoted": "promoted", "Aborted": "aborted", "Es
 
 
 def weight_chart(report: Report, name: str, width: int = ALONE) -> str:
-    """The chart as SVG; empty where the candidate never had weight."""
+    """The chart as SVG; empty if the candidate never had weight."""
     points = report.weights
     if not any(point.weight for point in points):
         return ""
@@ -37,7 +37,7 @@ def weight_chart(report: Report, name: str, width: int = ALONE) -> str:
         *_frame(x, y, begin, seconds, bottom),
         path("weight-area", [(drawn[0][0], y.start), *drawn, (drawn[-1][0], y.start)], closed=True),
         path("weight", drawn),
-        *(_seen(point, begin, x, y) for point in points),
+        *(_observed(point, begin, x, y) for point in points),
         *_marks(report, x, begin, bottom),
         *(part for i, gate in enumerate(report.gates) for part in _lane(gate, PLOT + GAP + LANE * i, x, begin, last)),
     )
@@ -49,7 +49,7 @@ def weight_chart(report: Report, name: str, width: int = ALONE) -> str:
 
 
 def _way(points: Sequence[tuple[float, float]], end: float) -> Iterator[tuple[float, float]]:
-    """The corners of a line of steps."""
+    """The corners of a stepped line."""
     for (at, weight), (until, _) in zip(points, [*points[1:], (end, 0.0)], strict=True):
         yield at, weight
         yield until, weight
@@ -66,8 +66,8 @@ def _frame(x: Scale, y: Scale, begin: datetime, seconds: float, bottom: int) -> 
     yield words("axis", 8, 14, "desired weight")
 
 
-def _seen(point: WeightPoint, begin: datetime, x: Scale, y: Scale) -> str:
-    """Where the weight came into force."""
+def _observed(point: WeightPoint, begin: datetime, x: Scale, y: Scale) -> str:
+    """A dot at the time when the data plane began to serve the weight."""
     if point.observed_at is None:
         return ""
     late = (point.observed_at - point.at).total_seconds()
@@ -76,7 +76,7 @@ def _seen(point: WeightPoint, begin: datetime, x: Scale, y: Scale) -> str:
 
 
 def _marks(report: Report, x: Scale, begin: datetime, bottom: int) -> Iterator[str]:
-    """What moved it, in words at the top; marks that would lie on one another are left to the timeline."""
+    """Labels at the top for events that changed the weight. Labels that would overlap are left out."""
     free = 0.0
     for moment in report.timeline:
         text = _MARKED.get(moment.fact)
@@ -92,7 +92,7 @@ def _marks(report: Report, x: Scale, begin: datetime, bottom: int) -> Iterator[s
 
 
 def _lane(gate: GateReport, top: int, x: Scale, begin: datetime, last: datetime) -> Iterator[str]:
-    """A gate's verdicts, each for as long as it was the last one."""
+    """A gate's verdicts as bars, each from its look until the next change."""
     yield words("step", x.start + 6, top + 13, gate.view.metric)
     ends = [*(turn.at for turn in gate.turns[1:]), last]
     for turn, end in zip(gate.turns, ends, strict=False):  # a gate that was never judged has no turn
@@ -106,10 +106,10 @@ def _lane(gate: GateReport, top: int, x: Scale, begin: datetime, last: datetime)
 
 
 def _verdicts(gate: GateReport, begin: datetime) -> str:
-    said = ", ".join(f"{gate.word(turn)} after {_short((turn.at - begin).total_seconds())}" for turn in gate.turns)
-    return f"{gate.view.metric}: {said}." if said else ""
+    turns = ", ".join(f"{gate.word(turn)} after {_short((turn.at - begin).total_seconds())}" for turn in gate.turns)
+    return f"{gate.view.metric}: {turns}." if turns else ""
 
 
 def _short(seconds: float) -> str:
-    """A time since the start, in its largest units."""
+    """A time since the start, in its largest units; "0" below a second."""
     return lasting(float(round(seconds))) if seconds >= 1 else "0"

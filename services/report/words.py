@@ -1,4 +1,4 @@
-"""The words of a report's page. Pure."""
+"""The sentences and words of a report's page. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _BAD = ("aborted", "failed")
 
 
 def state(rollout: RolloutView) -> str:
-    """Where it is, or how it ended."""
+    """The rollout's phase, or its ending."""
     return rollout.ending or rollout.phase
 
 
 def tone(rollout: RolloutView) -> str:
-    """How a reader should take the state."""
+    """Whether the state is good, bad, waiting or neutral, for its colour."""
     if rollout.ending in _GOOD:
         return "good"
     if rollout.ending in _BAD:
@@ -25,7 +25,7 @@ def tone(rollout: RolloutView) -> str:
 
 
 def headline(report: Report) -> str:
-    """What became of it, in a sentence."""
+    """The rollout's state in a sentence, with its reason and actor."""
     rollout = report.rollout
     by = f" (by {rollout.actor})" if rollout.actor else ""
     return f"{_under_way(rollout) if rollout.ending is None else _ended(rollout)}: {rollout.reason}{by}."

@@ -1,1 +1,1 @@
-"""Sources: what other systems measure, asked one number at a time, by PromQL, SQL or HTTP."""
+"""Sources: single numbers measured by other systems, queried by PromQL, SQL or HTTP."""

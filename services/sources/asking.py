@@ -1,4 +1,4 @@
-"""Asking: the question of an external gate, put to its source; a number, or why there is none. Nothing is raised."""
+"""Runs an external gate's query at its source. Returns a number or the reason for having none; raises nothing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sluicegate.services.sources.source import Source, read_source
 from sluicegate.services.sources.sql import ask_sql
 
 SECONDS = 10.0
-"""Time that an answer may take, connecting included."""
+"""The time limit of a query, including connecting."""
 
 
 def ask_source(
     gate: ExternalGate, values: Mapping[str, str], environment: Mapping[str, str], seconds: float = SECONDS
 ) -> Reading:
-    """Ask, with the values of the query's placeholders; `environment` holds the sources."""
+    """Run the gate's query with `values` for its placeholders; the sources are defined in `environment`."""
     try:
         return _ask(gate, values, read_source(gate.source, environment), seconds)
     except NoNumber as error:

@@ -1,4 +1,4 @@
-"""One GET: bounded in time and in size, redirects not followed; what goes wrong is told without the address."""
+"""A GET with limits on time and size that follows no redirects. Errors do not contain the address."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sluicegate.services.sources.no_number import NoNumber
 from sluicegate.services.sources.source import Source
 
 LARGEST = 256 * 1024
-"""Bytes of an answer that are read: a number is wanted."""
+"""The largest accepted response, in bytes; only one number is needed."""
 
 
 def get(source: Source, path: str, seconds: float, params: dict[str, str] | None = None) -> httpx.Response:
-    """The answer with its body, whatever its status but a redirect. Raises NoNumber."""
+    """The response with its body. Raises NoNumber for redirects, refused credentials and network errors."""
     headers = {"accept": "application/json"} | ({"authorization": f"Bearer {source.token}"} if source.token else {})
     try:
         http = bounded(httpx.Client(timeout=seconds), seconds)
         with http, http.stream("GET", f"{source.url}{path}", params=params, headers=headers) as answer:
-            return _told(httpx.Response(answer.status_code, content=_body(answer)))
+            return _checked(httpx.Response(answer.status_code, content=_body(answer)))
     except httpx.TimeoutException:
         raise NoNumber(f"it has not answered within {seconds:g} s") from None
     except httpx.HTTPError as error:
@@ -29,7 +29,7 @@ def get(source: Source, path: str, seconds: float, params: dict[str, str] | None
         raise NoNumber("its setting is not a valid address") from None
 
 
-def _told(answer: httpx.Response) -> httpx.Response:
+def _checked(answer: httpx.Response) -> httpx.Response:
     if answer.is_redirect:
         raise NoNumber(
             f"it redirects ({answer.status_code}), which is not followed: write the final address into its setting"

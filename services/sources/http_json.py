@@ -1,4 +1,4 @@
-"""HTTP: the number that stands at one place of a JSON answer, and the time beside it."""
+"""HTTP: reads a number, and optionally its time, from a JSON response by JSON pointers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sluicegate.services.sources.source import Source
 
 
 def ask_http(source: Source, wanted: HttpValue, path: str, seconds: float) -> Measured:
-    """The number that stands there. Raises NoNumber."""
+    """The number in the response. Raises NoNumber."""
     answer = get(source, path, seconds)
     if not answer.is_success:
         raise NoNumber(f"it answers {answer.status_code}")

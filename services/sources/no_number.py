@@ -1,15 +1,15 @@
-"""NoNumber: what a source gave is not one number."""
+"""NoNumber: a source did not return exactly one number."""
 
 from __future__ import annotations
 
 import math
 
 LONGEST = 300
-"""Letters of a reason: a server's own words may be long."""
+"""The most characters of a reason, since a server's message may be long."""
 
 
 class NoNumber(Exception):
-    """Why there is no number. Holds no address and no secret."""
+    """Why there is no number. Never contains an address or a secret."""
 
     def __init__(self, reason: str) -> None:
         text = " ".join(reason.split())
@@ -17,7 +17,7 @@ class NoNumber(Exception):
 
 
 def finite(value: float) -> float:
-    """The number. Raises NoNumber for NaN and infinities: neither keeps a limit, nor breaks one."""
+    """The number. Raises NoNumber for NaN and infinities, which cannot be compared with a limit."""
     if not math.isfinite(value):
         raise NoNumber(f"its value is {value}, which cannot be compared with a limit")
     return value

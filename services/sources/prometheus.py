@@ -1,4 +1,4 @@
-"""Prometheus: an instant query by its HTTP API, and the one number of the answer."""
+"""Prometheus: runs an instant query through the HTTP API and reads its single number."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sluicegate.services.sources.source import Source
 
 
 def ask_prometheus(source: Source, query: str, seconds: float) -> Measured:
-    """The value of the one series, at the time at which Prometheus evaluated it. Raises NoNumber."""
+    """The value of the single series, with the time at which Prometheus evaluated it. Raises NoNumber."""
     answer = get(source, "/api/v1/query", seconds, {"query": query, "timeout": f"{seconds:g}s"})
     try:
-        answer_body = json.loads(answer.content)
+        document = json.loads(answer.content)
     except (ValueError, RecursionError):
         raise NoNumber(f"it answers {answer.status_code} with something other than JSON") from None
-    if not isinstance(answer_body, dict) or answer_body.get("status") != "success" or not answer.is_success:
-        said = answer_body.get("error") if isinstance(answer_body, dict) else None
-        raise NoNumber(f"it answers {answer.status_code}: {said or 'no reason given'}")
-    return _point(answer_body.get("data"))
+    if not isinstance(document, dict) or document.get("status") != "success" or not answer.is_success:
+        error = document.get("error") if isinstance(document, dict) else None
+        raise NoNumber(f"it answers {answer.status_code}: {error or 'no reason given'}")
+    return _point(document.get("data"))
 
 
 def _point(data: Any) -> Measured:

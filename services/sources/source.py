@@ -1,4 +1,4 @@
-"""Source: where an external gate asks. A setting, and no document: its address and its secret stand in no plan."""
+"""Source: the server that an external gate queries. It is a setting, so that plans contain no addresses or secrets."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ class Source:
 
     url: str = field(repr=False)
     token: str = field(default="", repr=False)
-    """Sent as a bearer token, over HTTP."""
+    """A bearer token for HTTP servers."""
 
     @property
     def speaks_http(self) -> bool:
-        """Whether it is an HTTP server; else it is a database."""
+        """Whether it is an HTTP server; otherwise it is a database."""
         return self.url.startswith(_HTTP)
 
 
 def read_source(name: str, environment: Mapping[str, str]) -> Source:
-    """The source of this name. Raises NotFound and InvalidSetting, which do not repeat what stands there."""
+    """The source with this name. Raises NotFound and InvalidSetting, which do not contain the setting's value."""
     variable = f"{PREFIX}{name.upper().replace('-', '_')}"
-    written = environment.get(variable, "").strip()
-    if not written:
+    setting = environment.get(variable, "").strip()
+    if not setting:
         raise NotFound(f"{variable} is not set where the keeper runs.")
-    is_database = written.startswith(_DATABASES)
-    url, *token = [written] if is_database else written.split()
+    is_database = setting.startswith(_DATABASES)
+    url, *token = [setting] if is_database else setting.split()
     if len(token) > 1 or not (is_database or url.startswith(_HTTP)):
         kinds = "http(s)://HOST, postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:////PATH"
         raise InvalidSetting(f"{variable} is not {kinds}. A bearer token may follow an HTTP address after a space.")

@@ -1,6 +1,6 @@
-"""SQL: one SELECT on a connection that may only read, with bound parameters, ended in time; PostgreSQL and SQLite.
+"""SQL: runs one SELECT on a read-only connection, with bound parameters and a time limit, in PostgreSQL or SQLite.
 
-The query stands inside another SELECT, so that nothing but a SELECT is one, and two rows at most come back.
+The query is nested in another SELECT, so that only a SELECT is valid and at most two rows are returned.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from sluicegate.services.sources.source import Source
 
 
 def ask_sql(source: Source, query: str, values: Mapping[str, str], seconds: float) -> Measured:
-    """The number in the one row, and the time beside it where there is one. Raises NoNumber."""
+    """The number in the single row, and its time if there is a second column. Raises NoNumber."""
     bound, names = bind_sql(query)
-    # The limit is a parameter, so that there is always one: PostgreSQL takes a single statement then.
+    # The limit is a parameter: with parameters, PostgreSQL accepts only a single statement.
     statement = text(f"SELECT * FROM (\n{bound}\n) AS answer LIMIT :most_rows")  # noqa: S608
     try:
         with _connected(source.url, seconds) as connection:
@@ -44,7 +44,7 @@ def ask_sql(source: Source, query: str, values: Mapping[str, str], seconds: floa
 
 @contextmanager
 def _connected(url: str, seconds: float) -> Iterator[Connection]:
-    """A connection of its own, closed afterwards: what a query sets is gone with it."""
+    """A new connection, closed afterwards, so that nothing a query sets survives."""
     if url.startswith("sqlite:///"):
         engine = create_engine("sqlite://", poolclass=NullPool, creator=lambda: _sqlite(url, seconds))
     else:
@@ -67,14 +67,14 @@ def _sqlite(url: str, seconds: float) -> sqlite3.Connection:
     return connection
 
 
-def _connect(seconds: float, *asked: Any) -> PatientConnection:
-    connection = Connecting()(*asked)
+def _connect(seconds: float, *arguments: Any) -> PatientConnection:
+    connection = Connecting()(*arguments)
     connection.silence = seconds
     return connection
 
 
 def _patience(seconds: float) -> dict[str, object]:
-    """What ends a connection to a server that hangs, and a query that goes on."""
+    """Connection arguments with limits for a server that hangs and a query that takes too long."""
     millis = int(seconds * 1000)
     read_only = f"-c default_transaction_read_only=on -c statement_timeout={millis} -c lock_timeout={millis}"
     return {
@@ -83,11 +83,11 @@ def _patience(seconds: float) -> dict[str, object]:
 
 
 def _why(error: DBAPIError, seconds: float) -> str:
-    said = str(error.orig).strip()
-    if "statement timeout" in said or "has not answered" in said or said == "interrupted":
+    message = str(error.orig).strip()
+    if "statement timeout" in message or "has not answered" in message or message == "interrupted":
         return f"the query did not finish within {seconds:g} s"
-    first = said.splitlines()[0] if said else type(error.orig).__name__
-    is_away = error.connection_invalidated or "connection" in said.lower() or "unable to open" in said
+    first = message.splitlines()[0] if message else type(error.orig).__name__
+    is_away = error.connection_invalidated or "connection" in message.lower() or "unable to open" in message
     return "the database cannot be reached" if is_away else f"the query fails: {first}"
 
 
@@ -113,7 +113,7 @@ def _one(rows: Sequence[Sequence[object]]) -> Measured:
 
 
 def _time(value: object) -> datetime:
-    """The time in the second column; without a zone it is UTC."""
+    """The time in the second column, in UTC if it has no zone."""
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:

@@ -1,1 +1,1 @@
-"""Telemetry: access logs to exposures and tallies, exactly once; outcomes joined to them later; what others read."""
+"""Telemetry: turns access logs into exposures and tallies exactly once, and joins outcomes to them later."""

@@ -232,4 +232,4 @@ def test_files_that_left_are_let_go(tmp_path: Path) -> None:
     offsets = {chunk.head: chunk.end for chunk in tail.chunks({})}
     for _ in range(700):
         list(tail.chunks(offsets))
-    assert not tail._held
+    assert not tail._open

@@ -292,5 +292,5 @@ def test_the_alias_that_asked_stays_for_the_canary_that_follows(answer: str, kep
 def test_the_console_offers_a_shadow_no_traffic() -> None:
     rollout = copying(serving())
     assert possible(rollout) == ("pause", "abort")
-    assert effect("abort", rollout) == "v2 gets no more copies and is stopped. No caller ever got an answer of it."
+    assert effect("abort", rollout) == "v2 gets no more copies and is stopped. No caller ever got an answer from it."
     assert "copies of 20 %" in effect("pause", rollout)

@@ -1,1 +1,1 @@
-"""The acts behind the API and the command line: check, order, answer; no HTTP."""
+"""The operations behind the API and the command line, without HTTP."""

@@ -1,4 +1,4 @@
-"""Acts on audiences: who they are, who uses them, and what a request would get."""
+"""Acts on audiences: their conditions, the models that use them, and which build a given request would get."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sluicegate.services.console.ports import Desk
 
 
 class TestBody(Body):
-    """A request to try out, without sending it."""
+    """A request to evaluate without sending it."""
 
     metadata: dict[str, str] = Field(default_factory=dict)
     """Its headers."""
     model: str | None = None
-    """The model that is asked; none: only which audiences it belongs to."""
+    """The model that the request is for; none: only list the audiences that match."""
     unit: str | None = None
-    """Its unit; none: what the unit's header says, if it is among the metadata."""
+    """Its unit; none: the value of the unit's header, if that is among the metadata."""
 
 
 class AudienceActs:
@@ -67,7 +67,7 @@ class AudienceActs:
 
 
 def audience_view(audience: Audience, used: Mapping[str, Connection]) -> dict[str, object]:
-    """An audience as the API and the pages show it: its condition in the short form, and who uses it, by model."""
+    """An audience as the API and the pages show it: its condition in the short form, and its shares by model."""
     return {
         "name": audience.name,
         "description": audience.description,
@@ -77,7 +77,7 @@ def audience_view(audience: Audience, used: Mapping[str, Connection]) -> dict[st
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about audiences."""
+    """The operations on audiences."""
     acts = AudienceActs(desk)
     root = "/api/v1/audiences"
     one = "`name`, `description`, `when`, and `users`, each with `model` and `shares`"
@@ -88,7 +88,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="POST", path=f"{root}/test", role=Role.VIEWER, takes=TestBody, act=acts.test,
-            summary="What a request would get, and why; nothing is sent.",
+            summary="Which build a request would get, and why, without sending it.",
             gives={200: "`audience`, `considered` (each with `why`), `parts` with shares, and the unit's `slot`."},
         ),
         Operation(

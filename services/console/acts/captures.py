@@ -1,4 +1,4 @@
-"""Acts on captures: requests and answers that services wrote down come back, for whoever has the role."""
+"""Acts on captures: read the requests and answers that services have captured. Needs the role analyst."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CaptureActs:
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about captures."""
+    """The operations on captures."""
     return (
         Operation(
             method="GET", path="/api/v1/models/{model}/captures", role=Role.ANALYST, act=CaptureActs(desk).page,

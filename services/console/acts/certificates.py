@@ -1,4 +1,4 @@
-"""Acts on certificates: what `sluice certify` found of a plan is recorded, and read."""
+"""Acts on certificates: record and read what `sluice certify` found about a plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class TriedBody(Body):
-    """One thing that was tried on a gate."""
+    """One check of a gate."""
 
     metric: str = Field(max_length=100)
     name: str = Field(max_length=200)
@@ -25,12 +25,12 @@ class TriedBody(Body):
 
 
 class CertificateBody(Body):
-    """What was found of a plan."""
+    """The results of certifying a plan."""
 
     model: str = Field(min_length=1, max_length=200)
     """The plan's model."""
     checks: list[TriedBody] = Field(min_length=1, max_length=2000)
-    """Everything that was tried, each with `metric`, `name`, `ok` and `reason`; it passed where all of them did."""
+    """All checks, each with `metric`, `name`, `ok` and `reason`. The plan passes if all of them did."""
 
 
 class CertificateActs:
@@ -56,17 +56,17 @@ class CertificateActs:
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about certificates."""
+    """The operations on certificates."""
     acts = CertificateActs(desk)
     one = "/api/v1/certificates/{digest}"
     return (
         Operation(
-            method="GET", path=one, role=Role.VIEWER, act=acts.show, summary="What was found of the plan of a digest.",
+            method="GET", path=one, role=Role.VIEWER, act=acts.show, summary="The certificate of a plan.",
             gives={200: "`model`, `ok`, `checks`, `digest`, `actor`, `at`."},
         ),
         Operation(
             method="PUT", path=one, role=Role.APPROVER, takes=CertificateBody, act=acts.record,
-            summary="Record what `sluice certify` found of a plan; the latest counts.",
-            gives={201: "`digest`, `ok`, `changed`.", 200: "The same, where nothing changed."},
+            summary="Record what `sluice certify` found about a plan; the latest certificate counts.",
+            gives={201: "`digest`, `ok`, `changed`.", 200: "The same, if nothing changed."},
         ),
     )  # fmt: skip

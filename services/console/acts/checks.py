@@ -1,4 +1,4 @@
-"""Acts on the machine: is it well."""
+"""The act on the machine: run the checks of `sluice doctor`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from sluicegate.services.console.operations import Answer, Body, Operation, Requ
 from sluicegate.services.console.ports import Desk
 
 PATIENCE = 10.0
-"""Seconds that the answer waits for checks."""
+"""Seconds to wait for checks before answering."""
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about the machine."""
+    """The operation on the machine."""
 
     def checks(_: Request, __: Body) -> Answer:
         return 200, {"checks": desk.checks(PATIENCE)}

@@ -1,4 +1,4 @@
-"""Acts on documents: plans and what else `sluice apply` takes."""
+"""Acts on documents: plans and everything else that `sluice apply` takes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from sluicegate.services.console.ports import Desk
 
 
 class DocumentBody(Body):
-    """A document: as YAML text, or as JSON values. Exactly one of the two."""
+    """A document, either as YAML text or as JSON values."""
 
     document: str | None = None
     """YAML."""
     values: dict[str, Any] | None = None
-    """The same as JSON values, `kind` among them."""
+    """The same as JSON values, including `kind`."""
     where: str = "document"
-    """The name of its file, for errors."""
+    """The name of its file, used in error messages."""
 
     @model_validator(mode="after")
     def _one(self) -> DocumentBody:
@@ -41,7 +41,7 @@ class DocumentBody(Body):
         return self
 
     def read(self, champion_alias: str) -> ReadDocument:
-        """What it says, where `champion_alias` is the alias of stable builds. Raises InvalidDocument."""
+        """The parsed document; `champion_alias` is the alias of stable builds. Raises InvalidDocument."""
         if self.values is not None:
             return document_from_values(self.values, self.where, champion_alias)
         return read_document(self.document or "", self.where, champion_alias)
@@ -55,8 +55,8 @@ class DocumentActs:
 
     def list(self, request: Request, _: Body) -> Answer:
         wanted = request.query.get("kind")
-        known = known_documents(self._desk.ledger)
-        return 200, {"documents": [each for each in known if wanted in (None, each.kind)]}
+        documents = known_documents(self._desk.ledger)
+        return 200, {"documents": [each for each in documents if wanted in (None, each.kind)]}
 
     def apply(self, request: Request, body: DocumentBody) -> Answer:
         read, desk = body.read(self._desk.champion_alias), self._desk
@@ -78,7 +78,7 @@ class DocumentActs:
         return (201 if changed else 200), done
 
     def _act(self, value: object, document: Applied) -> Act | None:
-        """The order that applying it gives; None: it is recorded as it is."""
+        """The order that applying the document gives; None: the document is only recorded."""
         match value:
             case Deployment():
                 return self._deployment(value, document)
@@ -107,14 +107,14 @@ class DocumentActs:
         return 200, {"withdrawn": f"{kind} {name}", "changed": changed}
 
     def _warning(self, read: ReadDocument) -> str | None:
-        """What is right in itself and yet may be a mistake, or is not enough to start by."""
+        """Warnings about a valid plan: its model is unknown, or it cannot start a rollout yet."""
         if not isinstance(read.value, Plan):
             return None
-        said = [self._unknown_model(read.value), self._uncertified(read)]
-        return "; ".join(each for each in said if each is not None) or None
+        warnings = [self._unknown_model(read.value), self._uncertified(read)]
+        return "; ".join(each for each in warnings if each is not None) or None
 
     def _uncertified(self, read: ReadDocument) -> str | None:
-        """That a plan asks for a certificate and has none that passed."""
+        """The warning if a plan requires a certificate and has none that passed."""
         why = uncertified(self._desk.ledger, read.value)
         return (
             None
@@ -125,33 +125,34 @@ class DocumentActs:
     def _unknown_model(self, plan: Plan) -> str | None:
         try:
             models = self._desk.catalog.models()
-        except (NotFound, Unreachable):  # a plan may be there before its MLflow is
+        except (NotFound, Unreachable):  # a plan may be applied before its MLflow runs
             return None
         return None if plan.model in models else str(no_builds(plan.model, models))
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about documents."""
+    """The operations on documents."""
     acts = DocumentActs(desk)
     root = "/api/v1/documents"
     return (
         Operation(
             method="GET", path=root, role=Role.VIEWER, act=acts.list, query={"kind": "Only this kind."},
-            summary="The documents that count.",
+            summary="The documents in force.",
             gives={200: "`documents`, each with `kind`, `name`, `digest`, `body`, `actor`, `at`, and `is_bare`: "
                         "there is nothing to withdraw."},
         ),
         Operation(
             method="POST", path=root, role=Role.OPERATOR, takes=DocumentBody, act=acts.apply,
-            summary="Apply a document; the same one twice changes nothing.",
-            gives={201: "`applied`, `changed`, a `warning` where a plan's model is not in MLflow, or it lacks the "
-                        "certificate that it asks for, and the `rollout` that a deployment led to.",
-                   200: "The same, where nothing changed."},
+            summary="Apply a document. Applying the same document again changes nothing.",
+            gives={201: "`applied`, `changed`, a `warning` if a plan's model is not in MLflow or the plan lacks the "
+                        "certificate that it requires, and the `rollout` that a deployment started.",
+                   200: "The same, if nothing changed."},
         ),
         Operation(
             method="DELETE", path=root, role=Role.OPERATOR, act=acts.withdraw,
             query={"kind": "Its kind.", "name": "Its name."},
-            summary="Withdraw a document; rollouts that go by a plan go on. Withdrawn already: nothing changes.",
+            summary="Withdraw a document. Rollouts that follow a withdrawn plan continue. Withdrawing it again changes "
+                    "nothing.",
             gives={200: "`withdrawn`, `changed`."},
         ),
     )  # fmt: skip

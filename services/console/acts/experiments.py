@@ -1,4 +1,4 @@
-"""Acts on experiments: start one by the applied plan, read it, end it. A variation is promoted like any rollout."""
+"""Acts on experiments: start one from the applied plan, read it, end it. A variation is promoted like any rollout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sluicegate.services.console.operations import Answer, Body, Operation, Requ
 from sluicegate.services.console.ports import Desk
 
 PAGE = 100
-"""The most experiments that one answer holds."""
+"""The most experiments in one answer."""
 
 
 class ExperimentBody(Body):
@@ -66,7 +66,7 @@ class ExperimentActs:
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about experiments."""
+    """The operations on experiments."""
     acts = ExperimentActs(desk)
     root, one = "/api/v1/experiments", "/api/v1/experiments/{id}"
     readout_of = {200: "Its readout."}
@@ -78,15 +78,16 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="POST", path=root, role=Role.OPERATOR, takes=ExperimentBody, act=acts.start,
-            summary="Compare the variations that the applied plan names; asked for twice it is one experiment.",
-            gives={201: "The readout, empty still.", 200: "That of the experiment that goes on already."},
+            summary="Compare the variations that the applied plan names. If the experiment is already running, returns "
+                    "that one.",
+            gives={201: "The readout, still empty.", 200: "The readout of the experiment that is already running."},
         ),
         Operation(
             method="GET", path=one, role=Role.VIEWER, act=acts.show, gives=readout_of,
-            summary="Each variation beside the control; a model's name gives its latest experiment.",
+            summary="Each variation compared with the control; a model's name gives its latest experiment.",
         ),
         Operation(
             method="POST", path=f"{one}/end", role=Role.OPERATOR, takes=ReasonBody, act=acts.end, gives=readout_of,
-            summary="End an experiment as it stands; its requests go where they went before.",
+            summary="End an experiment now; its requests go where they went before it.",
         ),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Acts on gateways of other hosts."""
+"""The act on gateways of other hosts."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sluicegate.services.console.tokens import Tokens
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about gateways of other hosts."""
+    """The operation on gateways of other hosts."""
 
     def remove(request: Request, _: Body) -> Answer:
         name = request.path["name"]
         missing = desk.remove_gateway(name)
-        with suppress(NotFound):  # taken back before
+        with suppress(NotFound):  # already revoked
             Tokens(desk.ledger, desk.admin_token, desk.clock).revoke(name, actor=request.actor)
         return 200, {"removed": name, "missing": missing}
 
     return (
         Operation(
             method="DELETE", path="/api/v1/gateways/{name}", role=Role.ADMIN, act=remove,
-            summary="Remove a gateway of another host that is lost for good, with its token: nothing waits for it.",
-            gives={200: "`removed`: its name; `missing`: requests that it served and that will never be counted."},
+            summary="Remove a gateway of another host that is lost for good, and revoke its token.",
+            gives={200: "`removed`: its name; `missing`: the requests that it served and that will never be counted."},
         ),
     )  # fmt: skip

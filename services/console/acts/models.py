@@ -1,4 +1,4 @@
-"""Acts on models: builds, first builds, going back, and which builds answer which audience."""
+"""Acts on models: list builds, deploy, roll back, and show which builds answer which audience."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from sluicegate.services.console.operations import Answer, Body, Operation, Requ
 from sluicegate.services.console.ports import Desk
 
 MODELS = 50
-"""Models of an overview, unless more are asked for."""
+"""Models in an overview, unless the request sets a limit."""
 MOST_MODELS = 1000
 
 
 class DeployBody(Body):
-    """A build for a variation, and who is sent to it."""
+    """A build for a variation, and the audiences that are sent to it."""
 
     build: str = "latest"
     """A version, an alias such as @candidate, or latest."""
     variation: str = "default"
     """The slot of the model."""
     audiences: list[ShareBody] = Field(default_factory=list)
-    """Who is sent there, each with a weight or a sample; none: nothing changes."""
+    """The audiences that are sent there, each with a weight or a sample; none: unchanged."""
     fallback: bool = False
     """Whether the variation takes the requests that no audience matches."""
     routed: list[RoutedBody] = Field(default_factory=list)
-    """Audiences with all their variations, tried in this order before all others; none: nothing changes."""
+    """Audiences with all their variations, matched in this order before all others; none: unchanged."""
     fallback_variation: str | None = None
     """The variation that takes the requests that no audience matches; null: unchanged."""
     protected: bool | None = None
-    """Whether the variation is protected from then on; null: unchanged."""
+    """Whether the variation is protected from now on; null: unchanged."""
     at_once: str | None = Field(default=None, min_length=1, max_length=2000)
-    """Why a build shall take a slot with traffic at once rather than as a canary; none: as a canary."""
+    """The reason for replacing a build that has traffic at once; none: the new build starts as a canary."""
     override_freeze: str | None = Field(default=None, min_length=1, max_length=2000)
-    """Why it shall go through a freeze that holds now, until that one ends; needs the role admin."""
+    """The reason for overriding the freeze that is in force, until that freeze ends; needs the role admin."""
     override_assessment: str | None = Field(default=None, min_length=1, max_length=2000)
-    """Why it shall go past what the plan asks before the first request; needs the role approver."""
+    """The reason for skipping what the plan requires before the first request; needs the role approver."""
 
 
 class RollbackBody(Body):
-    """The way back to a build that was stable before."""
+    """A return to a build that was stable before."""
 
     to: str | None = None
-    """Its version; none: the one before the present stable."""
+    """Its version; none: the build that was stable before the current one."""
     variation: str = "default"
-    """The variation to bring back."""
+    """The variation to roll back."""
     reason: str = "no reason given"
     """For the record."""
 
@@ -107,14 +107,14 @@ class ModelActs:
 
 
 def deployable(desk: Desk, model: str, build: str) -> str:
-    """The version that a build's name means. Raises NotFound, and Refused for a namesake of one that serves."""
+    """Resolves a build's name to a version. Raises NotFound, and Refused if a serving build has the same name."""
     version = desk.catalog.resolve(model, build).version
     refuse_namesake(desk.ledger.current(model), desk.catalog.builds(model), model, version)
     return version
 
 
 def roles_of_builds(standings: Sequence[Standing]) -> dict[str, str]:
-    """What the versions of a model are for, of those that serve."""
+    """The role of each version of a model that serves: stable or candidate."""
     roles = {standing.stable.version: "stable" for standing in standings}
     return roles | {standing.candidate.version: "candidate" for standing in standings if standing.candidate}
 
@@ -143,32 +143,32 @@ def _build_json(build: Build, role: str | None, note: str | None) -> dict[str, o
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about models."""
+    """The operations on models."""
     acts = ModelActs(desk)
     one = "/api/v1/models/{model}"
     return (
         Operation(
             method="GET", path=f"{one}/builds", role=Role.VIEWER, act=acts.builds,
-            summary="Every build of a model in MLflow, and what it is for here.",
+            summary="Every build of a model in MLflow, and its role here.",
             gives={200: "`builds`, each with `model`, `version`, `aliases`, `stage`, `tags`, `created_at`, `role`, and "
-                        "a `note` where another build of this number serves."},
+                        "a `note` if a different build with this number serves."},
         ),
         Operation(
             method="POST", path=f"{one}/deploy", role=Role.OPERATOR, takes=DeployBody, act=acts.deploy,
-            summary="Put a build into a variation: the first one after probing, another one as a canary.",
-            gives={201: "The rollout.", 200: "The rollout that was there already."},
+            summary="Deploy a build to a variation: the first build after a probe, later ones as a canary.",
+            gives={201: "The rollout.", 200: "The rollout that already existed."},
         ),
         Operation(
             method="POST", path=f"{one}/rollback", role=Role.OPERATOR, takes=RollbackBody, act=acts.roll_back,
-            summary="Go back to an earlier build at once; a new rollout.", gives={201: "The rollout."},
+            summary="Return to an earlier build at once, by a new rollout.", gives={201: "The rollout."},
         ),
         Operation(
             method="GET", path="/api/v1/overview", role=Role.VIEWER, act=acts.overview,
             summary="Which builds answer which audience.",
             query={"model": "Only this model.", "after": "The page after this model: next_after of the page before.",
-                   "limit": f"At most this many models, up to {MOST_MODELS}; {MODELS} unless said."},
-            gives={200: "`served`, rows of builds that answer; `shadows`, which answer nobody; `links`; `next_after` "
-                        "where there are more models; `unread`, why nothing is observed, where the telemetry cannot be "
-                        "read."},
+                   "limit": f"At most this many models, up to {MOST_MODELS}; {MODELS} by default."},
+            gives={200: "`served`, the builds that answer requests; `shadows`, which only get copies; `links`; "
+                        "`next_after` if there are more models; `unread`, the reason if the telemetry cannot be read "
+                        "and observed figures are missing."},
         ),
     )  # fmt: skip

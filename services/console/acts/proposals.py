@@ -1,4 +1,4 @@
-"""Acts on proposals: what waits for a second named person, because it changes what a protected variation serves."""
+"""Acts on proposals: orders that wait for a second named person because they change a protected variation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluicegate.services.console.ports import Desk
 
 
 class OpinionBody(Body):
-    """What is said about a proposal."""
+    """A decision about a proposal."""
 
     reason: str = Field(default="no reason given", max_length=2000)
     """For the record."""
@@ -57,23 +57,23 @@ def proposal_json(proposal: Proposal) -> dict[str, object]:
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about proposals."""
+    """The operations on proposals."""
     acts = ProposalActs(desk)
     root = "/api/v1/proposals"
     one = "`id`, `says`, `targets`, `asked_by`, `asked_at`, `reason`, `people`, `state`, `closed_by`, `closed_why`"
     return (
         Operation(
-            method="GET", path=root, role=Role.VIEWER, act=acts.list, query={"all": "1: those that are closed too."},
-            summary="What waits for a second named person, oldest first.",
+            method="GET", path=root, role=Role.VIEWER, act=acts.list, query={"all": "1: closed ones too."},
+            summary="The proposals that wait for a second named person, oldest first.",
             gives={200: f"`proposals`, each with {one}."},
         ),
         Operation(
             method="POST", path=f"{root}/{{id}}/approve", role=Role.APPROVER, takes=OpinionBody, act=acts.approve,
-            summary="Carry out what another named person asked for; refused where it would do something else by now.",
+            summary="Carry out what another named person proposed; refused if it would now do something different.",
             gives={200: f"{one}."},
         ),
         Operation(
             method="POST", path=f"{root}/{{id}}/reject", role=Role.OPERATOR, takes=OpinionBody, act=acts.reject,
-            summary="Let it not be carried out; who asked for it may, and every approver.", gives={200: f"{one}."},
+            summary="Reject a proposal; its author and every approver may.", gives={200: f"{one}."},
         ),
     )  # fmt: skip

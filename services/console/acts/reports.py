@@ -1,4 +1,4 @@
-"""The act on a rollout's report: what, when, why and on what evidence."""
+"""Acts on a rollout's report, its explanation, and a shadow's pairs of answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluicegate.services.console.ports import Desk
 
 
 class ReportActs:
-    """Handlers; a report is made from the ledger when it is asked for."""
+    """Handlers; each call builds the report from the ledger."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -45,7 +45,7 @@ class ReportActs:
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about reports."""
+    """The operations on reports."""
     acts = ReportActs(desk)
     return (
         Operation(
@@ -55,11 +55,11 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="GET", path="/api/v1/rollouts/{id}/report", role=Role.VIEWER, act=acts.show,
             summary="Its report: steps, gates with every look, exposures, timeline.",
-            query={"html": "1: with the page as HTML."}, gives={200: "`report`, and `html` where it was asked for."},
+            query={"html": "1: with the page as HTML."}, gives={200: "`report`, and `html` if requested."},
         ),
         Operation(
             method="GET", path="/api/v1/rollouts/{id}/explanation", role=Role.VIEWER, act=acts.explain,
-            summary="Why it is where it is: each gate's inputs, interval, threshold, and what would change it.",
+            summary="Why it is in this state: each gate's inputs, interval, threshold, and what would change it.",
             gives={200: "`state`, `why`, `next`, and `gates` with the reasons of each."},
         ),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Acts on rollouts: list, look, start, and the orders of people."""
+"""Acts on rollouts: list, show, start, and the orders that people give."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from sluicegate.services.console.operations import Answer, Body, Operation, Requ
 from sluicegate.services.console.ports import Desk
 
 PAGE = 1000
-"""The most that one page of a list holds."""
+"""The most entries in one page of a list."""
 
 
 class StartBody(Body):
@@ -54,11 +54,11 @@ class StartBody(Body):
     allow_older: bool = False
     """Whether a version older than stable may be rolled out."""
     strategy: Annotated[Strategy, Field(strict=False)] | None = None
-    """Another strategy than the plan's: canary or shadow."""
+    """A strategy other than the plan's: canary or shadow."""
     override_freeze: str | None = Field(default=None, min_length=1, max_length=2000)
-    """Why it shall go through a freeze that holds now, until that one ends; needs the role admin."""
+    """The reason for overriding the freeze that is in force, until that freeze ends; needs the role admin."""
     override_assessment: str | None = Field(default=None, min_length=1, max_length=2000)
-    """Why it shall go past what the plan asks before the first request; needs the role approver."""
+    """The reason for skipping what the plan requires before the first request; needs the role approver."""
 
 
 class ReasonBody(Body):
@@ -76,18 +76,18 @@ class OverrideBody(Body):
 
 
 class ApproveBody(ReasonBody):
-    """Which step may be left."""
+    """The step that is approved."""
 
     step: int = Field(ge=0)
-    """The step that was looked at, from 1: the order is refused when the rollout is at another by now. 0: the first
-    request, where the variation is protected."""
+    """Its number, from 1; the order is refused if the rollout is at another step by now. 0 approves the first
+    request to a protected variation."""
 
 
 class PromoteBody(ReasonBody):
-    """How callers are sent to the candidate."""
+    """Options of an order that sends requests to the candidate."""
 
     although_not_ready: bool = False
-    """Whether it is done although no service of the candidate is ready: callers get errors or the stable build."""
+    """Whether to go ahead although no service of the candidate is ready: callers get errors or the stable build."""
 
 
 class JumpBody(PromoteBody):
@@ -96,15 +96,15 @@ class JumpBody(PromoteBody):
     step: int = Field(ge=1)
     """From 1."""
     back: bool = False
-    """Whether it lies behind the present one: the order is refused where that is not so by now."""
+    """Whether it lies before the current step; the order is refused if that is no longer so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steering:
-    """An order that people may give on a rollout: who may, and what it does."""
+    """An order that people may give on a rollout: the role that it needs, and its effect."""
 
     act: Callable[[str, Any], OnRollout]
-    """From the rollout's name and the body to what is asked for."""
+    """Makes the act from the rollout's name and the request's body."""
     role: Role
     effect: str
     takes: type[ReasonBody] = ReasonBody
@@ -113,9 +113,9 @@ class Steering:
 ORDERS = {
     "pause": Steering(
         act=lambda name, _: Pause(rollout=name), role=Role.OPERATOR,
-        effect="Hold the weight where it is; guardrails go on.",
+        effect="Hold the weight where it is; guardrails stay active.",
     ),
-    "resume": Steering(act=lambda name, _: Resume(rollout=name), role=Role.OPERATOR, effect="Let the plan go on."),
+    "resume": Steering(act=lambda name, _: Resume(rollout=name), role=Role.OPERATOR, effect="Continue the plan."),
     "approve": Steering(
         act=lambda name, body: Approve(rollout=name, step=body.step - 1), role=Role.APPROVER, takes=ApproveBody,
         effect="Let the rollout leave a step once its gates have passed.",
@@ -125,7 +125,7 @@ ORDERS = {
             rollout=name, step=body.step - 1, back=body.back, although_not_ready=body.although_not_ready
         ),
         role=Role.APPROVER, takes=JumpBody,
-        effect="Go to another step now: on, past the gates of the steps that are left, or back to less weight.",
+        effect="Go to another step now: forward, skipping the gates of the steps between, or back to less weight.",
     ),
     "promote": Steering(
         act=lambda name, body: Promote(rollout=name, although_not_ready=body.although_not_ready),
@@ -138,10 +138,10 @@ ORDERS = {
     ),
     "retry": Steering(
         act=lambda name, _: Retry(rollout=name), role=Role.OPERATOR,
-        effect="Try a rollout once more that ended without success; gives the new one.",
+        effect="Try a rollout that ended without success once more; returns the new rollout.",
     ),
 }  # fmt: skip
-"""What people may ask of a rollout."""
+"""The orders that people may give on a rollout, by name."""
 
 
 class RolloutActs:
@@ -154,9 +154,9 @@ class RolloutActs:
         limit, before = request.count("limit", 100, PAGE), request.query.get("before")
         oldest = find(self._desk.ledger, before).id if before is not None else None
         wanted = Selection(model=request.query.get("model"), before=oldest, newest=limit + 1)
-        found = self._desk.ledger.rollouts(wanted)[::-1]
-        page = found[:limit]
-        more = page[-1].id if page and len(found) > limit else None
+        rollouts = self._desk.ledger.rollouts(wanted)[::-1]
+        page = rollouts[:limit]
+        more = page[-1].id if page and len(rollouts) > limit else None
         return 200, {"rollouts": self.views(page), "next_before": more}
 
     def show(self, request: Request, _: Body) -> Answer:
@@ -203,7 +203,7 @@ class RolloutActs:
         return give(self._desk.ledger, order, self._desk.clock())
 
     def after(self, receipt: Receipt) -> RolloutView:
-        """The rollout that an order was about, as it is now."""
+        """The current view of the rollout that the receipt names."""
         return self.view(self._desk.ledger.rollout(receipt.rollout or ""))
 
     def view(self, rollout: Rollout) -> RolloutView:
@@ -228,37 +228,37 @@ class RolloutActs:
 
 
 def fact_json(entry: Entry) -> dict[str, Any]:
-    """A fact as the API tells it, in JSON values."""
+    """A fact as the API shows it, in JSON values."""
     name = type(entry.fact).__name__
     head = {"rollout": entry.rollout, "seq": entry.seq, "at": entry.at, "fact": name}
     return to_jsonable_python(head | to_payload(entry.fact))  # type: ignore[no-any-return]
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about rollouts."""
+    """The operations on rollouts."""
     acts = RolloutActs(desk)
     root, one = "/api/v1/rollouts", "/api/v1/rollouts/{id}"
     return (
         Operation(
             method="GET", path=root, role=Role.VIEWER, summary="Every rollout, newest first.", act=acts.list,
-            gives={200: "`rollouts`, and `next_before` where there are more."},
+            gives={200: "`rollouts`, and `next_before` if there are more."},
             query={"model": "Only this model's.", "limit": f"At most this many, up to {PAGE}.",
                    "before": "The page after this rollout: next_before of the page before."},
         ),
         Operation(
             method="POST", path=root, role=Role.OPERATOR, takes=StartBody, act=acts.start,
-            summary="Roll a build out by its model's applied plan; the same intent asked for twice is one rollout.",
-            gives={201: "The rollout.", 200: "The rollout that was there already."},
+            summary="Roll out a build by its model's applied plan. If this rollout already exists, returns that one.",
+            gives={201: "The rollout.", 200: "The rollout that already existed."},
         ),
         Operation(
             method="GET", path=one, role=Role.VIEWER, act=acts.show,
-            summary="One rollout; a model's name gives the one that is under way.",
+            summary="One rollout; a model's name gives the one in progress.",
         ),
         Operation(
             method="GET", path=f"{one}/facts", role=Role.VIEWER, summary="Its facts, in order.", act=acts.facts,
             gives={200: "`facts`, each with `rollout`, `seq`, `at`, `fact` and its fields."},
             query={"after": "From this seq on.", "limit": f"At most this many, up to {PAGE}.",
-                   "timeline": "1: with `timeline`, which tells each of them in a sentence."},
+                   "timeline": "1: with `timeline`, which describes each fact in a sentence."},
         ),
         *(
             Operation(
@@ -269,6 +269,6 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="POST", path=f"{one}/override-freeze", role=Role.ADMIN, takes=OverrideBody,
-            act=acts.override_freeze, summary="Let it go on through the freeze that holds it now, until that one ends.",
+            act=acts.override_freeze, summary="Override the freeze that holds the rollout, until that freeze ends.",
         ),
     )  # fmt: skip

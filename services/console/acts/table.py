@@ -1,4 +1,4 @@
-"""The acts behind the API: check, order, answer. No HTTP here: the CLI calls the same acts when no console runs."""
+"""All operations of the API, without HTTP: the CLI calls the same acts when no console runs."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _SUBJECTS = (
 
 
 def table(desk: Desk) -> tuple[Operation, ...]:
-    """Everything that can be asked."""
+    """Every operation."""
     return tuple(operation for subject in _SUBJECTS for operation in subject.operations(desk))
 
 
 def find(desk: Desk, method: str, path: str) -> tuple[Operation, dict[str, str]]:
-    """The operation for a path and the names in it. Raises NotFound."""
+    """The operation at a path, and the path's parameters. Raises NotFound."""
     for operation in table(desk):
         pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", operation.path)
         match = re.fullmatch(pattern, path)

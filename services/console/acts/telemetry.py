@@ -1,4 +1,4 @@
-"""Acts on what was counted: outcomes in, counts out."""
+"""Acts on telemetry: take outcomes in, show counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluicegate.services.console.operations import Answer, Body, Operation, Requ
 from sluicegate.services.console.ports import Desk
 
 INTAKE = ("/api/v1/outcomes", "/outcomes")
-"""Where outcomes are taken in."""
+"""The paths that take outcomes."""
 
 
 class OutcomesBody(RootModel[dict[str, Any] | list[dict[str, Any]]]):
@@ -20,7 +20,7 @@ class OutcomesBody(RootModel[dict[str, Any] | list[dict[str, Any]]]):
 
     @property
     def items(self) -> list[dict[str, Any]]:
-        """The outcomes. Raises UsageError where one is not an object."""
+        """The outcomes. Raises UsageError if one is not an object."""
         batch = self.root.get("outcomes") if isinstance(self.root, dict) else self.root
         items: list[Any] = batch if isinstance(batch, list) else [self.root]
         for position, item in enumerate(items):
@@ -30,7 +30,7 @@ class OutcomesBody(RootModel[dict[str, Any] | list[dict[str, Any]]]):
 
 
 class TelemetryActs:
-    """Handlers; what was counted is in the telemetry store."""
+    """Handlers; counts and outcomes are in the telemetry store."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -40,14 +40,14 @@ class TelemetryActs:
 
     def outcomes(self, request: Request, body: OutcomesBody) -> Answer:
         model = request.only_model
-        items = body.items if model is None else [_about(item, model, at) for at, item in enumerate(body.items)]
+        items = body.items if model is None else [_limited(item, model, at) for at, item in enumerate(body.items)]
         return 202, self._desk.record_outcomes(items)
 
 
-def _about(item: dict[str, Any], model: str, position: int) -> dict[str, Any]:
-    """The outcome with the model that its sender reports; joining leaves out one of a prediction of another's.
+def _limited(item: dict[str, Any], model: str, position: int) -> dict[str, Any]:
+    """The outcome with the one model that its sender may report; joining skips it if the prediction is another model's.
 
-    Raises Forbidden where it names another.
+    Raises Forbidden if the outcome names another model.
     """
     if item.get("model", model) != model:
         raise Forbidden(
@@ -59,18 +59,18 @@ def _about(item: dict[str, Any], model: str, position: int) -> dict[str, Any]:
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about counts."""
+    """The operations on telemetry."""
     acts = TelemetryActs(desk)
     return (
         Operation(
             method="GET", path="/api/v1/counts", role=Role.VIEWER, act=acts.counts,
-            summary="What was counted, what waits, what could not be read.",
+            summary="What the collector has counted, what waits to be joined, and what it could not read.",
             gives={200: "`counters`, `waiting`, `quarantined`."},
         ),
         *(
             Operation(
                 method="POST", path=path, role=Role.REPORTER, takes=OutcomesBody, act=acts.outcomes, is_recorded=False,
-                summary="Take outcomes in. One that is malformed refuses the whole batch.",
+                summary="Report outcomes. One malformed outcome refuses the whole batch.",
                 gives={
                     202: "`accepted`, `duplicate`, `contradictory`, `unasked` (models), `refused` (`index`, `reason`)."
                 },

@@ -1,4 +1,4 @@
-"""Acts on access: tokens given and taken back, and who asked for what."""
+"""Acts on access: give and revoke tokens, and list who called what."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Tokens, given_tokens
 
 _SHOWN = ("number", "at", "actor", "role", "method", "path", "status")
-"""What is told of a call: its body and its answer are not."""
+"""The fields of a call that the API shows; its body and its answer stay private."""
 
 
 class TokenBody(Body):
     """A token to give."""
 
     name: str = Field(min_length=1, max_length=36)
-    """Whose it is; every fact that comes of it bears this name."""
+    """Whose it is; every fact that results from its use has this name."""
     role: Literal["gateway", "reporter", "viewer", "analyst", "operator", "approver", "admin"] = "viewer"
-    """What it may do; a reporter sends outcomes alone, of the others each may do what the
-    ones before it may, but that captured requests are for analysts and admins."""
+    """What it may do. A gateway's token is only for that gateway, a reporter's only for sending outcomes. From viewer
+    on, each role includes the ones before it, except that only analysts and admins may read captured requests."""
     model: str | None = Field(default=None, min_length=1, max_length=250)
-    """Reporters: the one model whose outcomes it sends; none: every model's."""
+    """For reporters: the one model whose outcomes it may send; none: every model's."""
     expires: Annotated[Duration, Field(gt=0)] | None = None
-    """Its lifetime, such as 90d, at most 366d: from then on it is refused; none: it holds until it is taken back."""
+    """Its lifetime, such as 90d, at most 366d; then it is refused. None: it is valid until it is revoked."""
     person: str | None = Field(default=None, min_length=1, max_length=36)
-    """Whose it is, where one person has several tokens: they count as one where two named people are needed."""
+    """Its owner, if one person has several tokens: they count as one where two named people are needed."""
 
 
 class PrefectBody(Body):
-    """What runs that are started in Prefect may do."""
+    """The role of runs that people start in Prefect."""
 
     role: Literal["viewer", "operator", "approver"]
-    """A viewer's give no order at all; drivers of rollouts that are under way go on in any case."""
+    """With viewer they can give no order. Drivers of rollouts in progress are not affected."""
 
 
 class TokenActs:
@@ -88,12 +88,12 @@ class TokenActs:
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about access."""
+    """The operations on access."""
     acts = TokenActs(desk)
     root = "/api/v1/tokens"
     return (
         Operation(
-            method="GET", path=root, role=Role.ADMIN, act=acts.list, summary="Who has which role.",
+            method="GET", path=root, role=Role.ADMIN, act=acts.list, summary="Every token and its role.",
             gives={
                 200: "`tokens`, each with `name`, `person`, `role`, `model`, `given_by`, `given_at`, `expires_at`, "
                 "`expired`; `prefect`: its role."
@@ -101,21 +101,21 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="POST", path=root, role=Role.ADMIN, takes=TokenBody, act=acts.give, is_secret=True,
-            summary="Give a token; the answer is the only place where it is ever shown.",
+            summary="Create a token. It is shown only in this answer.",
             gives={201: "`name`, `role`, `model` and the `token`."},
         ),
         Operation(
-            method="DELETE", path=f"{root}/{{name}}", role=Role.ADMIN, act=acts.revoke, summary="Take a token back.",
+            method="DELETE", path=f"{root}/{{name}}", role=Role.ADMIN, act=acts.revoke, summary="Revoke a token.",
             gives={200: "`revoked`: its name."},
         ),
         Operation(
             method="PUT", path="/api/v1/roles/prefect", role=Role.ADMIN, takes=PrefectBody, act=acts.let_prefect,
-            summary="Say what runs that are started in Prefect may do.", gives={200: "`role`."},
+            summary="Set the role of runs that people start in Prefect.", gives={200: "`role`."},
         ),
         Operation(
             method="GET", path="/api/v1/calls", role=Role.ADMIN, act=acts.calls,
-            summary="Who asked to change something, newest first: here, and what a form of Prefect was refused.",
-            query={"limit": "At most this many, up to 1000.", "before": "Those before this number."},
+            summary="Calls that ask for a change, newest first, and orders from Prefect's forms that were refused.",
+            query={"limit": "At most this many, up to 1000.", "before": "Only calls before this number."},
             gives={200: "`calls`, each with `number`, `at`, `actor`, `role`, `method`, `path`, `status`."},
         ),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Acts on variations: which there are, who is sent to them, and how they are emptied."""
+"""Acts on variations: list them, route audiences to them, scale and undeploy them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sluicegate.services.console.ports import Desk
 
 
 class ShareBody(Body):
-    """An audience that the variation shall get requests of, or copies of them."""
+    """An audience whose requests, or copies of them, go to the variation."""
 
     audience: str
     """Its name; `default` for the requests that no audience matches."""
     weight: int | None = Field(default=None, ge=0, le=1_000_000)
-    """Relative to the audience's other variations; 0 takes this one out."""
+    """Relative to the audience's other variations; 0 removes this one."""
     sample: float | None = Field(default=None, ge=0, le=100)
     """Copies, in per cent of the audience's requests."""
 
@@ -38,7 +38,7 @@ class ShareBody(Body):
 
 
 class RoutedBody(Body):
-    """An audience with all that get its requests, or copies of them: a variation that is not named gets none."""
+    """An audience with all variations that get its requests, or copies of them. Variations not named here get none."""
 
     audience: str
     """Its name."""
@@ -56,7 +56,7 @@ class RoutedBody(Body):
 
 
 class ConnectBody(Body):
-    """Who is sent to a variation from now on."""
+    """The audiences that are sent to a variation from now on."""
 
     audiences: list[ShareBody] = Field(default_factory=list)
     """Each with a weight or a sample."""
@@ -65,30 +65,30 @@ class ConnectBody(Body):
 
 
 class DisconnectBody(Body):
-    """An audience that a variation gets nothing of any longer."""
+    """An audience that is no longer sent to a variation."""
 
     audience: str
     """Its name."""
 
 
 class TermsBody(Body):
-    """What holds for a variation whoever is sent to it; null, or left out: as it is."""
+    """Settings of a variation that apply to all its audiences; null or left out: unchanged."""
 
     by_name: bool | None = None
-    """Whether a caller may ask for it by its name: `POST /{model}/variations/{variation}/predict` at the gateway."""
+    """Whether callers may address it by its name: `POST /{model}/variations/{variation}/predict` at the gateway."""
     stand_in: Literal["never", "unreachable", "errors"] | None = None
-    """When the model's fallback variation answers in its place: where its stable build cannot be reached, breaks off or
-    takes too long; with `errors` also where it answers 5xx. Changing it needs the role approver."""
+    """When the model's fallback variation answers in its place: with `unreachable`, if its stable build cannot be
+    reached, breaks off or times out; with `errors`, also if it answers 5xx. Changing it needs the role approver."""
     protected: bool | None = None
-    """Whether two named people must stand behind every change of what it serves. Changing it needs the role approver;
-    lifting it, another named person's approval besides."""
+    """Whether every change of what it serves needs two named people. Changing it needs the role approver; turning it
+    off also needs the approval of another named person."""
 
 
 class OrderBody(Body):
-    """The order in which a model's audiences are asked."""
+    """The order in which a model's audiences are matched."""
 
     audiences: list[str] = Field(min_length=1)
-    """Their names, in the order in which they are tried; those that are not named follow in their present order."""
+    """Their names in matching order; audiences that are not named follow in their present order."""
 
 
 class UndeployBody(Body):
@@ -101,10 +101,10 @@ class UndeployBody(Body):
 
 
 class ScaleBody(Body):
-    """How many replicas a variation's build shall have."""
+    """The number of replicas of a variation's build."""
 
     replicas: int = Field(ge=1, le=MOST_REPLICAS)
-    """Until the variation gets another build, which starts with those of its plan."""
+    """Holds until the variation gets another build, which starts with the number in its plan."""
     reason: str = Field(default="no reason given", max_length=2000)
     """For the record."""
 
@@ -117,10 +117,10 @@ class VariationActs:
         self._rollouts = RolloutActs(desk)
 
     def list(self, request: Request, _: Body) -> Answer:
-        found = standings(self._desk.ledger.current(request.query.get("model")))
-        there = all_connections(self._desk.ledger)
-        shown = [_json(each, there.get(each.model) or Connections(model=each.model)) for each in found]
-        return 200, {"variations": shown}
+        standing = standings(self._desk.ledger.current(request.query.get("model")))
+        connections = all_connections(self._desk.ledger)
+        listed = [_json(each, connections.get(each.model) or Connections(model=each.model)) for each in standing]
+        return 200, {"variations": listed}
 
     def connect(self, request: Request, body: ConnectBody) -> Answer:
         shares = tuple(each.share for each in body.audiences)
@@ -138,15 +138,15 @@ class VariationActs:
         return self._redirect(request, Arrange(model=request.path["model"], audiences=tuple(body.audiences)))
 
     def _redirect(self, request: Request, act: Connect | Disconnect | Arrange | SetTerms) -> Answer:
-        """Carry out an order on who is sent where; the connections as they are then."""
+        """Carry out an order that changes routing; the answer is the connections that result."""
         self._rollouts.give(request.order(act))
         after = connections_of(self._desk.ledger, act.model) or Connections(model=act.model)
         return 200, connections_json(after)
 
     def connections(self, request: Request, _: Body) -> Answer:
         model = request.path["model"]
-        found = connections_of(self._desk.ledger, model)
-        return 200, document(found or Connections(model=model)) | {"etag": connections_tag(found)}
+        recorded = connections_of(self._desk.ledger, model)
+        return 200, document(recorded or Connections(model=model)) | {"etag": connections_tag(recorded)}
 
     def undeploy(self, request: Request, body: UndeployBody) -> Answer:
         order = request.order(Undeploy(**request.path, is_last=body.last), reason=body.reason)
@@ -160,7 +160,7 @@ class VariationActs:
 
 
 def connections_json(connections: Connections) -> dict[str, object]:
-    """A model's audiences in order, and who gets them."""
+    """A model's audiences in order, and which variations get each of them."""
     audiences = [{"audience": each.audience.name, "shares": shares(each)} for each in connections.ordered]
     return {
         "model": connections.model,
@@ -205,7 +205,7 @@ def _share(connection: Connection, variation: str) -> dict[str, float | None]:
 
 
 def operations(desk: Desk) -> tuple[Operation, ...]:
-    """What can be asked about variations."""
+    """The operations on variations."""
     acts = VariationActs(desk)
     one = "/api/v1/models/{model}/variations/{variation}"
     connected = (
@@ -214,18 +214,18 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
     return (
         Operation(
             method="GET", path="/api/v1/variations", role=Role.VIEWER, act=acts.list,
-            summary="Every variation that holds a build, and who is sent to it.", query={"model": "Only this model."},
+            summary="Every variation with a build, and its audiences.", query={"model": "Only this model."},
             gives={200: "`variations`, each with `model`, `variation`, `stable`, `candidate`, `weight`, `rollout`, "
                         "`audiences`, `by_name`, `stand_in`, `protected`, `fallback`."},
         ),
         Operation(
             method="GET", path="/api/v1/models/{model}/connections", role=Role.VIEWER, act=acts.connections,
-            summary="Which audience of a model gets which variation, as it is recorded.",
+            summary="Which variation each audience of a model gets, as recorded.",
             gives={200: "`model`, `ordered`, `fallback`, their layouts, the `terms` of variations, and the `etag`."},
         ),
         Operation(
             method="POST", path="/api/v1/models/{model}/connections/order", role=Role.OPERATOR, takes=OrderBody,
-            act=acts.order, summary="Change the order in which a model's audiences are tried.", gives={200: connected},
+            act=acts.order, summary="Change the order in which audiences are matched.", gives={200: connected},
         ),
         Operation(
             method="POST", path=f"{one}/connect", role=Role.OPERATOR, takes=ConnectBody, act=acts.connect,
@@ -233,21 +233,21 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         ),
         Operation(
             method="POST", path=f"{one}/disconnect", role=Role.OPERATOR, takes=DisconnectBody, act=acts.disconnect,
-            summary="Send an audience to a variation no longer.", gives={200: connected},
+            summary="Stop sending an audience to a variation.", gives={200: connected},
         ),
         Operation(
             method="POST", path=f"{one}/terms", role=Role.OPERATOR, takes=TermsBody, act=acts.set_terms,
-            summary="Say what holds for a variation, such as whether it may be asked for by its name.",
+            summary="Change a variation's settings, such as whether callers may address it by its name.",
             gives={200: connected},
         ),
         Operation(
             method="POST", path=f"{one}/undeploy", role=Role.OPERATOR, takes=UndeployBody, act=acts.undeploy,
-            summary="Empty a variation: routes first, then its service drains and stops.",
-            gives={200: "The rollout whose build it was."},
+            summary="Empty a variation: its routes are removed, then its service drains and stops.",
+            gives={200: "The rollout by which its build was served."},
         ),
         Operation(
             method="POST", path=f"{one}/scale", role=Role.OPERATOR, takes=ScaleBody, act=acts.scale,
             summary="Run the stable build of a variation with another number of replicas, at once.",
-            gives={200: "`model`, `variation`, `build`, the `rollout` by which it is served, and its `replicas`."},
+            gives={200: "`model`, `variation`, `build`, the `rollout` that it belongs to, and its `replicas`."},
         ),
     )  # fmt: skip

@@ -1,1 +1,1 @@
-"""The pages: what is happening, why, and what can be done; rendered here, no build step, nothing from outside."""
+"""The console's pages, rendered on the server without a build step or files from other hosts."""

@@ -1,4 +1,4 @@
-"""Access: who has which role, and who asked for what. For admins."""
+"""Access: tokens with their roles, and the calls that were made. For admins."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from sluicegate.services.console.tokens import given_tokens
 PAGE = 100
 """Calls on one page."""
 SCAN = 2_000
-"""Calls that are looked through at most for those that a filter wants."""
+"""The most calls that are searched for matches of a filter."""
 REFUSED = "refused"
-"""The filter of calls that were not carried out."""
+"""The filter for calls that were not carried out."""
 _FIRST_REFUSAL = 400
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Calls of one person, one after another, for the same and with the same answer."""
+    """Consecutive calls by one person with the same operation and the same answer."""
 
     text: str
-    """What was asked for, in words."""
+    """The operation, in words."""
     about: str
-    """What it was asked of; empty where that differs or is nothing."""
+    """What the calls were about; empty if that differs between them or is nothing."""
     calls: tuple[Call, ...]
     """Newest first."""
 
     @property
     def answer(self) -> str:
-        """What came of it."""
+        """Their result, in words."""
         status = self.calls[0].status
         if status is None:
             return "no answer"
@@ -74,7 +74,7 @@ def _is_number(text: str) -> bool:
 
 
 def _calls(calls: Calls, who: str, answer: str, before: int | None) -> tuple[list[Call], int | None]:
-    """Those that the filter wants, newest first, and the number before which older ones begin."""
+    """The calls that match the filter, newest first, and the number before which older calls begin."""
     wanted: list[Call] = []
     for _ in range(SCAN // PAGE):
         stretch = calls.latest(limit=PAGE, before=before)
@@ -90,7 +90,7 @@ def _calls(calls: Calls, who: str, answer: str, before: int | None) -> tuple[lis
 
 
 def gathered(desk: Desk, calls: Sequence[Call]) -> Iterator[Asked]:
-    """The calls in words; one after another of the same person, for the same and with the same answer are one line."""
+    """The calls in words; consecutive calls by one person with the same operation and answer become one line."""
     worded = [(*_worded(desk, call), call) for call in calls]
     for (text, *_), group in groupby(worded, key=lambda each: (each[0], each[2].actor, each[2].status)):
         same = list(group)
@@ -98,12 +98,12 @@ def gathered(desk: Desk, calls: Sequence[Call]) -> Iterator[Asked]:
 
 
 def _common(names: Iterable[str]) -> str:
-    known = set(names)
-    return known.pop() if len(known) == 1 else ""
+    distinct = set(names)
+    return distinct.pop() if len(distinct) == 1 else ""
 
 
 def _worded(desk: Desk, call: Call) -> tuple[str, str]:
-    """What a call asks for, and of what."""
+    """The operation of a call in words, and what it is about."""
     path = call.path.partition("?")[0]
     try:
         operation, names = find(desk, call.method, path)

@@ -1,4 +1,4 @@
-"""Activity: what happened, newest first, by rollout, with who and why; the routine of a rollout is folded."""
+"""Activity: what happened, who did it and why, newest first, grouped by rollout, with routine facts folded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from sluicegate.services.console.ports import Desk
 PAGE = 200
 """Facts on one page."""
 STRETCHES = 25
-"""So many times as many are read at most to find those that a filter wants."""
+"""The most stretches of PAGE facts that are read to find matches of a filter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +55,13 @@ class Episode:
     state: str
     """Its phase now, or how it ended."""
     events: tuple[Moment, ...]
-    """What a reader wants to know of."""
+    """Facts that are not routine."""
     routine: tuple[Moment, ...]
-    """What happens in every rollout that goes well."""
+    """Facts that every successful rollout has."""
 
 
 def page(desk: Desk) -> Endpoint:
-    """The page of what happened."""
+    """The page of activity."""
 
     def context(request: Request) -> Context:
         model, kind, before = (request.query_params.get(name, "") for name in ("model", "kind", "before"))
@@ -81,7 +81,8 @@ def page(desk: Desk) -> Endpoint:
 
 
 def _stretch(ledger: Ledger, before: int, model: str, kind: str) -> tuple[list[Fed], int | None]:
-    """A page of wanted facts, newest first, and the place before which older ones are; so many are read at most."""
+    """A page of matching facts, newest first, and the place before which older ones are. Reads at most STRETCHES * PAGE
+    facts."""
     wanted: list[Fed] = []
     for _ in range(STRETCHES):
         after = max(0, before - 1 - PAGE)
@@ -97,7 +98,7 @@ def _stretch(ledger: Ledger, before: int, model: str, kind: str) -> tuple[list[F
 
 
 def episodes(ledger: Ledger, feed: Iterable[Fed]) -> Iterable[Episode]:
-    """The facts by rollout; the rollout of the newest fact first."""
+    """The facts grouped by rollout, the rollout with the newest fact first."""
     by_rollout: dict[str, list[Entry]] = {}
     for fed in feed:
         by_rollout.setdefault(fed.entry.rollout, []).append(fed.entry)
@@ -115,7 +116,7 @@ def episodes(ledger: Ledger, feed: Iterable[Fed]) -> Iterable[Episode]:
 
 
 def _event(entry: Entry, rollout: Rollout) -> Moment:
-    """A fact without its weights, but for a promotion that leaves a holdout."""
+    """A fact as a moment without weights, except for a promotion that keeps a holdout."""
     confirm = rollout.confirms if isinstance(entry.fact, Promoted) else None
     weight = FULL - confirm.holdout if confirm is not None else 0
     return moment(entry, weight, weight, is_shadow=rollout.is_shadow)
@@ -133,4 +134,4 @@ KINDS: Mapping[str, Callable[[Fact], bool]] = {
     "problems": _is_problem,
     "endings": lambda fact: isinstance(fact, Promoted | Established | Aborted | Failed | Superseded | Concluded),
 }
-"""What can be asked for alone."""
+"""The filters of the page."""

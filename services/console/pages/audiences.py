@@ -1,4 +1,4 @@
-"""Audiences: who they are, which variations they get, and what a request would get."""
+"""Audiences: their conditions, the variations that they get, and a tester for requests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def page(desk: Desk) -> Endpoint:
                 | {"who": sentence(audience.condition), "goes": _goes(used.get(audience.name, {}))}
                 for audience in audiences(desk.ledger)
             ],
-            "orders": [_asked(connections) for connections in all_connections(desk.ledger).values()],
+            "orders": [_matching_order(connections) for connections in all_connections(desk.ledger).values()],
             "may_order": request.state.caller.role >= Role.OPERATOR,
             "models": sorted({standing.model for standing in standings(desk.ledger.current())}),
             "trial_form": trial_form,
@@ -54,12 +54,12 @@ def page(desk: Desk) -> Endpoint:
 
 
 def _goes(used: Mapping[str, Connection]) -> dict[str, str]:
-    """By model, who gets the audience's requests."""
+    """Which variations get the audience's requests, by model."""
     return {model: _split(connection) for model, connection in used.items()}
 
 
 def _split(connection: Connection) -> str:
-    """Who gets an audience's requests: `a`, or `a 70 %, b 30 %, copies of 20 % to c`."""
+    """The variations that get an audience's requests: `a`, or `a 70 %, b 30 %, copies of 20 % to c`."""
     whole = sum(part.weight for part in connection.weighted)
     weighted = [f"{part.variation} {per_cent(100 * part.weight / whole)}" for part in connection.weighted]
     alone = [part.variation for part in connection.weighted] if len(weighted) == 1 else weighted
@@ -70,30 +70,30 @@ def _split(connection: Connection) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """An audience where it is asked."""
+    """An audience at its place in a model's matching order."""
 
     name: str
     who: str
     shares: str
     overlaps: dict[str, str]
-    """The audiences asked later that would take some of its requests too, each with such a request."""
+    """Audiences further down that also match some of its requests, each with an example of such a request."""
     up: str
-    """The order with it one place earlier, as JSON; empty for the first."""
+    """The order with this audience one place earlier, as JSON; empty for the first."""
     down: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A model's audiences in the order in which they are asked."""
+class MatchingOrder:
+    """A model's audiences in the order in which they are matched."""
 
     model: str
     tag: str
     places: tuple[Place, ...]
     rest: str
-    """Who gets the requests that no audience takes."""
+    """The variations that get the requests that no audience matches."""
 
 
-def _asked(connections: Connections) -> Asked:
+def _matching_order(connections: Connections) -> MatchingOrder:
     names = [each.audience.name for each in connections.ordered]
     places = tuple(
         Place(
@@ -104,12 +104,12 @@ def _asked(connections: Connections) -> Asked:
         for position, each in enumerate(connections.ordered)
     )  # fmt: skip
     rest = ", ".join(part.variation for part in connections.fallback)
-    return Asked(model=connections.model, tag=connections_tag(connections), places=places, rest=rest)
+    return MatchingOrder(model=connections.model, tag=connections_tag(connections), places=places, rest=rest)
 
 
 def _overlaps(audience: Audience, later: Sequence[Audience]) -> dict[str, str]:
-    found = {each.name: shared_request(audience.condition, each.condition) for each in later}
-    return {name: _as_text(request) for name, request in found.items() if request is not None}
+    shared = {each.name: shared_request(audience.condition, each.condition) for each in later}
+    return {name: _as_text(request) for name, request in shared.items() if request is not None}
 
 
 def _as_text(metadata: Mapping[str, str]) -> str:
@@ -117,14 +117,14 @@ def _as_text(metadata: Mapping[str, str]) -> str:
 
 
 def _swapped(names: Sequence[str], position: int) -> str:
-    """The order with this place and the next one exchanged; empty where there are not both."""
+    """The names as JSON with this position and the next one exchanged; empty if either does not exist."""
     if not 0 <= position < len(names) - 1:
         return ""
     return json.dumps([*names[:position], names[position + 1], names[position], *names[position + 2 :]])
 
 
 def reorder(desk: Desk) -> Endpoint:
-    """Ask a model's audiences in another order, as a form says."""
+    """Change the order in which a model's audiences are matched, from a form."""
     recorder = Recorder(desk.calls, desk.clock)
 
     async def endpoint(http: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Comparing: two rollouts side by side, what their plans say differently, what their gates found, how they ended."""
+"""Comparing: two rollouts side by side, with the differences of their plans, their verdicts and their endings."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def page(desk: Desk) -> Endpoint:
 
 
 def _gates(reports: Sequence[Report]) -> list[tuple[str, list[GateView | None]]]:
-    """Every metric that one of them judges, with both verdicts."""
+    """Every metric that either rollout judges, with both verdicts."""
     by_metric = [{gate.view.metric: gate.view for gate in report.gates} for report in reports]
     metrics = dict.fromkeys(metric for gates in by_metric for metric in gates)
     return [(metric, [gates.get(metric) for gates in by_metric]) for metric in metrics]
 
 
 def _steps(reports: Sequence[Report]) -> list[list[str]]:
-    """For each step of the longer plan what became of it in both."""
+    """What became of each step of the longer plan, in both rollouts."""
     most = max(len(report.steps) for report in reports)
     return [[_step(report, number) for report in reports] for number in range(most)]
 

@@ -1,4 +1,4 @@
-"""Effects: which orders a rollout admits now, what each would do, and what may follow once it has ended. Pure."""
+"""Effects: the orders that a rollout admits now, what each would do, and what can follow once it has ended. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from sluicegate.registry.words.units import format_duration, format_weight
 
 
 def possible(rollout: Rollout) -> tuple[str, ...]:
-    """The orders that it admits now. A shadow gives no traffic, and is started over; an experiment is one whole."""
+    """The orders that a rollout admits now. A shadow cannot be approved or promoted, and is started over instead of
+    retried. A comparison has no steps of its own."""
     if rollout.is_comparison and rollout.is_ended:
         return ("promote",) if rollout.ending is Ending.CONCLUDED else ()
     admitted = _of_phase(rollout)
@@ -25,8 +26,8 @@ def possible(rollout: Rollout) -> tuple[str, ...]:
 
 
 def reachable(rollout: Rollout) -> tuple[tuple[str, str], ...]:
-    """The steps that a jump may lead to: as the form says them, and in words. Weight does not grow in a pause, nor past
-    what is certified."""
+    """The steps that a jump may lead to, each as the form's value and in words. A jump must not raise the weight during
+    a pause, or if the plan requires a certificate."""
     may_rise = rollout.phase is Phase.RUNNING and not rollout.plan.certified
     return tuple(
         (f"{'back to ' if at < rollout.step else ''}{at + 1}",
@@ -58,7 +59,7 @@ def _of_phase(rollout: Rollout) -> tuple[str, ...]:
 
 
 def primary(rollout: Rollout, *, needs_person: bool) -> str | None:
-    """The order that most probably comes next; None while nothing waits for a person."""
+    """The order that a person most probably gives next; None while nothing waits for a person."""
     match rollout.phase:
         case Phase.PAUSED:
             return "resume"
@@ -69,7 +70,7 @@ def primary(rollout: Rollout, *, needs_person: bool) -> str | None:
 
 
 def afterwards(rollout: Rollout, of_target: Sequence[Rollout]) -> str | None:
-    """What may be done now that it has ended, with its command; None once a later rollout of its target counts."""
+    """What can be done after a rollout has ended, with its command; None once a later rollout of its target counts."""
     last = trusted(of_target)
     if rollout.is_shadow or rollout.is_comparison or last is None or current(of_target) not in (None, rollout):
         return None
@@ -94,7 +95,7 @@ def afterwards(rollout: Rollout, of_target: Sequence[Rollout]) -> str | None:
 
 
 def effect(order: str, rollout: Rollout) -> str:
-    """What this order would do to this rollout now."""
+    """What an order would do to a rollout now."""
     if rollout.is_shadow:
         return _on_shadow(order, rollout)
     if rollout.is_comparison:
@@ -138,13 +139,13 @@ def _on_canary(order: str, rollout: Rollout) -> str:
 
 
 def _approved(rollout: Rollout, candidate: str) -> str:
-    """What an approval leads to: the first request, or the end of the present step."""
+    """What an approval permits: the first request, or leaving the present step."""
     if rollout.step >= 0:
         if rollout.guarded or needs_approval(rollout, rollout.plan.steps[rollout.step]):
             return f"Step {rollout.step + 1} may be left once its gates have passed. {_next(rollout)}"
         return f"Step {rollout.step + 1} needs no approval: it is left once its gates have passed. {_next(rollout)}"
     if rollout.guarded:
-        return f"{candidate} may get its first request. {asker(rollout)} asked for it: somebody else approves it."
+        return f"{candidate} may get its first request. {asker(rollout)} asked for it; somebody else must approve it."
     return f"{candidate} may get {'every request, at once' if rollout.switches else 'its first request'}."
 
 
@@ -157,9 +158,9 @@ def _on_shadow(order: str, rollout: Rollout) -> str:
                 "follows from passing gates until somebody resumes. Guardrails may still abort."
             )
         case "resume":
-            return "It goes on, and ends by itself as its plan says."
+            return "It continues, and ends by itself when its plan says so."
         case "abort":
-            return f"{candidate} gets no more copies and is stopped. No caller ever got an answer of it."
+            return f"{candidate} gets no more copies and is stopped. No caller ever got an answer from it."
         case _:
             raise ValueError(f"no order {order!r} on a shadow")
 
@@ -199,7 +200,7 @@ def _next(rollout: Rollout) -> str:
     steps = rollout.plan.steps
     if rollout.step + 1 < len(steps):
         return f"Next is step {rollout.step + 2}: {format_weight(steps[rollout.step + 1].weight)} %."
-    return "It is the last: next is promotion."
+    return "It is the last step; promotion is next."
 
 
 def _kept(rollout: Rollout) -> str:

@@ -1,4 +1,4 @@
-"""Where else a rollout can be seen: its version and its training run in MLflow, its run in Prefect."""
+"""Links to a rollout in other programs: its version and training run in MLflow, its run in Prefect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluicegate.services.console.ports import Desk
 
 
 def elsewhere(desk: Desk, rollout: Rollout) -> dict[str, str]:
-    """Addresses by the name of the place."""
+    """URLs by their label."""
     candidate, places = rollout.requested, {}
     if "mlflow" in desk.links:
         model = quote(candidate.model, safe="")

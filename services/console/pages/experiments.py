@@ -1,4 +1,4 @@
-"""Experiments: all of them, and one with each variation beside the control."""
+"""Experiments: the list, and the page of one with each variation compared with the control."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def listing(desk: Desk) -> Endpoint:
 
     def context(request: Request) -> Context:
         model, before = (request.query_params.get(name, "") for name in ("model", "before"))
-        found = last_experiments(desk.ledger, model=model or None, before=before or None, most=PAGE + 1)
-        shown = found[:PAGE]
+        groups = last_experiments(desk.ledger, model=model or None, before=before or None, most=PAGE + 1)
+        shown = groups[:PAGE]
         return {
             "experiments": [experiment_readout(read_for_readout(desk.ledger, group)) for group in shown],
             "models": desk.ledger.compared_models(),
             "model": model,
-            "next_before": shown[-1][0].requested.experiment if len(found) > PAGE else None,
+            "next_before": shown[-1][0].requested.experiment if len(groups) > PAGE else None,
         }
 
     return template(desk, "experiments.html", context)
 
 
 def page(desk: Desk) -> Endpoint:
-    """The page of an experiment, by its id or by its model's name for the latest."""
+    """The page of an experiment, by its id, or by a model's name for that model's latest."""
 
     def context(request: Request) -> Context:
         comparisons = find_experiment(desk.ledger, request.path_params["id"])
         readout = experiment_readout(read_for_readout(desk.ledger, comparisons))
-        seen = {each.id: counted.evidence(desk, each) for each in comparisons}
+        evidence = {each.id: counted.evidence(desk, each) for each in comparisons}
         looks = {each.id: desk.ledger.looks(each.id, readout.metric) for each in comparisons}
         return {
             "readout": readout,
-            "ratios": {name: each.sample_ratio for name, each in seen.items()},
-            "unread": next((each.unread for each in seen.values() if each.unread), None),
+            "ratios": {name: each.sample_ratio for name, each in evidence.items()},
+            "unread": next((each.unread for each in evidence.values() if each.unread), None),
             "progress": progress(readout, desk.clock()),
             "exposures": drawn(partial(exposures_chart, arrivals(readout, looks)), "arrivals"),
             "goal": goal(readout),
@@ -70,27 +70,27 @@ def page(desk: Desk) -> Endpoint:
 
 
 def order(desk: Desk) -> Endpoint:
-    """Carry out an order from the form of an experiment, and show it again."""
+    """Carry out an order from the form of an experiment, then show the experiment again."""
     return ordering(desk, "/experiments", frozenset(), lambda readout: f"/experiments/{quote(readout['experiment'])}")
 
 
 def progress(readout: Readout, now: datetime) -> float | None:
-    """How much of its time is over, in per cent; None before it begins and once it has ended."""
+    """The elapsed share of its duration, in per cent; None before it begins and once it has ended."""
     if readout.began_at is None or readout.is_over:
         return None
     return min(100 * (now - readout.began_at).total_seconds() / readout.lasts, 100.0)
 
 
 def goal(readout: Readout) -> str:
-    """What a variation must be shown to do."""
+    """The condition that a variation has to be shown to meet."""
     how = "better than" if readout.margin == 0 else f"no more than {format_share(readout.margin)} worse than"
     return f"{readout.metric} {how} {readout.control}"
 
 
 def effect(readout: Readout) -> str:
-    """What ending it now would do."""
-    going_on = [compared.variation for compared in readout.compared if compared.state not in _ENDINGS]
+    """What ending the experiment now would do."""
+    running = [compared.variation for compared in readout.compared if compared.state not in _ENDINGS]
     return (
-        f"The comparison of {', '.join(going_on)} with {readout.control} ends as it stands. Requests of audience "
+        f"The comparison of {', '.join(running)} with {readout.control} ends as it stands. Requests of audience "
         f"{readout.audience} go where they went before the experiment. No build changes."
     )

@@ -1,4 +1,4 @@
-"""Glossary: what each word of ours means; other pages link their terms here."""
+"""Glossary: the meaning of each of Sluicegate's own terms; other pages link here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluicegate.services.console.ports import Desk
 
 
 def page(desk: Desk) -> Endpoint:
-    """The page of all words."""
+    """The page of all terms."""
 
     def context(_: Request) -> Context:
         return {"groups": GLOSSARY}

@@ -1,6 +1,6 @@
-"""Health: what doctor finds, and what the collector has counted, awaits and could not read.
+"""Health: the checks of `sluice doctor`, and what the collector has counted, waits for and could not read.
 
-The page waits for nothing that hangs: it shows what is known within a second, and what has not answered.
+The page does not wait for anything that hangs: after at most a second it shows what it has, and what did not answer.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def page(desk: Desk) -> Endpoint:
 
 
 class _Latest:
-    """The newest answer to a question that may hang; it is asked beside."""
+    """The latest result of a query that may hang; the query runs in a thread of its own."""
 
-    def __init__(self, question: Callable[[], dict[str, object]]) -> None:
-        self._question = question
+    def __init__(self, query: Callable[[], dict[str, object]]) -> None:
+        self._query = query
         self._beside = Beside()
         self._answered = threading.Event()
         self._answer: dict[str, object] | None = None
         self.unread: str | None = None
-        """Why there was no answer last time, where there was none."""
+        """The reason if the last query failed; otherwise None."""
 
     def ask(self) -> None:
         if not self._beside.longest("counts"):
@@ -50,13 +50,13 @@ class _Latest:
             self._beside("counts", self._put)
 
     def wait(self, seconds: float) -> dict[str, object] | None:
-        """The answer; after so many seconds the one before, or None."""
+        """The result; if it does not arrive in time, the previous one or None."""
         self._answered.wait(seconds)
         return self._answer
 
     def _put(self) -> None:
         try:
-            self._answer, self.unread = self._question(), None
+            self._answer, self.unread = self._query(), None
         except Unreachable as error:
             self._answer, self.unread = None, str(error)
         self._answered.set()

@@ -1,4 +1,4 @@
-"""Signing in with a token, and out again."""
+"""Signing in with a token, and signing out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sluicegate.services.console.strangers import Strangers
 from sluicegate.services.console.tokens import Tokens, expiry_sentence
 
 LARGEST_FORM = 16 * 1024
-"""Bytes; a token and a name are far below."""
+"""Bytes; far more than a token and a name need."""
 _UNKNOWN = "Nobody was given that token."
 
 
 def page(tokens: Tokens, sessions: Sessions, strangers: Strangers) -> Endpoint:
-    """The form, and what it sends."""
+    """Shows the sign-in form, and handles what it sends."""
 
     async def endpoint(request: Request) -> Response:
         if request.method == "GET":
@@ -42,7 +42,7 @@ def page(tokens: Tokens, sessions: Sessions, strangers: Strangers) -> Endpoint:
 
 
 def leave(sessions: Sessions) -> Endpoint:
-    """Sign out: the session ends here, whoever holds its cookie."""
+    """Sign out: the session ends on the server, so that copies of its cookie are worthless."""
 
     async def endpoint(request: Request) -> Response:
         await run_in_threadpool(sessions.end, request.session)

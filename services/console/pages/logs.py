@@ -1,4 +1,4 @@
-"""Logs: what keeper, drivers and the candidate's service wrote about a rollout. For operators: logs may hold data."""
+"""Logs of keeper, drivers and the candidate's service about a rollout. Only for operators, as logs may contain data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluicegate.services.console.pages.rendering import Context, Endpoint, templ
 from sluicegate.services.console.ports import Desk
 
 LINES = 200
-"""The newest of each source."""
+"""The number of lines that are shown of each source, the newest."""
 
 
 def page(desk: Desk) -> Endpoint:

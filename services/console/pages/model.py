@@ -34,17 +34,17 @@ from sluicegate.services.report.history_chart import history_chart
 from sluicegate.services.report.page import drawn
 
 STABLES = 10
-"""The latest stable builds, which the page of a model lists."""
+"""Stable builds that are listed, the latest."""
 TRAINED = 4
-"""Builds that serve whose training runs are read."""
+"""Serving builds whose training runs are read."""
 METRICS = 8
 """Metrics of a training run that are shown."""
 EXPERIMENTS = 5
-"""The newest, which the page of a model shows."""
+"""Experiments that are listed, the newest."""
 ROLLOUTS = 50
-"""The newest that are listed."""
+"""Rollouts that are listed, the newest."""
 TAKEOVERS = 100
-"""The latest stable builds that the timeline shows."""
+"""Stable builds that the timeline shows, the latest."""
 
 
 def page(desk: Desk) -> Endpoint:
@@ -66,14 +66,14 @@ def page(desk: Desk) -> Endpoint:
             )
         served, unread = counted.overview(desk, [model])
         shown = last_experiments(desk.ledger, model=model, most=EXPERIMENTS)
-        known = tenures(over, _emptied_at(desk, over))
+        stables = tenures(over, _emptied_at(desk, over))
         return {
             "model": model,
             "served": by_audience(served),
             "unread": unread,
             "spent": {row.build: row.spent for row in served if row.spent},
-            "history": drawn(partial(history_chart, known, desk.clock()), "history"),
-            "stables": sorted(known, key=lambda each: each.since, reverse=True)[:STABLES],
+            "history": drawn(partial(history_chart, stables, desk.clock()), "history"),
+            "stables": sorted(stables, key=lambda each: each.since, reverse=True)[:STABLES],
             "address": f"{desk.links.get('gateway', 'GATEWAY')}/{quote(model, safe='')}/predict",
             "gateway": desk.links.get("gateway", "GATEWAY"),
             "by_name": [each.variation for each in connections.terms if each.by_name],
@@ -91,7 +91,7 @@ def page(desk: Desk) -> Endpoint:
 
 
 def training_run(desk: Desk) -> Endpoint:
-    """Leads to the run in MLflow that made a build. MLflow is asked only when somebody goes there."""
+    """Redirects to the MLflow run that made a build. MLflow is queried only when somebody follows the link."""
 
     async def endpoint(request: Request) -> Response:
         model, version = request.path_params["model"], request.path_params["version"]
@@ -106,7 +106,7 @@ def training_run(desk: Desk) -> Endpoint:
 
 
 def run_url(links: Mapping[str, str], model: str, version: str, builds: Sequence[Build]) -> str:
-    """Where the training run of a build is. Raises NotFound where there is none to show."""
+    """The URL of a build's training run. Raises NotFound if there is none."""
     run = next((build.run for build in builds if build.ref.version == version), None)
     if run is None:
         raise NotFound(
@@ -119,7 +119,7 @@ def run_url(links: Mapping[str, str], model: str, version: str, builds: Sequence
 
 
 def _emptied_at(desk: Desk, rollouts: Sequence[Rollout]) -> dict[str, datetime]:
-    """When each variation that holds no build was emptied, by the rollout whose build it was."""
+    """When each undeployed variation was emptied, by the id of the rollout whose build it had."""
     return {
         rollout.id: entry.at
         for rollout in rollouts
@@ -130,7 +130,7 @@ def _emptied_at(desk: Desk, rollouts: Sequence[Rollout]) -> dict[str, datetime]:
 
 
 def _trained(desk: Desk, builds: Sequence[Build]) -> dict[str, Mapping[str, float]]:
-    """What the training runs of these builds measured, by version; nothing of a run that cannot be read now."""
+    """The metrics of these builds' training runs, by version; runs that cannot be read now are left out."""
     measured: dict[str, Mapping[str, float]] = {}
     for build in builds[:TRAINED]:
         with suppress(NotFound, Unreachable):
@@ -140,7 +140,7 @@ def _trained(desk: Desk, builds: Sequence[Build]) -> dict[str, Mapping[str, floa
 
 
 def _builds(desk: Desk, model: str) -> tuple[list[Build], str | None]:
-    """The builds, newest first, and why they cannot be told."""
+    """The builds, newest first, and the reason if MLflow does not answer."""
     try:
         return list(reversed(desk.catalog.builds(model))), None
     except NotFound:

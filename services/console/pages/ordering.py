@@ -1,4 +1,4 @@
-"""Ordering: an order given by a page's form is the API's act, and leads back to a page."""
+"""Ordering: a page's form runs the same act as the API, then redirects to a page."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from sluicegate.services.console.recording import Recorder, allow
 from sluicegate.services.console.tokens import Caller
 
 BACK = "back to "
-"""Before the number of a step that lies behind the present one."""
+"""The prefix of a step's number in the form, if that step lies before the current one."""
 
 
 def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dict[str, Any]], str]) -> Endpoint:
-    """Carry out an order from a form under `pages`/{id}/{act}. The session and its form token were checked before.
+    """Carry out an order from a form under `pages`/{id}/{act}. The caller has checked the session and its form token.
 
-    Orders in `judged` are given on the evidence that was shown: they hold only while it is as the page showed it.
-    What the API answers leads on to the path that `done` names; a refusal leads back, and is told there.
+    Orders in `judged` rest on the evidence that the page showed, so they are refused if the rollout has changed since.
+    On success redirects to the path that `done` makes from the API's answer; a refusal redirects back and is shown
+    there.
     """
     recorder = Recorder(desk.calls, desk.clock)
 
@@ -50,7 +51,7 @@ async def carried_out(
     desk: Desk, recorder: Recorder, http: requests.Request, path: str, body: dict[str, object], *,
     if_match: str | None, key: str | None, back: str, done: Callable[[dict[str, Any]], str],
 ) -> Response:  # fmt: skip
-    """Carry out the API's act at a path for who is signed in, and lead on; back to where a refusal is told."""
+    """Carry out the API's act at a path for the signed-in caller, then redirect; a refusal is shown on page `back`."""
     caller: Caller = http.state.caller
     try:
         operation, names = find(desk, "POST", path)
@@ -67,7 +68,7 @@ async def carried_out(
 
 
 def _number(text: str) -> object:
-    """A whole number of a hidden field; what is none is left for the body's own check."""
+    """A whole number from a hidden field; any other text is returned for the body's own check to refuse."""
     return int(text) if text.isascii() and text.isdigit() else text
 
 

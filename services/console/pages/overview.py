@@ -1,4 +1,4 @@
-"""Overview: which builds answer which audience, and what needs a person."""
+"""Overview: what needs a person, what is in progress, and which builds answer which audience."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from sluicegate.services.console.tokens import Caller
 MODELS = 25
 """Models on one page."""
 ROLLOUTS = 25
-"""Rollouts under way that are listed."""
+"""Rollouts in progress that are listed."""
 LATELY = timedelta(days=1)
 ENDED = 10
-"""Rollouts that ended lately that are listed."""
+"""Recently ended rollouts that are listed."""
 
 
 def page(desk: Desk) -> Endpoint:

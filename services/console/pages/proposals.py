@@ -1,4 +1,4 @@
-"""Proposals on a page: approved and rejected by a form, where they are listed."""
+"""Forms that approve or reject a proposal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sluicegate.services.console.recording import Recorder
 
 
 def decide(desk: Desk) -> Endpoint:
-    """Approve or reject a proposal, as a form says."""
+    """Approve or reject a proposal, from a form."""
     recorder = Recorder(desk.calls, desk.clock)
 
     async def endpoint(http: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Rendering: one way from what a page shows to its HTML."""
+"""Rendering: makes the HTML of all pages."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _TEMPLATES = Jinja2Templates(env=_ENVIRONMENT)
 
 
 _TITLES = {403: "Your role does not allow this", 404: "Not found", 503: "This page cannot be read now"}
-"""What went wrong in a few words, by the status of the answer."""
+"""Headings of error pages, by the response's status."""
 
 
 def template(desk: Desk, name: str, context: Callable[[Request], Context]) -> Endpoint:
-    """A page: `context` runs in a thread and gives what the template shows; its errors become a page too."""
+    """A page: `context` runs in a thread and returns the template's values; its errors become an error page."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -48,14 +48,14 @@ def template(desk: Desk, name: str, context: Callable[[Request], Context]) -> En
 
 
 def refusal(request: Request, error: SluiceError, links: Mapping[str, str]) -> Response:
-    """An error as a page: what is wrong, and what to do."""
+    """An error as a page that says what is wrong and what to do."""
     status = problem_document(error)[0]
     title = _TITLES.get(status, "That did not work")
     return render(request, "error.html", {"error": error, "links": links, "title": title}, status=status)
 
 
 def render(request: Request, name: str, context: Context, *, status: int = 200) -> Response:
-    """The template with who asks and the token of their forms."""
+    """Renders a template with its context, the caller, and the token for the caller's forms."""
     who = getattr(request.state, "caller", None)
     common = {"caller": who, "form": request.session.get("form", ""), "path": request.url.path}
     return _TEMPLATES.TemplateResponse(request, name, common | context, status_code=status)

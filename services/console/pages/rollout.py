@@ -1,4 +1,4 @@
-"""One rollout: its state, its evidence, what can be done about it, and everything that happened."""
+"""The page of one rollout: its state, its evidence, the orders that it admits, and its timeline."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from sluicegate.services.report.page import page as report_page
 from sluicegate.services.report.page import report_context, style_hash
 
 JUDGED = frozenset({"approve", "jump", "promote"})
-"""Orders given on the evidence that was shown: they hold only while the rollout is as the page showed it."""
+"""Orders that rest on the evidence that the page showed, so they are refused if the rollout has changed since."""
 
 
 def page(desk: Desk) -> Endpoint:
@@ -69,12 +69,12 @@ def page(desk: Desk) -> Endpoint:
 
 
 def _logs(rollout: Rollout, caller: Caller) -> dict[str, str]:
-    """Where its logs are, for who may read them."""
+    """The link to its logs, if the caller may read them."""
     return {"Logs": f"/rollouts/{quote(rollout.id)}/logs"} if caller.role >= Role.OPERATOR else {}
 
 
 def _baked_at(rollout: Rollout) -> datetime | None:
-    """When the former stable build may stop."""
+    """When the former stable build may be stopped; None if that is not known yet, or after a rollback."""
     if rollout.full_at is None or rollout.requested.strategy == AtOnce.ROLLBACK:
         return None
     return rollout.full_at + timedelta(seconds=rollout.plan.bake)
@@ -95,12 +95,12 @@ def _followed_by(desk: Desk, rollout: Rollout) -> Rollout | None:
 
 
 def order(desk: Desk) -> Endpoint:
-    """Carry out an order from the form of a rollout, and show the rollout that came of it."""
+    """Carry out an order from the form of a rollout, then show the rollout that results."""
     return ordering(desk, "/rollouts", JUDGED, lambda view: f"/rollouts/{quote(view['id'])}")
 
 
 def whole_report(desk: Desk) -> Endpoint:
-    """The report as the page that can be saved and sent: its styles are inside, and nothing else is admitted."""
+    """The report as a page that can be saved and sent. Its styles are inline; its policy admits nothing else."""
 
     async def endpoint(request: Request) -> Response:
         def make() -> str:

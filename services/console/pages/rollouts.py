@@ -1,4 +1,4 @@
-"""Rollouts: all of them, newest first, by model and state."""
+"""Rollouts: the list of all, newest first, filtered by model, state and text."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sluicegate.services.console.ports import Desk
 PAGE = 50
 """Rollouts on one page."""
 MOST = 1_000
-"""Rollouts are counted so far."""
+"""The count of matching rollouts stops here."""
 UNDER_WAY = "under way"
-"""What the filter calls every state but the ended ones."""
+"""The filter for rollouts that have not ended."""
 STATES = [UNDER_WAY, Phase.PAUSED, *sorted(Ending)]
-"""What the page offers to filter by; every other phase can be asked for too."""
+"""The states that the page offers as filters; the URL accepts every other phase too."""
 
 
 def page(desk: Desk) -> Endpoint:
@@ -29,8 +29,8 @@ def page(desk: Desk) -> Endpoint:
     def context(request: Request) -> Context:
         model, state, text, before = (request.query_params.get(name, "") for name in ("model", "state", "q", "before"))
         wanted = _selection(model, state, text.strip())
-        found = desk.ledger.rollouts(replace(wanted, before=before or None, newest=PAGE + 1))[::-1]
-        shown = found[:PAGE]
+        rollouts = desk.ledger.rollouts(replace(wanted, before=before or None, newest=PAGE + 1))[::-1]
+        shown = rollouts[:PAGE]
         return {
             "rollouts": lines(desk, shown, Common(desk.ledger)),
             "models": desk.ledger.models(),
@@ -38,7 +38,7 @@ def page(desk: Desk) -> Endpoint:
             "model": model,
             "state": state,
             "text": text,
-            "next_before": shown[-1].id if len(found) > PAGE else None,
+            "next_before": shown[-1].id if len(rollouts) > PAGE else None,
             "total": desk.ledger.count(wanted, most=MOST + 1),
             "most": MOST,
             "searched": SEARCHED,

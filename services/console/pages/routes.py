@@ -1,4 +1,4 @@
-"""Which page answers which path."""
+"""The routes of all pages."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ def page_routes(desk: Desk, tokens: Tokens, sessions: Sessions, strangers: Stran
 
 
 async def parts_css(_: Request) -> Response:
-    """The styles of the report's parts: the pages that show them have no other."""
+    """The styles of the report's parts, for the pages that show them."""
     return Response(part_styles(), media_type="text/css", headers={"cache-control": "max-age=3600"})

@@ -1,4 +1,4 @@
-"""Routine: facts of every rollout that goes well, which pages fold so that the others stand out. Pure."""
+"""Routine: facts that every successful rollout has. Pages fold them so that the others stand out. Pure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sluicegate.registry.rollout.facts import (
 from sluicegate.registry.words.verdict import Answer
 
 Stretch = tuple[bool, tuple[Moment, ...]]
-"""Moments one after another, and whether they are routine."""
+"""Whether these consecutive moments are routine, and the moments."""
 
 
 def is_routine(fact: Fact) -> bool:
-    """Whether it happens in every rollout that goes well. A failing verdict does not."""
+    """Whether every successful rollout has such a fact. A failing verdict is never routine."""
     match fact:
         case Judged(answer=answer):
             return answer != Answer.FAIL
@@ -36,9 +36,9 @@ def is_routine(fact: Fact) -> bool:
 
 
 def stretches(entries: Sequence[Entry], moments: Iterable[Moment]) -> list[Stretch]:
-    """The timeline of these entries, newest first, with routine that follows one another together."""
-    told = zip(reversed(entries), reversed(tuple(moments)), strict=True)
+    """The timeline of these entries, newest first, in stretches that are routine or not."""
+    pairs = zip(reversed(entries), reversed(tuple(moments)), strict=True)
     return [
         (routine, tuple(moment for _, moment in group))
-        for routine, group in groupby(told, key=lambda each: is_routine(each[0].fact))
+        for routine, group in groupby(pairs, key=lambda pair: is_routine(pair[0].fact))
     ]

@@ -1,4 +1,4 @@
-"""Search: models, rollouts, experiments, audiences, pages, words, and what can be done; each leads to a page."""
+"""Search over models, rollouts, experiments, audiences, pages, terms and orders; each hit links to a page."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _PAGES = {
     "Overview": ("/", "what needs you, what is in progress, which builds serve"),
     "Rollouts": ("/rollouts", "all of them; compare two"),
     "Experiments": ("/experiments", "A/B tests"),
-    "Audiences": ("/audiences", "who gets which variation, and in what order they are asked"),
+    "Audiences": ("/audiences", "who gets which variation, and in what order they are matched"),
     "Try a request": ("/audiences#who", "which build a request would get"),
     "Activity": ("/activity", "what happened, and who did it"),
     "Health": ("/health", "what sluice doctor finds"),
-    "Glossary": ("/glossary", "what our words mean"),
+    "Glossary": ("/glossary", "what our terms mean"),
 }
 _ACCESS = {"Access": ("/access", "tokens, and who asked for what")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """Something that can be opened."""
+    """A search result that can be opened."""
 
     kind: str
     name: str
@@ -46,12 +46,12 @@ class Hit:
 
     @property
     def text(self) -> str:
-        """What is searched; of words of ours not their meanings, in which every word stands somewhere."""
+        """The searched text. Meanings of glossary terms are left out: together they contain nearly every word."""
         return (self.name if self.kind == "Words" else f"{self.name} {self.about}").casefold()
 
 
 def page(desk: Desk) -> Endpoint:
-    """The page of what is found; the palette shows the same."""
+    """The page of search results; the command palette shows the same."""
 
     def context(request: Request) -> Context:
         text = request.query_params.get("q", "").strip()[:200]
@@ -61,11 +61,12 @@ def page(desk: Desk) -> Endpoint:
 
 
 LATELY = 300
-"""Rollouts, and experiments, that are searched beside the current rollouts: the newest."""
+"""The newest rollouts and experiments that are searched, in addition to all current rollouts."""
 
 
 def matching(text: str, everything: Iterable[Hit]) -> dict[str, list[Hit]]:
-    """What has every word of the text in it, by kind; names that begin with it first. Words of ours only on request."""
+    """The hits that contain every word of the text, by kind; names that begin with the text come first. An empty text
+    matches everything but glossary terms."""
     words = text.casefold().split()
     kinds: dict[str, list[Hit]] = {}
     for hit in everything:
@@ -101,7 +102,7 @@ def _everything(desk: Desk, caller: Caller) -> Iterator[Hit]:
 
 
 def _acts(rollouts: Iterable[Rollout], caller: Caller) -> Iterator[Hit]:
-    """What this caller may order of rollouts in progress; it opens the form, which says what would happen."""
+    """The orders that this caller may give on rollouts in progress. Each links to its form, which states the effect."""
     for rollout in rollouts:
         for order in possible(rollout) if not rollout.is_ended else ():
             if caller.role >= ORDERS[order].role:

@@ -15,32 +15,32 @@ from sluicegate.services.console.ports import Desk
 from sluicegate.services.report.sparkline import pulse_line, sparkline
 
 Drawn = Mapping[str, tuple[Trend, Markup]]
-"""By metric: how it went, and its sparkline."""
+"""The trend and its sparkline, by metric."""
 
 
 def drawn_pulses(desk: Desk, models: Collection[str]) -> dict[str, Markup]:
-    """By model: its requests of the last minutes as a sparkline, for those that had some."""
-    told = counted.pulses(desk, models)
-    return {model: Markup(line) for model, each in told.items() if (line := pulse_line(each))}  # noqa: S704
+    """The requests of the last minutes as a sparkline, by model; models without requests are left out."""
+    pulses = counted.pulses(desk, models)
+    return {model: Markup(line) for model, pulse in pulses.items() if (line := pulse_line(pulse))}  # noqa: S704
 
 
 class Trends:
-    """Looks never change: those of a rollout are read again only once it has more of them."""
+    """A cache of drawn trends. Looks never change, so those of a rollout are read again only once it has more."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[int, Drawn]] = {}
+        self._cache: dict[str, tuple[int, Drawn]] = {}
 
     def read(self, ledger: Ledger, shown: Sequence[Rollout]) -> dict[str, Drawn]:
-        """By rollout. What is shown no more is forgotten."""
+        """The trends by rollout. Rollouts that are no longer shown are dropped from the cache."""
         many = Counter[str]()
         for look in ledger.last_looks(*(rollout.id for rollout in shown if rollout.is_judged)):
             many[look.rollout] += look.k
-        self._known = {each.id: self._read(ledger, each, many[each.id]) for each in shown if each.is_judged}
-        return {name: drawn for name, (_, drawn) in self._known.items()}
+        self._cache = {each.id: self._read(ledger, each, many[each.id]) for each in shown if each.is_judged}
+        return {name: drawn for name, (_, drawn) in self._cache.items()}
 
     def _read(self, ledger: Ledger, rollout: Rollout, many: int) -> tuple[int, Drawn]:
-        known = self._known.get(rollout.id)
-        if known is not None and known[0] == many:
-            return known
-        found = trends(rollout, ledger.looks(rollout.id) if many else ())
-        return many, {each.metric: (each, Markup(sparkline(each))) for each in found}  # noqa: S704
+        cached = self._cache.get(rollout.id)
+        if cached is not None and cached[0] == many:
+            return cached
+        latest = trends(rollout, ledger.looks(rollout.id) if many else ())
+        return many, {each.metric: (each, Markup(sparkline(each))) for each in latest}  # noqa: S704

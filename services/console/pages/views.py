@@ -1,4 +1,4 @@
-"""Views: rollouts, and which builds answer which audience, as pages show them."""
+"""Views of rollouts, and of the builds that answer each audience, as pages show them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLENTY = (0, sys.maxsize)
 
 
 def lines(desk: Desk, rollouts: Sequence[Rollout], common: Common) -> list[RolloutView]:
-    """The views that a list has lines for. Of those that have ended there are no requests, and answers alone."""
+    """The views of rollouts for the lines of a list. For those that have ended, requests are not counted."""
     ended = [read_for_policy(desk.ledger, each, common) for each in rollouts if each.is_ended]
     going_on = [each for each in rollouts if not each.is_ended]
     requests = counted.requests(desk, going_on)
@@ -29,9 +29,9 @@ def lines(desk: Desk, rollouts: Sequence[Rollout], common: Common) -> list[Rollo
 
 
 def waiting(desk: Desk, rollouts: Sequence[Rollout], common: Common) -> list[RolloutView]:
-    """The views of those rollouts that go on only when a person acts.
+    """The views of the rollouts that wait for a person.
 
-    Requests are counted only where they decide it, so that all rollouts under way can be asked.
+    Requests are counted only if the answer depends on them, so that this is cheap for all rollouts in progress.
     """
     records = [read_for_policy(desk.ledger, each, common) for each in rollouts]
     doubtful = [record.rollout for record in records if _may_need_person(record, desk.clock())]
@@ -45,7 +45,7 @@ def waiting(desk: Desk, rollouts: Sequence[Rollout], common: Common) -> list[Rol
 
 
 def _may_need_person(record: RolloutRecord, now: datetime) -> bool:
-    """Whether a person has to act if there are requests enough; of those that are paused nobody asks how many."""
+    """Whether a person has to act, given enough requests. False for paused ones, whose requests need not be counted."""
     if record.rollout.phase is Phase.PAUSED:
         return False
     at_most = next_decision(record, now, _PLENTY)
@@ -53,7 +53,7 @@ def _may_need_person(record: RolloutRecord, now: datetime) -> bool:
 
 
 def by_audience(served: Sequence[Served]) -> list[tuple[str, list[list[Served]]]]:
-    """The models, each with what serves each of its audiences."""
+    """The models, each with the builds that serve each of its audiences, stable first."""
     return [
         (model, [_stable_first(group) for _, group in groupby(rows, key=lambda row: row.audience)])
         for model, rows in groupby(served, key=lambda row: row.model)

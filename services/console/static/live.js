@@ -1,5 +1,5 @@
-// Keeps the marked parts of the page up to date: at each fact at once, otherwise every ten seconds. What somebody is
-// using is left alone; only the entity tags in it are renewed.
+// Updates the marked parts of the page, at once after each new fact and otherwise every ten seconds. A part that the
+// user is working in is not replaced; only its entity tags are updated.
 "use strict";
 
 const lost = document.getElementById("lost");
@@ -12,7 +12,8 @@ const isInUse = (part) =>
   part.matches(":has(input:checked)") ||
   [...part.querySelectorAll('input[type="text"]')].some((field) => field.value !== "");
 
-// Folds by what they are called and which of that name: "12 facts" goes on as "13 facts", and each candidate has one.
+// Identifies a fold by its name without numbers and its position among folds of that name, so that "12 facts" stays
+// open when it becomes "13 facts".
 function folds(part) {
   const counts = new Map();
   return [...part.querySelectorAll("details > summary")].map((summary) => {
@@ -64,7 +65,7 @@ async function lookWhileWanted() {
   underWay = null;
 }
 
-// One look at a time. What happens during a look may not be in its answer, so whoever asks meanwhile gets another one.
+// Only one request runs at a time. Its response may lack what happens meanwhile, so calls during it cause another one.
 function refresh() {
   isWanted = true;
   underWay ??= lookWhileWanted();
@@ -73,6 +74,6 @@ function refresh() {
 
 const feed = new EventSource("/api/v1/events");
 feed.addEventListener("fact", refresh);
-feed.addEventListener("error", refresh); // a look finds out whether the connection is lost, or only the feed was
+feed.addEventListener("error", refresh); // shows whether the connection is lost, or only the feed
 feed.addEventListener("open", refresh);
 setInterval(refresh, 10000);

@@ -1,5 +1,5 @@
-// The search of every page: Ctrl-K or a click on its link opens it, arrows move, Enter goes there, Escape closes.
-// Without this script the link leads to the same search as a page.
+// The search on every page: Ctrl-K or a click on its link opens it, arrow keys select, Enter opens, Escape closes.
+// Without this script, the link opens the same search as a page.
 "use strict";
 
 {
@@ -27,7 +27,7 @@
     results.replaceChildren(...hits);
     if (chosen === null) return;
     const same = [...results.querySelectorAll("a")].find((link) => link.getAttribute("href") === chosen);
-    (same ?? field).focus(); // an answer that comes late does not take away what was chosen meanwhile
+    (same ?? field).focus(); // a late response must not change the user's selection
   }
 
   function open() {
@@ -52,7 +52,7 @@
     first.click();
   });
   palette.addEventListener("click", (event) => {
-    if (event.target === palette || event.target.closest("a")) palette.close(); // beside it, or gone somewhere on this page
+    if (event.target === palette || event.target.closest("a")) palette.close(); // a click outside, or on a result
   });
   palette.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];

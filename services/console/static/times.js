@@ -1,4 +1,4 @@
-// Times are written as they pass, and whole in the reader's own time zone where the pointer rests.
+// Keeps relative times up to date, and shows the exact time in the reader's time zone as a tooltip.
 "use strict";
 
 function tellTimes(part) {

@@ -1,1 +1,1 @@
-"""Everything that an installation cannot make again, in one folder, and back."""
+"""Backup: copies everything that cannot be recreated to a folder, and restores it."""

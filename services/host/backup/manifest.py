@@ -1,4 +1,4 @@
-"""The manifest of a backup: each of its files with a digest, so that half a backup is none."""
+"""The manifest of a backup: a digest of each file, by which an incomplete backup is recognised."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a backup holds."""
+    """The contents of a backup."""
 
     form: int = _FORM
     version: str
-    """Of the sluicegate that took it."""
+    """The version of sluicegate that took it."""
     taken_at: str
     head: str
-    """Of the ledger's chain."""
+    """The head of the ledger's chain."""
     files: Mapping[str, str]
-    """Digest of each file by its path; `-> TARGET` for a link."""
+    """The digest of each file by its path; `-> TARGET` for a link."""
 
     def write(self, folder: Path) -> None:
         (folder / NAME).write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a backup whose files are all there, as they were written. Raises Refused."""
+    """The manifest of a backup, after checking that all its files exist unchanged. Raises Refused."""
     try:
         manifest = Manifest(**json.loads((folder / NAME).read_text()))
     except (OSError, ValueError, TypeError) as error:
@@ -57,7 +57,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The digest of each file below a folder, the manifest left out."""
+    """The digest of each file below a folder, except the manifest."""
     return {
         str(path.relative_to(folder)): f"-> {path.readlink()}" if path.is_symlink() else file_digest(path)
         for path in files(folder)
@@ -66,7 +66,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Every file and link below a folder, in alphabetical order; sockets and the like are none."""
+    """Every file and link below a folder, in alphabetical order, without sockets and the like."""
     for root, folders, names in os.walk(folder):
         folders.sort()
         links = [name for name in folders if (Path(root) / name).is_symlink()]
@@ -77,7 +77,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file or a link, for nobody else to read; an executable stays one."""
+    """Copy a file or a link, readable by its owner only; an executable stays one."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if source.is_symlink():
         target.symlink_to(source.readlink())
@@ -88,7 +88,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
+    """The SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -96,7 +96,7 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _differences(listed: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
-    missing = [f"{name} is missing" for name in listed if name not in there]
-    changed = [f"{name} was changed" for name, digest in listed.items() if there.get(name, digest) != digest]
-    return [*missing, *changed, *(f"{name} is not part of it" for name in there if name not in listed)]
+def _differences(listed: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
+    missing = [f"{name} is missing" for name in listed if name not in present]
+    changed = [f"{name} was changed" for name, digest in listed.items() if present.get(name, digest) != digest]
+    return [*missing, *changed, *(f"{name} is not part of it" for name in present if name not in listed)]

@@ -1,4 +1,4 @@
-"""Restoring a backup: all of it is checked and laid beside its place before anything is replaced."""
+"""Restoring a backup: checks and copies all of it into a draft beside its target before replacing anything."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FORMER = "before-restore-"
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What was done."""
+    """The result of a restore."""
 
     manifest: Manifest
     former: Path | None
-    """Where what was there before has been moved to."""
+    """The folder with the former content; None if there was none."""
 
 
 def restore_backup(
@@ -39,7 +39,8 @@ def restore_backup(
     replace: bool,
     now: datetime,
 ) -> Restored:
-    """Put a backup in place. What was there is kept aside; rows of a ledger elsewhere are deleted. Raises Refused."""
+    """Restore a backup. The former content is moved aside, but rows of a ledger elsewhere are deleted. Raises
+    Refused."""
     source = source.expanduser().absolute()
     manifest = read_manifest(source)
     own = f"sqlite:///{folder.root / LEDGER}"
@@ -48,10 +49,10 @@ def restore_backup(
         raise Refused(
             f"programs still run in {folder.root}: {', '.join(sorted(running))}.", fix="sluice down, then try again."
         )
-    there = _content(folder.root)
-    if there and not replace:
+    present = _content(folder.root)
+    if present and not replace:
         raise Refused(
-            f"the state folder {folder.root} is not empty: it has {there[0].name}.",
+            f"the state folder {folder.root} is not empty: it has {present[0].name}.",
             fix="set SLUICE_STATE to a new folder, or use --replace, which moves the present content aside.",
         )
     with _draft(folder.root) as draft:
@@ -62,14 +63,14 @@ def restore_backup(
             load_ledger(draft / LEDGER, ledger_url, replace=replace)
             (draft / LEDGER).unlink()
         os.sync()
-        former = _set_aside(folder.root, there, now)
+        former = _set_aside(folder.root, present, now)
         for path in sorted(draft.iterdir()):
             path.rename(folder.root / path.name)
     return Restored(manifest=manifest, former=former)
 
 
 def _content(root: Path) -> list[Path]:
-    """What is in the folder; drafts and what earlier restores set aside do not count."""
+    """The content of the folder, without drafts and folders that earlier restores set aside."""
     if not root.exists():
         return []
     return [path for path in sorted(root.iterdir()) if path.name != _DRAFT and not path.name.startswith(_FORMER)]
@@ -90,16 +91,18 @@ def _draft(root: Path) -> Iterator[Path]:
 
 
 def _refuse_damage(ledger: Path, manifest: Manifest) -> None:
-    seen = examine_file(ledger, parse_head(manifest.head))
-    if seen.faults:
-        raise Refused(f"the ledger of this backup is damaged: {seen.faults[0]}.", fix="restore an earlier backup.")
+    examination = examine_file(ledger, parse_head(manifest.head))
+    if examination.faults:
+        raise Refused(
+            f"the ledger of this backup is damaged: {examination.faults[0]}.", fix="restore an earlier backup."
+        )
 
 
-def _set_aside(root: Path, there: Collection[Path], now: datetime) -> Path | None:
-    if not there:
+def _set_aside(root: Path, present: Collection[Path], now: datetime) -> Path | None:
+    if not present:
         return None
     former = root / f"{_FORMER}{now:%Y%m%dT%H%M%S}"
     former.mkdir(mode=0o700)
-    for path in there:
+    for path in present:
         path.rename(former / path.name)
     return former

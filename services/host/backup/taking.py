@@ -1,4 +1,4 @@
-"""Taking a backup, while everything runs: databases by SQLite's own backup, what follows from them not at all."""
+"""Taking a backup while everything runs. Databases are copied by SQLite's own backup; derived data is left out."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _FILES = ("run/ports.json",)
 def take_backup(
     folder: StateFolder, ledger_url: str, to: Path, now: datetime, *, has_telemetry: bool = True
 ) -> Manifest:  # fmt: skip
-    """Write everything that cannot be made again to a new folder. Raises Refused; then nothing is left there.
+    """Write everything that cannot be recreated to a new folder. Raises Refused, and then leaves nothing behind.
 
-    The ledger comes first: what it names, such as builds and bentos, was there before, and is copied after it.
-    Without telemetry where that lies in a server, which has backups of its own.
+    The ledger is copied first, so that everything it names, such as builds and bentos, exists when the rest is copied.
+    Telemetry is left out if it is in a database server, which has its own backups.
     """
     to = to.expanduser().absolute()
     _refuse_place(folder, to)
     with _draft(to) as draft:
-        seen = save_ledger(ledger_url, draft / LEDGER)
-        if seen.faults:
+        examination = save_ledger(ledger_url, draft / LEDGER)
+        if examination.faults:
             raise Refused(
-                f"the ledger was changed after it was written: {seen.faults[0]}.",
+                f"the ledger was changed after it was written: {examination.faults[0]}.",
                 fix="run sluice verify for details, and restore an earlier backup; a backup taken now would "
                 "contain the damage.",
             )
@@ -54,12 +54,12 @@ def take_backup(
                 (draft / name).parent.mkdir(exist_ok=True, mode=0o700)
                 copy_database(folder.root / name, draft / name)
         for path in _others(folder.root):
-            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile: nothing needs it any more
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile, so no longer needed
                 copy_file(path, draft / path.relative_to(folder.root))
         manifest = Manifest(
             version=version("sluicegate"),
             taken_at=now.isoformat(timespec="seconds"),
-            head=str(seen.head),
+            head=str(examination.head),
             files=digests(draft),
         )
         manifest.write(draft)
@@ -83,7 +83,7 @@ def _refuse_place(folder: StateFolder, to: Path) -> None:
 
 @contextmanager
 def _draft(to: Path) -> Iterator[Path]:
-    """A folder beside the place, which takes it once all is on the disk."""
+    """A draft folder beside the target, which is renamed to it once everything is on the disk."""
     draft = to.with_name(f".{to.name}.{os.getpid()}")
     try:
         draft.mkdir(parents=True, mode=0o700)

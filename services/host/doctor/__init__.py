@@ -1,1 +1,1 @@
-"""The checks of `sluice doctor`: what is wrong on this machine and at the servers, each with its fix."""
+"""The checks of `sluice doctor` on this machine and its servers, each with a fix."""

@@ -1,4 +1,4 @@
-"""Checks of the databases' files: a page that broke on the disk is told before anybody misses what was on it."""
+"""Checks of database files: find damaged pages before their data is needed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from sluicegate.services.host.doctor.finding import Finding, failed, passed, warned
 
 _SECONDS = 10.0
-"""Time that one file may take; a large one on a slow disk is not read to its end."""
+"""The time limit for one file; the check of a large one on a slow disk is not completed."""
 _STEPS = 10_000
-"""Of SQLite's machine between two looks at the clock."""
+"""Steps of SQLite's virtual machine between looks at the clock."""
 _SHOWN = 3
 
 
 def database(name: str, path: Path, fix: str, elapsed: Callable[[], float] = time.monotonic) -> list[Finding]:
-    """Whether every page of an SQLite file can be read and hangs together; nothing where there is no file."""
+    """Whether every page of an SQLite file is readable and consistent; nothing if there is no file."""
     check = f"{name} file"
     if not path.exists():
         return []

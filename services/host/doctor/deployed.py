@@ -1,4 +1,4 @@
-"""Checks of what Prefect has of ours: the deployments, and a work pool with a worker that polls it. Pure."""
+"""Checks of our deployments in Prefect, and of their work pool and its workers. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ DEPLOYMENTS, POOL = "prefect deployments", "prefect work pool"
 
 
 def deployments_finding(packaged: Packaged, registered: Sequence[Registered], register: str = "sluice up") -> Finding:
-    """Every deployment is registered, of this version, and its schedules fire. `register` is a command that does it."""
+    """Whether every deployment is registered in this version, with active schedules. `register` is a command for
+    that."""
     if missing := packaged.missing(registered):
         fix = f"{register} registers them; the keeper also does so as soon as a rollout needs a driver"
         return failed(DEPLOYMENTS, f"not registered in Prefect, or without a work pool: {', '.join(missing)}", fix)
@@ -28,7 +29,7 @@ def deployments_finding(packaged: Packaged, registered: Sequence[Registered], re
 
 
 def pool_finding(pool: WorkPool, work: str = "sluice up") -> Finding:
-    """A worker takes the runs of this work pool. `work` is a command that starts one here."""
+    """Whether a worker takes the runs of this work pool. `work` is a command that starts one here."""
     if pool.paused:
         return failed(POOL, f"{pool.name} is paused: no run starts", f"prefect work-pool resume {pool.name}")
     if not pool.workers:

@@ -1,4 +1,4 @@
-"""doctor: is this machine fit, and does what runs on it answer as it should? Each finding has its fix."""
+"""All checks of `sluice doctor`: whether this machine is suitable, and whether its programs work, with fixes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def checks(
 ) -> dict[str, Check]:
     """Every check by its name; those of running servers only after an `up`. No check changes anything.
 
-    `refusal` tells why the data plane refuses the routes that the ledger asks for, if it does; `untended` which
-    rollouts the keeper cannot judge, and why; `overdue` which weights were ordered and are not in force; `undriven`
-    which rollouts have no driver; `files` how those of the databases are.
+    `refusal` returns why the data plane refuses the ledger's routes, or None; `untended` the rollouts that the keeper
+    cannot judge, and why; `overdue` the desired weights that are not in force in time; `undriven` the rollouts without
+    a driver; `files` the findings about database files.
     """
     from sluicegate.services.host.doctor import local, servers
 
@@ -42,8 +42,8 @@ def checks(
     }
     try:
         running = servers.Running.find(recipe)
-    except NotFound as nothing:
-        never_up = warned("stack", nothing.message, "sluice up")
+    except NotFound as error:
+        never_up = warned("stack", error.message, "sluice up")
         return of_machine | {"stack": lambda: [never_up]}
     return of_machine | {
         "programs": running.programs,
@@ -62,7 +62,7 @@ def checks(
 def of_ledger(
     refusal: str | None, overdue: Mapping[str, str], untended: Mapping[str, Blindness], undriven: Mapping[str, Undriven]
 ) -> Sequence[Finding]:
-    """Whether what the ledger asks for is in force, can be judged, and goes on."""
+    """Whether the ledger's routes and weights are in force, and its rollouts can be judged and advance."""
     return [_routes(refusal), _orders(overdue), _rollouts(untended), _drivers(undriven)]
 
 
@@ -79,10 +79,10 @@ def _routes(refusal: str | None) -> Finding:
 def _orders(overdue: Mapping[str, str]) -> Finding:
     if not overdue:
         return passed("orders", "every desired weight is in force")
-    those = "; ".join(f"{rollout}: {what}" for rollout, what in sorted(overdue.items()))
+    listed = "; ".join(f"{rollout}: {what}" for rollout, what in sorted(overdue.items()))
     return failed(
         "orders",
-        f"not in force: {those}",
+        f"not in force: {listed}",
         "The keeper tries again every second. Fix the other failures first: disk, heartbeats.",
     )
 

@@ -1,4 +1,4 @@
-"""Finding: what one check of the doctor says, and how to fix it."""
+"""Finding: the result of one check of `sluice doctor`, and how to fix it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class CheckStatus(StrEnum):
-    """What a check found."""
+    """The status of a check."""
 
     PASS = "pass"  # noqa: S105
     WARN = "warn"
@@ -18,7 +18,7 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line of the doctor."""
+    """One line of `sluice doctor`."""
 
     check: str
     status: CheckStatus
@@ -27,20 +27,20 @@ class Finding:
 
 
 def passed(check: str, found: str) -> Finding:
-    """All is well."""
+    """A finding that all is well."""
     return Finding(check=check, status=CheckStatus.PASS, found=found)
 
 
 def pending(check: str) -> Finding:
-    """Not known yet."""
+    """A finding that a check has not answered yet."""
     return Finding(check=check, status=CheckStatus.PENDING, found="no answer yet")
 
 
 def warned(check: str, found: str, fix: str) -> Finding:
-    """It works, but not as it should or not for long."""
+    """A finding that something works, but not as it should or not for long."""
     return Finding(check=check, status=CheckStatus.WARN, found=found, fix=fix)
 
 
 def failed(check: str, found: str, fix: str) -> Finding:
-    """It does not work."""
+    """A finding that something does not work."""
     return Finding(check=check, status=CheckStatus.FAIL, found=found, fix=fix)

@@ -1,4 +1,4 @@
-"""Checks of the machine itself: Python, packages, folders, disk, Envoy's files."""
+"""Checks of the machine itself: Python, packages, folders, disk, and Envoy's files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENVOY_SECONDS = 30.0
 
 
 def python() -> list[Finding]:
-    """The interpreter is one with which everything was tried."""
+    """Whether the Python version is supported."""
     tried = SpecifierSet(metadata(DISTRIBUTION)["Requires-Python"])
     if platform.python_version() in tried:
         return [passed("python", platform.python_version())]
@@ -36,7 +36,7 @@ def python() -> list[Finding]:
 
 
 def versions() -> list[Finding]:
-    """Every package is there, in a version that was tried."""
+    """Whether every required package is installed in a supported version."""
     wrong = [problem for each in _requirements() if (problem := _mismatch(each))]
     if not wrong:
         return [passed("versions", f"all {len(_requirements())} packages within their ranges")]
@@ -44,7 +44,7 @@ def versions() -> list[Finding]:
 
 
 def state_folder(folder: StateFolder) -> list[Finding]:
-    """Folder and secrets belong to this user and nobody else can read them."""
+    """Whether the folder and its secrets belong to this user and nobody else can read them."""
     folder.check()
     if not folder.root.exists():
         return [warned("state folder", f"{folder.root} does not exist yet", "sluice up")]
@@ -60,7 +60,7 @@ def state_folder(folder: StateFolder) -> list[Finding]:
 
 
 def disk(path: Path) -> list[Finding]:
-    """There is room for bentos, logs and databases."""
+    """Whether there is space for bentos, logs and databases."""
     place = next(each for each in (path, *path.parents) if each.exists())
     free = shutil.disk_usage(place).free / 2**30
     room = f"{free:.1f} GiB free"
@@ -72,7 +72,7 @@ def disk(path: Path) -> list[Finding]:
 
 
 def envoy_files(command: Sequence[str]) -> list[Finding]:
-    """Envoy starts and accepts the files that it is given."""
+    """Whether Envoy starts and accepts its configuration."""
     if "-c" in command and not Path(command[command.index("-c") + 1]).exists():
         return [warned("envoy files", "Envoy's configuration is not written yet", "sluice up")]
     try:

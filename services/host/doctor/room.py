@@ -1,4 +1,4 @@
-"""Whether the machine has room for what its plans ask for: cores and memory. Pure."""
+"""The check whether the machine has the cores and memory that its plans require. Pure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _CHECK = "room"
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """What a service may use, by its plan."""
+    """The resources that a service may use according to its plan."""
 
     build: str
     replicas: int
     workers: int
     cpu: float
-    """Cores of a replica: those that its plan names, or one for each worker."""
+    """Cores of a replica: the number in its plan, or one for each worker."""
     memory: int | None
-    """Bytes of a replica, where its plan names them."""
+    """Bytes of a replica, if its plan sets them."""
 
 
 def finding(demands: Sequence[Demand], cores: int, memory: int) -> Finding:
-    """Warns where services side by side would ask for more cores or more memory than there are."""
+    """Warns if all services together may use more cores or memory than the machine has."""
     wanted = sum(each.replicas * each.cpu for each in demands)
     needed_memory = sum(each.replicas * (each.memory or 0) for each in demands)
     most = max(demands, key=lambda each: each.replicas * each.cpu, default=None)

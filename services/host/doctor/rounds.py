@@ -1,4 +1,4 @@
-"""Rounds: every check is made in a thread of its own, so that one that hangs keeps no other from being told."""
+"""Rounds: runs every check in a thread of its own, so that a check that hangs does not delay the others."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sluicegate.services.host.doctor.finding import Finding, failed, pending
 
 Check = Callable[[], Sequence[Finding]]
 FRESH = 5.0
-"""Seconds for which what a check found is not asked for again."""
+"""Seconds for which the result of a check is reused."""
 SLOW = 3.0
-"""Seconds without an answer after which that is itself a finding."""
+"""Seconds without an answer after which a check fails for that reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Known:
-    """What a check found last, and when."""
+class _Result:
+    """The last result of a check, and its time."""
 
     findings: tuple[Finding, ...]
     at: float
 
 
 class Rounds:
-    """Makes the checks, and remembers what each found last."""
+    """Runs the checks, and keeps the last result of each."""
 
     def __init__(
         self, checks: Callable[[], Mapping[str, Check]], elapsed: Callable[[], float] = time.monotonic
@@ -36,11 +36,11 @@ class Rounds:
         self._checks = checks
         self._elapsed = elapsed
         self._beside = Beside(elapsed)
-        self._known: dict[str, _Known] = {}
+        self._results: dict[str, _Result] = {}
         self._news = threading.Condition()
 
     def findings(self, within: float) -> tuple[Finding, ...]:
-        """What is known after at most so many seconds. A check that has not answered by then is itself a finding."""
+        """The findings after at most `within` seconds. A check that has not answered by then is pending or failed."""
         checks, began = self._checks(), self._elapsed()
         for name, check in checks.items():
             if not self._is_fresh(name, began):
@@ -52,37 +52,37 @@ class Rounds:
     def _make(self, name: str, check: Check) -> None:
         findings = tuple(_guarded(name, check))
         with self._news:
-            self._known[name] = _Known(findings=findings, at=self._elapsed())
+            self._results[name] = _Result(findings=findings, at=self._elapsed())
             self._news.notify_all()
 
     def _is_fresh(self, name: str, now: float) -> bool:
-        known = self._known.get(name)
-        return known is not None and known.at > now - FRESH
+        last = self._results.get(name)
+        return last is not None and last.at > now - FRESH
 
     def _now(self, name: str, began: float) -> Sequence[Finding]:
-        known, waits = self._known.get(name), self._beside.longest(name)
-        if known is not None and self._is_fresh(name, began):
-            return known.findings
+        last, waits = self._results.get(name), self._beside.longest(name)
+        if last is not None and self._is_fresh(name, began):
+            return last.findings
         if waits >= SLOW:
-            return [failed(name, f"no answer for {lasting(waits)}", _HANGS), *_as_before(known, self._elapsed())]
-        return _as_before(known, self._elapsed()) or [pending(name)]
+            return [failed(name, f"no answer for {lasting(waits)}", _HANGS), *_as_before(last, self._elapsed())]
+        return _as_before(last, self._elapsed()) or [pending(name)]
 
 
-def _as_before(known: _Known | None, now: float) -> list[Finding]:
-    """What was found the last time, with its age."""
-    if known is None:
+def _as_before(last: _Result | None, now: float) -> list[Finding]:
+    """The last findings, with their age."""
+    if last is None:
         return []
-    age = f" (checked {lasting(now - known.at)} ago; being checked again)"
-    return [replace(finding, found=finding.found + age) for finding in known.findings]
+    age = f" (checked {lasting(now - last.at)} ago; being checked again)"
+    return [replace(finding, found=finding.found + age) for finding in last.findings]
 
 
 def _guarded(name: str, check: Check) -> Sequence[Finding]:
-    """A check that cannot be made is a failed one, and the others are made all the same."""
+    """The findings of a check. If it raises an error, that is a failed finding, and other checks are not affected."""
     try:
         return check()
     except SluiceError as error:
         return [failed(name, error.message, error.fix or _SEE_OTHERS)]
-    except Exception as error:  # noqa: BLE001  whatever it is: a check that vanished would pass for one that passed
+    except Exception as error:  # noqa: BLE001  a missing finding would look like a passed check
         return [failed(name, f"the check failed with {type(error).__name__}: {error}", _SEE_OTHERS)]
 
 

@@ -1,4 +1,4 @@
-"""Checks of what runs: programs, ports, who can reach them, who is let in, clocks, the webhook's round trip."""
+"""Checks of running programs: state, ports, exposure, authentication, clocks, and the webhook's round trip."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOOPBACK = ("127.", "::1")
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """An installation that was started at least once."""
+    """An installation that has been started at least once."""
 
     recipe: Recipe
     site: Site
@@ -41,7 +41,7 @@ class Running:
 
     @classmethod
     def find(cls, recipe: Recipe) -> Running:
-        """Raises NotFound when there was never an `up`."""
+        """The installation of a recipe. Raises NotFound if `up` has never run."""
         site, keys = read_site(recipe.folder), load_keys(recipe.folder.secrets)
         return cls(
             recipe=recipe,
@@ -52,7 +52,7 @@ class Running:
         )
 
     def programs(self) -> list[Finding]:
-        """The supervisor answers and every program runs."""
+        """Whether the supervisor answers and every program runs."""
         try:
             states = self.supervisor.standing()
         except Unreachable:
@@ -82,18 +82,18 @@ class Running:
         )
 
     def heartbeats(self, now: datetime) -> list[Finding]:
-        """The loops of our own programs go round."""
+        """Whether the loops of our own programs are running."""
         try:
             quiet = silent(Heartbeats(folder=self.recipe.folder.beats), self.supervisor.running(), now)
         except Unreachable:
-            return []  # said above
+            return []  # `programs` reports that
         if quiet:
-            those = ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in sorted(quiet.items()))
-            return [failed("heartbeats", f"running, but without a heartbeat: {those}", _SILENT_FIX)]
+            listed = ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in sorted(quiet.items()))
+            return [failed("heartbeats", f"running, but without a heartbeat: {listed}", _SILENT_FIX)]
         return [passed("heartbeats", f"{', '.join(BEATING)} send heartbeats")]
 
     def ports(self) -> list[Finding]:
-        """Each of our ports is held by our own program."""
+        """Whether our own programs listen on each of our ports."""
         own = self._listening()
         foreign = [
             f"{name} port {port}"
@@ -106,24 +106,25 @@ class Running:
         return [passed("ports", ", ".join(f"{name} {port}" for name, port in self.site.ports.items()))]
 
     def loopback_only(self) -> list[Finding]:
-        """Nothing of ours listens beyond loopback but what SLUICE_LISTEN asks for, which has TLS and wants a token."""
+        """Whether only the servers that SLUICE_LISTEN opens listen beyond loopback; they use TLS and require a
+        token."""
         ours = {name for name in (*self.site.gateways(), CONSOLE, RELAY) if name in self.site.ports}
-        asked = {(self.site.ports[name], str(self.site.address)) for name in ours}
+        intended = {(self.site.ports[name], str(self.site.address)) for name in ours}
         beyond = {door for door in self._listening() if not door[1].startswith(_LOOPBACK)}
-        open_ = [f"{ip}:{port}" for port, ip in sorted(beyond - asked)]
+        open_ = [f"{ip}:{port}" for port, ip in sorted(beyond - intended)]
         if open_:
             return [failed("loopback only", f"reachable from outside: {', '.join(open_)}", "Report this as a bug.")]
         if beyond:
-            told = f"beyond loopback only by TLS, with a token or a key of ours: {', '.join(sorted(ours))}"
-            return [passed("loopback only", told)]
+            protected = f"beyond loopback only by TLS, with a token or a key of ours: {', '.join(sorted(ours))}"
+            return [passed("loopback only", protected)]
         return [passed("loopback only", "nothing listens beyond loopback")]
 
     def reachable(self) -> list[Finding]:
-        """Every server answers."""
+        """Whether every server answers."""
         return [self._reached(part) for part in self._probed()]
 
     def closed(self) -> list[Finding]:
-        """Servers refuse who does not say who they are."""
+        """Whether servers refuse requests without credentials."""
         guarded = {
             "mlflow": (f"{self.site.mlflow_url}/api/2.0/mlflow/registered-models/search", None, self.site.mlflow),
             "prefect": (f"{self.site.prefect_api_url}/flows/filter", "{}", self.site.prefect),
@@ -136,7 +137,7 @@ class Running:
         ]
 
     def clock(self, now: datetime) -> list[Finding]:
-        """This machine's clock agrees with the servers'."""
+        """Whether this machine's clock agrees with MLflow's."""
         answer = ask(HttpProbe(url=f"{self.site.mlflow_url}/health"), seconds=_SECONDS)
         if answer is None or not answer.date:
             return [warned("clock", "MLflow's answer has no time", "Check that MLflow answers: sluice status")]
@@ -148,7 +149,7 @@ class Running:
         return [passed("clock", f"agrees with MLflow's within {max(1.0, skew):.0f} s")]
 
     def webhook(self) -> list[Finding]:
-        """MLflow's signed webhook reaches the console and is accepted."""
+        """Whether MLflow's signed webhook reaches the console and is accepted."""
         if self.site.mlflow is not None:
             return [
                 warned(
@@ -163,14 +164,14 @@ class Running:
         return [failed("webhook", wrong, "sluice up")]
 
     def prefect(self) -> list[Finding]:
-        """Prefect has our deployments, and workers take their runs."""
+        """Whether Prefect has our deployments, and workers take their runs."""
         packaged = self.recipe.packaged
         if packaged is None:
             return []
-        there = registered(self.clients, packaged.names)
-        pools = sorted({each.pool for each in there if each.pool is not None})
+        deployments = registered(self.clients, packaged.names)
+        pools = sorted({each.pool for each in deployments if each.pool is not None})
         return [
-            deployments_finding(packaged, there),
+            deployments_finding(packaged, deployments),
             *(pool_finding(work_pool(self.clients, name)) for name in pools),
         ]
 
@@ -192,10 +193,10 @@ class Running:
         return foreign.get(port) is None
 
     def _listening(self) -> set[tuple[int, str]]:
-        """Port and address of whatever our processes listen on."""
+        """The ports and addresses on which our processes listen."""
         listening: set[tuple[int, str]] = set()
-        asking = [psutil.Process()]  # `processes` leaves out who asks: the console, when it shows what doctor finds
-        for group in [*self.supervisor.processes().values(), asking]:
+        this_one = [psutil.Process()]  # `processes` leaves out the calling process, which may be the console
+        for group in [*self.supervisor.processes().values(), this_one]:
             for process in group:
                 try:
                     sockets = process.net_connections(kind="tcp")

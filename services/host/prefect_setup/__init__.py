@@ -1,1 +1,1 @@
-"""What Prefect is told about our flows: the work pool and the deployments."""
+"""Registers our flows in Prefect: the work pool and the deployments."""

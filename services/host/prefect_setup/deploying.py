@@ -1,4 +1,4 @@
-"""Registering the flows with Prefect: a step of raising, and what the keeper does when they have gone."""
+"""Registers the flows in Prefect, as a step of `up`, and by the keeper if Prefect has lost them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEPLOYMENTS = "deployments"
 
 
 class Deploying:
-    """Registers the pool and the deployments; without `always`, unless these are registered as they should be."""
+    """Registers the pool and the deployments; without `always`, deployments only if they are missing or outdated."""
 
     name = DEPLOYMENTS
 
@@ -32,7 +32,7 @@ class Deploying:
         always: bool = False,
         template: Mapping[str, Any] | None = None,
     ) -> None:
-        """`template`: how the work pool makes Jobs of a cluster; None: runs are processes of this machine."""
+        """`template`: the job template for Kubernetes Jobs; None: runs are processes of this machine."""
         self.after = after
         self._folder = folder
         self._environment = environment
@@ -42,7 +42,7 @@ class Deploying:
         self._process: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
-        """Create the pool and start deploying; nothing more when all is there. Raises Unreachable, ServiceFailed."""
+        """Create the pool, and start deploying if needed. Raises Unreachable, ServiceFailed."""
         ensure_pool(self._environment, self._template)
         if not self._always and self._is_current():
             return
@@ -57,7 +57,7 @@ class Deploying:
             )
 
     def is_done(self) -> bool:
-        """Whether the deployments are registered. Raises ServiceFailed with what Prefect said."""
+        """Whether the deployments are registered. Raises ServiceFailed with Prefect's message."""
         if self._process is None:
             return True
         code = self._process.poll()
@@ -69,20 +69,21 @@ class Deploying:
         return True
 
     def cancel(self) -> None:
-        """End the deploying process and its children."""
+        """Stop the deploying process and its children."""
         if self._process is not None and self._process.poll() is None:
             identity.end(identity.tree(self._process.pid), grace=2.0)
             self._process.wait()
 
     def _is_current(self) -> bool:
-        there = registered(self._environment, self._packaged.names)
-        return not self._packaged.missing(there) and not self._packaged.stale(there)
+        deployments = registered(self._environment, self._packaged.names)
+        return not self._packaged.missing(deployments) and not self._packaged.stale(deployments)
 
 
 def deploy_environment(
     base: Mapping[str, str], clients: Mapping[str, str], folder: StateFolder, token: str
 ) -> dict[str, str]:
-    """What deploying runs with. The token makes it ours, so that `down` ends it also after a kill of `up`."""
+    """The environment of the deploying process. It contains the token, so that `down` stops it even if `up` was
+    killed."""
     marks = {identity.TOKEN: token, identity.PROGRAM: DEPLOYMENTS}
     prefect = {"PREFECT_HOME": str(folder.root / "prefect"), "PREFECT_DEFAULT_WORK_POOL_NAME": POOL}
     return {**base, **clients, **marks, **prefect, "COLUMNS": "120"}

@@ -1,4 +1,4 @@
-"""What a Prefect server has of ours, over its plain HTTP API: deployments, work pools, workers."""
+"""Reads and changes our deployments, work pools and workers on a Prefect server over its HTTP API."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sluicegate.services.host.stack import POOL
 from sluicegate.services.host.wire import ask, prefect_authorization
 
 KUBERNETES = "kubernetes"
-"""Type of a work pool whose runs are Jobs."""
+"""The type of a work pool whose runs are Kubernetes Jobs."""
 _SECONDS = 15.0
 
 
 def registered(environment: Mapping[str, str], names: Collection[str]) -> tuple[Registered, ...]:
-    """The deployments of these names, whose flows are called the same. Raises Unreachable, here and below."""
+    """The deployments with these names, which their flows have too. All functions here raise Unreachable."""
     wanted = {"name": {"any_": list(names)}}
     answer = _ask(environment, "/deployments/filter", {"flows": wanted, "deployments": wanted, "limit": 200})
     return tuple(
@@ -34,7 +34,7 @@ def registered(environment: Mapping[str, str], names: Collection[str]) -> tuple[
 
 
 def work_pool(environment: Mapping[str, str], name: str) -> WorkPool:
-    """A work pool that is there."""
+    """An existing work pool."""
     online = {"workers": {"status": {"any_": ["ONLINE"]}}}
     workers = _ask(environment, f"/work_pools/{name}/workers/filter", online)
     [pool] = _ask(environment, "/work_pools/filter", {"work_pools": {"name": {"any_": [name]}}})
@@ -42,22 +42,22 @@ def work_pool(environment: Mapping[str, str], name: str) -> WorkPool:
 
 
 def ensure_pool(environment: Mapping[str, str], template: Mapping[str, Any] | None = None) -> None:
-    """Create our work pool unless it is there. Its worker fills in how runs are started.
+    """Create our work pool unless it exists. Its worker adds how runs are started.
 
-    With `template` it is one of Jobs on Kubernetes, and that is how they are made, from now on also where it is there.
-    Raises ServiceFailed where it is there and of another type.
+    With `template` it is a Kubernetes pool with this job template, which also replaces that of an existing pool.
+    Raises ServiceFailed if it exists with another type.
     """
     if template is None:
         _ask(environment, "/work_pools/", {"name": POOL, "type": "process"}, good=(201, 409))
         return
     jobs = {"name": POOL, "type": KUBERNETES, "base_job_template": template}
-    there = _ask(environment, "/work_pools/", jobs, good=(201, 409))
-    if "id" not in there:
-        _have_jobs(environment, template)
+    created = _ask(environment, "/work_pools/", jobs, good=(201, 409))
+    if "id" not in created:
+        _set_template(environment, template)
 
 
-def _have_jobs(environment: Mapping[str, str], template: Mapping[str, Any]) -> None:
-    """Have the pool that is there make its Jobs by the template."""
+def _set_template(environment: Mapping[str, str], template: Mapping[str, Any]) -> None:
+    """Set the job template of the existing pool."""
     [pool] = _ask(environment, "/work_pools/filter", {"work_pools": {"name": {"any_": [POOL]}}})
     if pool["type"] != KUBERNETES:
         raise ServiceFailed(

@@ -1,1 +1,1 @@
-"""Programs that are kept running: the supervisor, what it is told, and whose processes are ours."""
+"""Keeps programs running: the supervisor, the definitions of programs, and the identification of our processes."""

@@ -1,4 +1,4 @@
-"""The files that define programs: for each a JSON definition that launch.py reads, and supervisor's own section."""
+"""The files that define programs: for each, a JSON definition for launch.py, and a section for supervisor."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Definitions:
         self._folder = folder
 
     def names(self) -> tuple[str, ...]:
-        """Every program that is defined, in alphabetical order."""
+        """All defined programs, in alphabetical order."""
         return tuple(sorted(path.stem for path in self._folder.programs.glob("[!.]*.conf")))
 
     def digest(self, program: Program) -> str:
-        """What the program's record says when it runs as defined here."""
+        """The digest in the program's record if it runs as defined here."""
         return hashlib.sha256(self._json(program).encode()).hexdigest()
 
     def stored_digest(self, name: str) -> str | None:
-        """Of the definition on disk; None when there is none."""
+        """The digest of the definition on disk; None if there is none."""
         path = self._definition(name)
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
     def write(self, program: Program) -> None:
-        """Write both files; supervisor's section last, as it is the one that is looked for."""
+        """Write both files; supervisor's section last, because that is the one that is looked for."""
         if not _NAME.match(program.name) or program.name == RESERVED:
             raise InvalidSetting(
                 f"{program.name!r} cannot be a program's name.",
@@ -54,25 +54,25 @@ class Definitions:
         durable.replace(self._section(program.name), self._ini(program), mode=durable.PRIVATE)
 
     def remove(self, name: str) -> None:
-        """Forget a program; nothing happens when it is not there."""
+        """Delete a program's files, if they exist."""
         for path in (self._section(name), self._definition(name), self.record(name)):
             path.unlink(missing_ok=True)
 
     def record(self, name: str) -> Path:
-        """Where the program leaves its identity when it starts."""
+        """The file in which the program records its identity when it starts."""
         return self._folder.records / name
 
     def log(self, name: str) -> Path:
-        """The log that the definition names, or the place where it would be."""
-        known = self._read(name)
-        return Path(str(known["log"])) if "log" in known else self._folder.log(name)
+        """The log in the program's definition, or else the default path."""
+        definition = self._read(name)
+        return Path(str(definition["log"])) if "log" in definition else self._folder.log(name)
 
     def command(self, name: str) -> tuple[str, ...]:
-        """What becomes the program."""
+        """The command that launches the program."""
         return (sys.executable, "-I", "-S", launch.__file__, str(self._definition(name)))
 
     def stop_seconds(self, name: str) -> float:
-        """How long the program may take to end."""
+        """The seconds that the program may take to stop."""
         return float(str(self._read(name).get("stop_seconds", _STOP_SECONDS)))
 
     def main_section(self) -> str:
@@ -87,10 +87,10 @@ class Definitions:
 
     def _read(self, name: str) -> dict[str, object]:
         try:
-            known: dict[str, object] = json.loads(self._definition(name).read_text())
+            definition: dict[str, object] = json.loads(self._definition(name).read_text())
         except (OSError, ValueError):
             return {}
-        return known
+        return definition
 
     def _definition(self, name: str) -> Path:
         return self._folder.programs / f"{name}.json"
@@ -113,13 +113,13 @@ class Definitions:
 
 
 def _open_files() -> int:
-    """As many open files as we want, or as the machine allows."""
+    """The limit of open files: OPEN_FILES, or less if the machine does not allow that many."""
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return OPEN_FILES if allowed == resource.RLIM_INFINITY else min(OPEN_FILES, allowed)
 
 
 OPEN_FILES = 20_000
-"""Files a program may have open, where the machine allows it: Envoy takes thousands of connections."""
+"""Open files that a program may have, if the machine allows it, because Envoy handles thousands of connections."""
 _MAIN = """\
 [unix_http_server]
 file={socket}

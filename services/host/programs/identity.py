@@ -1,8 +1,8 @@
-"""Which processes are ours: known by a token in their environment, or by pid and start; never by name.
+"""Identifies our processes by a token in their environment, or by pid and start time; never by name.
 
-Every program and all its descendants inherit `SLUICE_STATE_TOKEN` (one for each state folder) and
-`SLUICE_PROGRAM`. A process that overwrites its environment is still known by the record it left when it started
-(services/host/programs/launch.py), and so are its children, whatever session they have put themselves in.
+Every program and all its descendants inherit `SLUICE_STATE_TOKEN`, one for each state folder, and `SLUICE_PROGRAM`. A
+process that overwrites its environment is still identified by the record that it wrote when it started
+(services/host/programs/launch.py), and so are its children, whatever their session.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _AFTER_KILL_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a program wrote about itself before it became its command."""
+    """The identity that a program recorded before it executed its command."""
 
     pid: int
     ticks: int | None
@@ -33,10 +33,10 @@ class Record:
     began: float
     """When it started, on the clock of intervals."""
     digest: str
-    """Of the definition it was started with."""
+    """The digest of the definition with which it was started."""
 
     def process(self) -> psutil.Process | None:
-        """The live process of this record; None when it has ended, also when its pid was given to another."""
+        """The live process of this record; None if it has ended, even if its pid has been reused."""
         if self.boot != boot_id() or self.ticks is None or start_ticks(self.pid) != self.ticks:
             return None
         try:
@@ -46,16 +46,16 @@ class Record:
 
 
 def read_record(path: Path) -> Record | None:
-    """The record in this file; None when there is none, or it cannot be read."""
+    """The record in this file; None if there is none, or if it cannot be read."""
     try:
-        known = json.loads(path.read_text())
-        return Record(**{name: known[name] for name in ("pid", "ticks", "boot", "began", "digest")})
+        fields = json.loads(path.read_text())
+        return Record(**{name: fields[name] for name in ("pid", "ticks", "boot", "began", "digest")})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def ours(token: str, records: Path) -> dict[str, list[psutil.Process]]:
-    """Every live process of this state folder, by the program it belongs to. Never this process."""
+    """Every live process of this state folder, by its program, without the calling process."""
     by_program: dict[str, dict[int, psutil.Process]] = {}
     for process in psutil.process_iter():
         if program := _program_by_token(process, token):
@@ -65,12 +65,12 @@ def ours(token: str, records: Path) -> dict[str, list[psutil.Process]]:
         recorded = record.process() if record else None
         if recorded is not None and recorded.pid != os.getpid():
             by_program.setdefault(path.name, {})[recorded.pid] = recorded
-    claimed = {pid for known in by_program.values() for pid in known}
-    return {program: _with_children(known.values(), but=claimed) for program, known in by_program.items()}
+    claimed = {pid for by_pid in by_program.values() for pid in by_pid}
+    return {program: _with_children(by_pid.values(), but=claimed) for program, by_pid in by_program.items()}
 
 
 def tree(pid: int) -> list[psutil.Process]:
-    """The process and all its descendants, in whatever session they are; empty when it has ended."""
+    """The process and all its descendants, whatever their session; empty if it has ended."""
     try:
         return _with_children([psutil.Process(pid)])
     except psutil.NoSuchProcess:
@@ -78,7 +78,7 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def end(processes: Sequence[psutil.Process], *, grace: float) -> None:
-    """Ask each process to end, then kill what is left after `grace` seconds. A reused pid is never signalled."""
+    """Terminate each process, then kill those left after `grace` seconds. A reused pid is never signalled."""
     for process in processes:
         _signal(process, kill=False)
     left = wait_gone(processes, seconds=grace)
@@ -88,7 +88,7 @@ def end(processes: Sequence[psutil.Process], *, grace: float) -> None:
 
 
 def wait_gone(processes: Iterable[psutil.Process], *, seconds: float) -> list[psutil.Process]:
-    """Wait until these have ended; returns those that have not after `seconds`."""
+    """Wait until the processes have ended; returns those that are left after `seconds`."""
     deadline = time.monotonic() + seconds
     left = alive(processes)
     while left and time.monotonic() < deadline:
@@ -98,7 +98,7 @@ def wait_gone(processes: Iterable[psutil.Process], *, seconds: float) -> list[ps
 
 
 def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run. A zombie has ended: only its parent has not looked yet."""
+    """The processes that are still running. A zombie counts as ended."""
     return [process for process in processes if _if_alive(process) is not None]
 
 
@@ -120,16 +120,16 @@ def _program_by_token(process: psutil.Process, token: str) -> str | None:
 
 
 def _with_children(parents: Iterable[psutil.Process], *, but: Collection[int] = ()) -> list[psutil.Process]:
-    """These and their descendants, without those descendants that belong to another program."""
-    known: dict[int, psutil.Process] = {}
+    """The processes and their descendants, without descendants in `but`, which belong to other programs."""
+    by_pid: dict[int, psutil.Process] = {}
     for parent in parents:
-        known[parent.pid] = parent
+        by_pid[parent.pid] = parent
         try:
             children = parent.children(recursive=True)
         except psutil.NoSuchProcess:
             continue
-        known.update({child.pid: child for child in children if child.pid != os.getpid() and child.pid not in but})
-    return alive(known.values())
+        by_pid.update({child.pid: child for child in children if child.pid != os.getpid() and child.pid not in but})
+    return alive(by_pid.values())
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:

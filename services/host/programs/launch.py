@@ -1,11 +1,12 @@
-"""Become a program, or mind one that lives: what the supervisor runs, as `python -I -S launch.py DEFINITION`.
+"""Executes a program, or adopts it if it is running; the supervisor runs this as `python -I -S launch.py DEFINITION`.
 
-Standard library only, so that it costs some ten milliseconds. It exists because a program must survive its
-supervisor: it writes to its own log instead of to a pipe that breaks, and it leaves a record by which a later
-supervisor knows it. The definition is JSON, so no value is ever read by a shell or by a configuration language.
+It uses only the standard library, so that it takes about ten milliseconds. It exists because programs must survive
+their supervisor: a program writes to its own log instead of a pipe that would break, and leaves a record by which a
+later supervisor identifies it. The definition is JSON, so that no shell or configuration language interprets its
+values.
 
-Where the record tells of a process that lives and runs just this definition, it has outlived a supervisor. It is then
-adopted: left at work, watched, told every signal, and followed when it ends.
+If the record belongs to a live process with exactly this definition, the process has outlived a supervisor and is
+adopted: it keeps running, gets all signals passed on, and this process ends when it ends.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ OPEN_FILES = 65_536
 
 
 def start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None where /proc does not tell.
+    """When the process started, in clock ticks since boot; None if /proc does not show it.
 
-    With the pid and the boot it names one process for ever, which a wall-clock time does not.
+    Together with the pid and the boot id, it identifies a process uniquely, unlike a wall-clock time.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
@@ -38,14 +39,14 @@ def start_ticks(pid: int) -> int | None:
 
 
 def boot_id() -> str:
-    """A name of this boot of the machine; empty where the system has none."""
+    """The id of this boot of the machine; empty if the system has none."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
 
 
 def main() -> None:
-    """Adopt who runs already; else take on log, folder and environment, leave the record, and become the command."""
+    """Adopt a running process; otherwise set up log, folder and environment, write the record, and run the command."""
     definition = Path(sys.argv[1])
     text = definition.read_bytes()
     spec = json.loads(text)
@@ -64,20 +65,21 @@ def main() -> None:
 
 
 def _survivor(record: Path, digest: str) -> int | None:
-    """A handle of the process of this record, where it lives and was started with this definition."""
+    """A pidfd of the process in this record, if it is alive and was started with this definition."""
     try:
-        known = json.loads(record.read_text())
-        if known["digest"] != digest or known["boot"] != boot_id() or known["pid"] == os.getpid():
+        identity = json.loads(record.read_text())
+        if identity["digest"] != digest or identity["boot"] != boot_id() or identity["pid"] == os.getpid():
             return None
-        handle = os.pidfd_open(known["pid"])
+        handle = os.pidfd_open(identity["pid"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    is_it = known["ticks"] is not None and start_ticks(known["pid"]) == known["ticks"]
+    is_it = identity["ticks"] is not None and start_ticks(identity["pid"]) == identity["ticks"]
     return handle if is_it and not _has_ended(handle, 0.0) else None
 
 
 def _mind(handle: int) -> None:
-    """Pass signals on until the process has ended. Whoever's own supervisor died leaves it to the next one."""
+    """Pass signals on until the process has ended. Returns early if the own supervisor has died; the next one adopts
+    it."""
 
     def pass_on(number: int, _: object) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -92,7 +94,7 @@ def _mind(handle: int) -> None:
 
 
 def _has_ended(handle: int, seconds: float) -> bool:
-    """Whether a process ends within this time; a zombie has."""
+    """Whether a process ends within this time; a zombie has ended."""
     return bool(select.select([handle], [], [], seconds)[0])
 
 
@@ -115,9 +117,9 @@ def _reset_inheritance() -> None:
 
 def _leave_record(record: Path, digest: str) -> None:
     pid = os.getpid()
-    known = {"pid": pid, "ticks": start_ticks(pid), "boot": boot_id(), "began": time.monotonic(), "digest": digest}
+    identity = {"pid": pid, "ticks": start_ticks(pid), "boot": boot_id(), "began": time.monotonic(), "digest": digest}
     draft = record.with_name(f".{record.name}.{pid}")
-    draft.write_text(json.dumps(known))
+    draft.write_text(json.dumps(identity))
     draft.replace(record)
 
 

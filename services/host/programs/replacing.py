@@ -1,4 +1,4 @@
-"""After the death of a supervisor: put each program that outlived it under the new one."""
+"""After a supervisor has died: brings the programs that outlived it under the new one."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def take_over_survivors(
     but: Collection[str],
     note: Callable[[str], None],
 ) -> None:
-    """Run every defined program but those named. Who runs as defined is adopted and notices nothing.
+    """Run every defined program except those in `but`. A program that runs as defined is adopted without interruption.
 
-    Before the next of the others is ended, its successor must listen: so of several services no two are away at once.
-    Programs that did not survive, as after a reboot, start at once.
+    The others are replaced one at a time, each after its predecessor's successor listens, so that no two services are
+    down at once. Programs that did not survive, such as after a reboot, start at once.
     """
     defined = [name for name in supervisor.definitions.names() if name not in but and name != RESERVED]
     to_replace = [name for name in defined if name in survivors and not supervisor.adopts(name)]
@@ -45,7 +45,7 @@ def _wait_until_listens(supervisor: Supervisor, name: str, places: set[int | str
 
 
 def _listens(processes: Sequence[psutil.Process]) -> set[int | str]:
-    """The TCP ports and the names of the Unix sockets that these processes have."""
+    """The TCP ports and Unix sockets on which these processes listen."""
     places: set[int | str] = set()
     for process in processes:
         try:

@@ -31,13 +31,13 @@ class Faulted(ServiceFailed):
 
 
 class Rpc:
-    """Calls to one supervisor. Safe to use from several threads: each call has a connection of its own."""
+    """Calls to one supervisor. Thread-safe, because each call has its own connection."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
 
     def call(self, name: str, *arguments: object) -> Any:
-        """Call `supervisor.<name>`. Raises Unreachable when nobody answers, and Faulted."""
+        """Call `supervisor.<name>`. Raises Unreachable if there is no answer, and Faulted if the call is refused."""
         with self._server() as server:
             try:
                 return getattr(server.supervisor, name)(*arguments)

@@ -1,11 +1,11 @@
-"""The one process supervisor: supervisor 4.3, its programs added and removed while it runs.
+"""The process supervisor: supervisor 4.3, whose programs are added and removed while it runs.
 
-What it promises, each with a test in tests/integration/test_host_supervisor.py:
+Its guarantees, each with a test in tests/integration/test_host_supervisor.py:
 
-- `add` is idempotent: a program that runs as defined is left alone, one that was changed is restarted.
-- `remove` returns when no process of the program is left, descendants in sessions of their own included.
-- A program never runs twice: what is left of it from a dead supervisor is adopted where it runs as defined, else ended
-  before the start.
+- `add` is idempotent: a program that runs as defined is left alone, and a changed one is restarted.
+- `remove` returns when no process of the program is left, including descendants in sessions of their own.
+- A program never runs twice: a process left by a dead supervisor is adopted if it runs as defined, and otherwise ended
+  before the program is started.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CONDITIONS: Mapping[int, Condition] = {
     20: Condition.RUNNING,
     30: Condition.RETRYING,
     40: Condition.STOPPING,
-    100: Condition.RETRYING,  # EXITED: it is started again at once
+    100: Condition.RETRYING,  # EXITED: supervisor restarts it at once
     200: Condition.FAILED,
     1000: Condition.FAILED,
 }
@@ -54,7 +54,7 @@ def _at_work_on(state: ProgramState) -> ProgramState:
 
 
 class Supervisor:
-    """The supervisor of one state folder. Any number of processes may hold one and use it."""
+    """The supervisor of one state folder. Any number of processes may use it."""
 
     def __init__(self, folder: StateFolder, token: str) -> None:
         self._folder = folder
@@ -63,16 +63,16 @@ class Supervisor:
         self._rpc = Rpc(folder.socket)
 
     def pid(self) -> int | None:
-        """The supervisor's process; None when it does not answer."""
+        """The supervisor's pid; None if it does not answer."""
         try:
             return int(self._rpc.call("getPID"))
         except Unreachable:
             return None
 
     def start(self, environment: Mapping[str, str]) -> bool:
-        """Start the supervisor with just this environment; False when it already answers.
+        """Start the supervisor with exactly this environment; False if it already answers.
 
-        It starts empty: programs come by `add` or `revive`. Raises ServiceFailed.
+        It starts without programs, which are added by `add` or `revive`. Raises ServiceFailed.
         """
         if self.pid() is not None:
             return False
@@ -93,7 +93,7 @@ class Supervisor:
         return True
 
     def add(self, program: Program) -> None:
-        """Run this program from now on. One that already runs just so is left alone."""
+        """Run this program from now on. If it already runs as defined, does nothing."""
         with self._mutating():
             state, digest = self._states().get(program.name), self.definitions.digest(program)
             is_active = state is not None and state.condition in _ACTIVE
@@ -105,30 +105,31 @@ class Supervisor:
             self._begin(program.name)
 
     def revive(self, name: str) -> None:
-        """Run a program as its files define it; one that outlived a supervisor and runs just so is adopted."""
+        """Run a program as its files define it. If it has outlived a supervisor and runs as defined, it is adopted."""
         with self._mutating():
             state = self._states().get(name)
             if state is None or state.condition not in _ACTIVE:
                 self._begin(name)
 
     def hand_over(self, program: Program, handover: Handover, environment: Mapping[str, str]) -> bool:
-        """Have a changed program take over from the one that runs, which stays until its successor serves.
+        """Let a changed program take over from the running one, which stays until its successor serves requests.
 
-        False when none runs, or it runs just so. Raises TimedOut when the successor does not serve; all is as before.
+        False if none runs, or if it already runs as defined. Raises TimedOut if the successor does not become ready;
+        then everything is as before.
         """
         with self._mutating():
             former = self.processes().get(program.name, [])
             if not former or self._recorded_digest(program.name) in (None, self.definitions.digest(program)):
                 return False
             record = self.definitions.record(program.name)
-            known = record.read_text()
+            former_record = record.read_text()
             self.definitions.write(program)
             handover.step_aside()
             successor = self._spawn(program.name, environment)
             if not self._wait(lambda: successor.poll() is None and handover.is_ready(), seconds=_START_SECONDS):
                 identity.end(identity.tree(successor.pid), grace=2.0)
                 handover.step_back()
-                durable.replace(record, known, mode=durable.PRIVATE)
+                durable.replace(record, former_record, mode=durable.PRIVATE)
                 raise TimedOut(
                     f"the new {program.name} does not answer; the former one keeps running.", fix="read its log."
                 )
@@ -141,20 +142,20 @@ class Supervisor:
             return True
 
     def remove(self, name: str) -> None:
-        """End the program's whole process tree and forget it. Nothing happens when it is not there."""
+        """End the program's whole process tree and delete its files, if there are any."""
         with self._mutating():
             self._end(name)
             self.definitions.remove(name)
 
     def running(self) -> tuple[ProgramState, ...]:
-        """Every program the supervisor has, by name. Raises Unreachable."""
+        """The states of all the supervisor's programs, sorted by name. Raises Unreachable."""
         return tuple(sorted(self._states().values(), key=lambda state: state.name))
 
     def standing(self) -> tuple[ProgramState, ...]:
-        """The same, for people: what is STOPPED only because somebody is at work on it right now is told as such.
+        """The same for people: programs that are STOPPED only for a moment are shown as STARTING or STOPPING.
 
-        A program is STOPPED for a moment before it starts and before it is removed, while whoever does it holds the
-        lock of programs. One that is STOPPED while nobody holds it will stay so. Raises Unreachable.
+        A program is briefly STOPPED before it starts and before it is removed, while another process holds the lock of
+        programs. A program that is STOPPED while the lock is free stays so. Raises Unreachable.
         """
         states = self.running()
         if all(state.condition is not Condition.STOPPED for state in states):
@@ -166,20 +167,21 @@ class Supervisor:
             return tuple(_at_work_on(state) for state in states)
 
     def stop(self) -> None:
-        """End every program, the supervisor, and whatever else is left of this state folder."""
+        """End every program, the supervisor, and all other processes of this state folder."""
         with self._mutating():
             states = self._states(missing_ok=True).values()
-            known = [process for state in states if state.pid for process in identity.tree(state.pid)]
+            trees = [process for state in states if state.pid for process in identity.tree(state.pid)]
             with contextlib.suppress(Unreachable):
                 self._rpc.call("stopAllProcesses", False)
                 self._wait(lambda: all(state.pid is None for state in self.running()), seconds=self._longest_stop())
             self._end_supervisor()
-            self._end_all([*known, *(process for group in self.processes().values() for process in group)])
+            self._end_all([*trees, *(process for group in self.processes().values() for process in group)])
             for name in self.definitions.names():
                 self.definitions.remove(name)
 
     def sweep(self) -> tuple[str, ...]:
-        """End what an earlier supervisor left of programs that this one does not have; returns their names."""
+        """End processes of programs that an earlier supervisor had and this one has not; returns the programs'
+        names."""
         with self._mutating():
             mine = {*self._states(), RESERVED}
             strays = {name: group for name, group in self.processes().items() if name not in mine}
@@ -187,19 +189,19 @@ class Supervisor:
             return tuple(sorted(strays))
 
     def processes(self) -> dict[str, list[psutil.Process]]:
-        """Every live process of this state folder, by program; the supervisor's own under `supervisord`."""
+        """Every live process of this state folder, by program; the supervisor's own is under `supervisord`."""
         return identity.ours(self._token, self._folder.records)
 
     def adopts(self, name: str) -> bool:
-        """Whether a process that lives runs the program just as its files define it."""
+        """Whether a live process runs the program exactly as its files define it."""
         return self._recorded_digest(name) == self.definitions.stored_digest(name) is not None
 
     def _digest(self, name: str) -> str | None:
-        """Of the definition that its process was started with, or will read in a moment."""
+        """The digest of the definition that its process was started with or is about to read."""
         return self._recorded_digest(name) or self.definitions.stored_digest(name)
 
     def _recorded_digest(self, name: str) -> str | None:
-        """Of the definition that the live process was started with; None where none lives."""
+        """The digest of the definition that the live process was started with; None if there is no such process."""
         record = identity.read_record(self.definitions.record(name))
         return record.digest if record is not None and record.process() is not None else None
 
@@ -216,14 +218,14 @@ class Supervisor:
 
     def _end(self, name: str) -> None:
         state = self._states(missing_ok=True).get(name)
-        known = identity.tree(state.pid) if state and state.pid else []
+        tree = identity.tree(state.pid) if state and state.pid else []
         if state is not None:
             self._wait(lambda: self._is_ending(name), seconds=self.definitions.stop_seconds(name) + 5.0)
             self._rpc.call("removeProcessGroup", name)
-        self._end_all([*known, *self.processes().get(name, [])])
+        self._end_all([*tree, *self.processes().get(name, [])])
 
     def _spawn(self, name: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start a program beside the supervisor, which adopts it later."""
+        """Start a program without the supervisor, which adopts it later."""
         return subprocess.Popen(
             self.definitions.command(name),
             env={**environment, TOKEN: self._token, PROGRAM: name},
@@ -235,7 +237,8 @@ class Supervisor:
         )
 
     def _is_ending(self, name: str) -> bool:
-        """Ask again while it is active: one that has just ended by itself would be started again."""
+        """Whether the program has stopped; while it is active, stops it again, since supervisor may have restarted
+        it."""
         state = self._states().get(name)
         if state is not None and state.condition in _ACTIVE:
             with contextlib.suppress(Faulted):

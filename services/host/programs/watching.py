@@ -1,4 +1,4 @@
-"""Watch: programs that do not beat any more are killed, so that the supervisor restarts them. Hung is like dead."""
+"""Watch: kills programs without a heartbeat, so that the supervisor restarts them. A hung program counts as dead."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from sluicegate.services.host.programs.supervising import Supervisor
 log = structlog.get_logger("watch")
 
 BEATING = ("keeper", "collector", "console")
-"""Programs that beat. Each of them watches the others."""
+"""Programs with a heartbeat. Each of them watches the others."""
 PERIOD = 5.0
 PATIENCE = 30.0
-"""Seconds without a beat after which a program that has beaten since it started is killed, whoever saw it beat."""
+"""Seconds without a beat after which a program is killed, if it has had one since it started."""
 STARTING = 240.0
-"""Seconds that a program may take from its start to its first beat: an old machine imports slowly."""
+"""Seconds that a program may take from its start to its first beat, since imports are slow on old machines."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stillness:
-    """For how long a process has not beaten, as far as was watched."""
+    """How long a process has been observed to have no heartbeat."""
 
     process: psutil.Process
     last: float | None
@@ -38,7 +38,8 @@ class Stillness:
 
 @dataclass
 class Watch:
-    """Looks at the others. Time in which the watcher itself did not look, as on a suspended machine, is no proof."""
+    """Watches the other programs. Time in which the watcher itself did not look, as on a suspended machine, is not
+    counted."""
 
     own: str
     supervisor: Supervisor
@@ -48,7 +49,7 @@ class Watch:
     _looked: float | None = field(default=None, init=False)
 
     def look(self) -> tuple[str, ...]:
-        """Kill what has been still for too long; the names of those."""
+        """Kill programs that have had no heartbeat for too long; returns their names."""
         now = self.elapsed()
         watched = min(now - self._looked, 2 * PERIOD) if self._looked is not None else 0.0
         self._looked = now
@@ -60,11 +61,11 @@ class Watch:
         if record is None or process is None:
             self._still.pop(name, None)
             return False
-        last, known = self.beats.last(name), self._still.get(name)
-        if known is None or (known.process, known.last) != (process, last):
+        last, stillness = self.beats.last(name), self._still.get(name)
+        if stillness is None or (stillness.process, stillness.last) != (process, last):
             self._still[name] = Stillness(process=process, last=last)
             return False
-        seconds = known.seconds + watched
+        seconds = stillness.seconds + watched
         self._still[name] = Stillness(process=process, last=last, seconds=seconds)
         has_beaten = last is not None and last > record.began
         if seconds <= (PATIENCE if has_beaten else STARTING) or self.supervisor.pid() is None:
@@ -76,14 +77,14 @@ class Watch:
 
 
 def silent(beats: Heartbeats, states: Sequence[ProgramState], now: datetime) -> dict[str, float]:
-    """Programs that live and do not beat, and for how long."""
+    """Running programs without a heartbeat, with the seconds since the last one."""
     quiet = {}
     for state in states:
         if state.name not in BEATING or state.condition is not Condition.RUNNING:
             continue
         silence = beats.silence(state.name)
         lives = (now - state.since).total_seconds() if state.since else None
-        known = [each for each in (silence, lives) if each is not None and each >= 0]
-        if known and min(known) > SILENT:
-            quiet[state.name] = min(known)
+        times = [each for each in (silence, lives) if each is not None and each >= 0]
+        if times and min(times) > SILENT:
+            quiet[state.name] = min(times)
     return quiet

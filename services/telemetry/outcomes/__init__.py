@@ -1,1 +1,1 @@
-"""What was measured after a prediction: taken in, joined to its exposure, kept, deleted."""
+"""Outcomes, which are measured after a prediction: taken in, joined to their exposures, and deleted by age."""

@@ -1,8 +1,8 @@
-"""Outcomes: what was measured after a prediction is taken in here, once, and joined to its exposure by the collector.
+"""The intake of outcomes, which takes each one once. The collector joins them to their exposures later.
 
-An outcome names its prediction, `<request id>.<row>` or `<request id>` for row 0, or the unit it happened to; then it
-belongs to the unit's last request of that model before it happened. It may come before its exposure was collected, and
-days later. One outcome counts for each (prediction, name): of two that disagree the first stands.
+An outcome names its prediction, `<request id>.<row>` or `<request id>` for row 0, or a model and a unit; then it
+belongs to the unit's last request to that model before the outcome's time. It may arrive before its exposure was
+collected, or days later. One outcome counts for each (prediction, name): if two disagree, the first stands.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ _PREDICTION_FORM = (
     "give the x-request-id of the answer, then a point and the row: 560041f1-a8a5-40cd-9559-628bcf4d0ca3.0"
 )
 AHEAD = timedelta(minutes=5)
-"""How far in the future an outcome may lie, for clocks that differ."""
+"""How far in the future an outcome's time may be, to allow for differing clocks."""
 LATELY = timedelta(minutes=10)
-"""Of a model whose requests were left out since then it is said so at once."""
+"""If requests of a model were left out within this time, the receipt says so."""
 _TEXT_LIMIT = 500
 _FEW = 20
-"""Outcomes of a batch whose predictions are looked for at once: a person wants to know, a program may not wait."""
+"""The largest batch whose predictions are looked up at once. Small batches come from people, who want to know; a
+program must not wait for that."""
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _PREDICTION = re.compile(r"(?P<rid>.+?)(?:\.(?P<row>[0-9]{1,6}))?\Z", re.DOTALL)
 
 
 def is_request_id(text: str) -> bool:
-    """Whether the gateway can have drawn this id: it draws UUIDs, and takes none from callers."""
+    """Whether this can be a request id. The gateway generates UUIDs, and accepts none from callers."""
     return bool(_REQUEST_ID.match(text))
 
 
 def record(
     store: Store, batch: Sequence[OutcomeIn], now: datetime, is_request: Callable[[str], bool] = is_request_id
 ) -> Receipt:
-    """Take in a batch in one transaction. The same batch sent again adds nothing but to the count of duplicates.
+    """Store a batch in one transaction. Sending it again only increases the count of duplicates.
 
     `is_request` tells whether a text can be the id of a request.
     """
@@ -75,14 +76,14 @@ def record(
 
 
 def _waiting(connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
-    """How many name a prediction of which the log has told nothing yet."""
+    """How many name a prediction whose request has not been read from the log yet."""
     requests = [row["rid"] for row in rows if row["rid"] is not None]
     located = Finder().by_request(connection, requests) if requests else {}
     return sum(rid not in located for rid in requests)
 
 
 def _unasked(connection: Connection, models: set[str], now: datetime) -> tuple[str, ...]:
-    """Those models whose requests were left out just now."""
+    """The models whose requests were left out recently."""
     table = schema.left_out
     lately = table.c.last_at >= microseconds(now - LATELY)
     query = sa.select(table.c.model).where(table.c.model.in_(models), lately).order_by(table.c.model)
@@ -90,7 +91,7 @@ def _unasked(connection: Connection, models: set[str], now: datetime) -> tuple[s
 
 
 def _refusal(outcome: OutcomeIn, now: datetime, is_request: Callable[[str], bool]) -> tuple[str | None, Count]:
-    """Why an outcome cannot be taken in, and how that is counted."""
+    """Why an outcome is refused, and the counter for that; no reason if it is accepted."""
     texts = (outcome.name, outcome.prediction_id, outcome.model, outcome.unit, outcome.id)
     if not outcome.name:
         return "name is empty; give the outcome name that the plan's metric names", Count.REFUSED
@@ -123,7 +124,7 @@ def _is_storable(text: object) -> bool:
 
 
 def _row(outcome: OutcomeIn, now: datetime) -> dict[str, Any]:
-    """The outcome's row, in the order of the table."""
+    """The outcome's row, in the order of the table's columns."""
     at = outcome.at or now
     rid, row = _prediction(outcome.prediction_id)
     about = outcome.prediction_id or f"{outcome.model}/{outcome.unit}@{microseconds(at)}"
@@ -151,7 +152,7 @@ def _prediction(prediction_id: str | None) -> tuple[str | None, int | None]:
 
 
 def _take(connection: Connection, store: Store, row: dict[str, Any]) -> Count:
-    """Insert an outcome unless one with its id, or for its prediction and name, is there."""
+    """Insert an outcome, unless there is one with its id, or with its prediction and name."""
     if store.insert(connection, schema.outcomes, [tuple(row.values())]):
         return Count.OUTCOMES
     table = schema.outcomes

@@ -1,7 +1,7 @@
-"""Joining: outcomes find their exposures and add to the tallies of those exposures' strata, each once.
+"""Joining: matches outcomes with their exposures, and adds each once to the tallies of the exposure's stratum.
 
-An outcome's state changes in the transaction that adds its scores, so a kill between the two is impossible. Only the
-collector joins; others only put outcomes in.
+An outcome's state changes in the transaction that adds its scores, so that a crash cannot separate the two. Only the
+collector joins; all others only insert outcomes.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulat
 SETTLE = 5_000_000
 """Microseconds that an outcome of a unit waits, so that requests just before it are in the log."""
 UNKNOWN_AFTER = 3_600_000_000
-"""Microseconds after which an outcome whose exposure did not come is called unknown, if the logs were read so far."""
+"""Microseconds after which an outcome without an exposure becomes unknown, if the logs have been read up to there."""
 _SWEEP = 1_000_000
-"""Microseconds between looks at what rarely changes."""
+"""Microseconds between checks of what rarely changes."""
 _LIMIT = 2_000
-"""Outcomes handled in one transaction."""
+"""The most outcomes handled in one transaction."""
 
 
 class Joiner:
-    """Joins what is in the store; told by the collector until when the logs were read."""
+    """Joins the outcomes in the store; the collector tells it up to when the logs have been read."""
 
     def __init__(self, store: Store, specs: SpecCache[RolloutSpec]) -> None:
         self._store = store
@@ -49,7 +49,7 @@ class Joiner:
         self._swept_at = 0
 
     def wake(self, connection: Connection, kept: Batch, left_out: Batch) -> None:
-        """Let outcomes that wait for these exposures be looked at again, or be told that theirs was not kept."""
+        """Release outcomes that wait for exposures in `kept`, and close those whose exposure was left out."""
         outcomes = schema.outcomes
         is_waiting = outcomes.c.state.in_((State.NEW, State.WAITING))
         if not connection.scalar(sa.select(sa.exists().where(is_waiting))):
@@ -61,7 +61,8 @@ class Joiner:
             self._store.count(connection, {Count.UNASKED: moved} if state is State.UNASKED else {})
 
     def join(self, now: int, *, read_until: int) -> None:
-        """Join, score and tally whatever can be by now; `read_until`: every log was read so far (microseconds)."""
+        """Join, score and tally all outcomes that are ready. All logs have been read up to `read_until`
+        (microseconds)."""
         outcomes = schema.outcomes
         if self._has(outcomes.c.state == State.UNIT, outcomes.c.at <= read_until - SETTLE):
             self._join_units(read_until)
@@ -69,7 +70,7 @@ class Joiner:
             self._join_predictions(now)
         if self._has(schema.maturing.c.due <= now):
             self._ripen(now)
-        if not 0 <= now - self._swept_at < _SWEEP:  # or the clock was set back
+        if not 0 <= now - self._swept_at < _SWEEP:  # also if the clock has been set back
             self._swept_at = now
             self._unjudged.judge(now)
             self._give_up(min(now, read_until))
@@ -97,16 +98,17 @@ class Joiner:
             self._write(connection, findings)
 
     def _locate(self, connection: Connection, rows: Sequence[RowMapping]) -> dict[int, tuple[int, Exposure]]:
-        """The exposure of each outcome whose exposure was read, by the outcome's key."""
+        """The id and exposure for each outcome whose exposure has been read, by the outcome's key."""
         numbers = {row["pk"]: row["exposure"] for row in rows if row["exposure"] is not None}
-        known = by_id(connection, list(numbers.values()))
+        exposures = by_id(connection, list(numbers.values()))
         rids = {row["pk"]: row["rid"] for row in rows if row["exposure"] is None}
         by_rid = self._finder.by_request(connection, rids.values()) if rids else {}
         located = {pk: by_rid[rid] for pk, rid in rids.items() if rid in by_rid}
-        return located | {pk: (number, known[number]) for pk, number in numbers.items() if number in known}
+        return located | {pk: (number, exposures[number]) for pk, number in numbers.items() if number in exposures}
 
     def _miss(self, findings: Findings, row: RowMapping) -> None:
-        """An outcome without an exposure waits for it, unless it had been read once and was deleted by age."""
+        """Let an outcome wait for its exposure; if the exposure had been read and was deleted by age, it is too
+        late."""
         if row["exposure"] is None:
             findings.move(row["pk"], State.WAITING, None)
         else:
@@ -123,7 +125,7 @@ class Joiner:
         self._store.count(connection, findings.counts)
 
     def _join_units(self, read_until: int) -> None:
-        """Find the last request of each unit before its outcome; the outcome then goes the way of all others."""
+        """Find the unit's last request before each outcome; from then on the outcome is handled like all others."""
         outcomes = schema.outcomes
         query = (
             sa.select(outcomes)
@@ -137,7 +139,7 @@ class Joiner:
             self._store.count(connection, counts)
 
     def _ripen(self, now: int) -> None:
-        """Tally the scores whose exposures have become old enough."""
+        """Tally the scores whose exposures are old enough by now."""
         table = schema.maturing
         query = sa.select(table).where(table.c.due <= now).order_by(table.c.due).limit(_LIMIT)
         tallies = TallyAccumulator()
@@ -153,7 +155,7 @@ class Joiner:
                 connection.execute(sa.delete(table).where(is_row), keys)
 
     def _give_up(self, read_until: int) -> None:
-        """Call unknown, unasked or too late what waited too long for its exposure."""
+        """Close outcomes that have waited too long for their exposure, as unknown, unasked or too late."""
         outcomes = schema.outcomes
         is_late = (outcomes.c.state == State.WAITING, outcomes.c.received_at <= read_until - UNKNOWN_AFTER)
         if not self._has(*is_late):
@@ -168,7 +170,7 @@ class Joiner:
             self._store.count(connection, {count: moved.rowcount for count, moved in counts.items()})
 
     def _join_unit(self, connection: Connection, outcome: RowMapping) -> Count | None:
-        """Give a unit's outcome the prediction it belongs to; what is counted when that cannot be."""
+        """Assign a unit's outcome to its prediction. If there is none, returns the counter to increase."""
         table = schema.outcomes
         ours = sa.update(table).where(table.c.pk == outcome["pk"])
         last = self._finder.last_of_unit(connection, outcome["model"], outcome["unit"], outcome["at"])
@@ -177,10 +179,10 @@ class Joiner:
             connection.execute(ours.values(state=state))
             return count
         number, exposure = last
-        taken = sa.select(table.c.value).where(
+        earlier = sa.select(table.c.value).where(
             table.c.rid == exposure.rid, table.c.row == 0, table.c.name == outcome["name"]
         )
-        first = connection.scalar(taken)
+        first = connection.scalar(earlier)
         if first is not None:
             connection.execute(ours.values(state=State.SUPERFLUOUS))
             return Count.DUPLICATE if same(read_value(first), read_value(outcome["value"])) else Count.CONTRADICTORY
@@ -189,7 +191,7 @@ class Joiner:
 
 
 def _why_missing(connection: Connection, model: str, at: int) -> tuple[State, Count]:
-    """Why no request of a unit before a time in microseconds is there."""
+    """Why a unit has no request before a time in microseconds, and the counter for that."""
     if at < _kept_since(connection, model):
         return State.TOO_LATE, Count.TOO_LATE
     if connection.scalar(sa.select(_was_left_out(sa.literal(model), sa.literal(at, sa.BigInteger)))):
@@ -198,13 +200,13 @@ def _why_missing(connection: Connection, model: str, at: int) -> tuple[State, Co
 
 
 def _was_left_out(model: sa.ColumnElement[str], at: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
-    """Whether requests of the model, or of any where it is not known, were not kept before a time."""
+    """Whether requests of the model were left out before a time; if the model is not known, those of any model."""
     table = schema.left_out
     return sa.exists().where(sa.or_(model.is_(None), table.c.model == model), table.c.first_at <= at)
 
 
 def _kept_since(connection: Connection, model: str | None = None) -> int:
-    """Since when requests are kept, in microseconds: every one that started before has gone by age."""
+    """The time in microseconds before which all requests have been deleted by age."""
     keys = [KEPT_SINCE] if model is None else [KEPT_SINCE, kept_since(model)]
     table = schema.state
     return connection.scalar(sa.select(sa.func.max(table.c.value)).where(table.c.key.in_(keys))) or 0

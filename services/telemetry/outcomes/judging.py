@@ -1,4 +1,4 @@
-"""Judging: what an outcome adds to which metric, once its exposure is known. Pure."""
+"""Judging: what an outcome adds to each metric, once its exposure is known. Pure."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from sluicegate.services.telemetry.tally.unit_accumulator import Side
 
 @dataclass(slots=True)
 class Findings:
-    """What a round of judging adds up to; written in one transaction."""
+    """The results of a round of judging, which are written in one transaction."""
 
     tallies: TallyAccumulator = field(default_factory=TallyAccumulator)
     counts: Counter[str] = field(default_factory=Counter)
     states: list[dict[str, Any]] = field(default_factory=list)
-    """Moves of outcomes: their key, the state they go to, and the id of their exposure where it is known."""
+    """Changes of outcomes' states: the key, the new state, and the id of the exposure if it is known."""
     maturing: list[dict[str, Any]] = field(default_factory=list)
-    """Rows for the table of scores that are not old enough."""
+    """Rows for the table of scores that are not old enough yet."""
 
     def move(self, pk: int, state: State, number: int | None, *counts: Count) -> None:
         self.states.append({"key": pk, "to": state.value, "number": number})
@@ -38,7 +38,7 @@ class Findings:
     def enter(
         self, outcome: int, metric: str, side: Side, unit: str | None, score: float | Missing, due: int | None
     ) -> None:
-        """Add a score to the tallies, or keep it until `due`; `unit`: see `TallyAccumulator.take_late`."""
+        """Add a score to the tallies, or store it until `due`. For `unit` see `TallyAccumulator.take_late`."""
         value = None if isinstance(score, Missing) else score
         self.counts[Count.SCORED] += 1
         self.counts[Count.MISSING] += value is None
@@ -49,7 +49,7 @@ class Findings:
     def keep(
         self, outcome: int, metric: str, side: Side, unit: str | None, value: float | None, due: int | None
     ) -> None:
-        """Add a value to the tallies, or keep it until `due`."""
+        """Add a value to the tallies, or store it until `due`."""
         if due is None:
             self.tallies.take_late(side, unit, metric, value)
             return
@@ -63,7 +63,7 @@ class Findings:
 def judge(
     findings: Findings, outcome: Mapping[str, Any], number: int, exposure: Exposure, spec_of: SpecSource, now: int
 ) -> None:
-    """Add what follows from a row of the table of outcomes and its exposure, with its id, at a time in microseconds."""
+    """Add the findings for an outcome's row and its exposure; `number` is the exposure's id, `now` in microseconds."""
     pk, summary = outcome["pk"], Summary(exposure.prediction)
     if summary.size is not None and outcome["row"] >= summary.size:
         findings.move(pk, State.UNKNOWN, number, Count.UNKNOWN)
@@ -102,6 +102,6 @@ def judge(
 def _beside(
     spec: RolloutSpec, metrics: Iterable[tuple[str, MetricSpec]], name: str, exposure: Exposure
 ) -> tuple[str, ...]:
-    """The names under which something of these metrics' labels is counted in the slices that a request is in."""
+    """The sliced variants of a counter's name, one for each header by which these metrics are sliced."""
     headers = dict.fromkeys(each for metric, _ in metrics for each in spec.sliced.get(metric, ()))
     return tuple(sliced_name(name, slice_at(exposure.slices, position, header)) for position, header in headers)

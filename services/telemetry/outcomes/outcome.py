@@ -1,4 +1,4 @@
-"""Outcomes as values: what was measured after a prediction, where it stands, what became of a batch. Pure."""
+"""Outcomes as values: an outcome, its state, and the receipt for a batch. Pure."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from sluicegate.services.telemetry.tally.scores import Value
 
 
 class State(StrEnum):
-    """Where an outcome stands. The last seven are final."""
+    """The state of an outcome. The last seven are final."""
 
     NEW = "new"
-    """Names its prediction, which has not been looked for."""
+    """It names its prediction, which has not been looked up yet."""
     UNIT = "unit"
-    """Names a unit; waits until every request before it has been read."""
+    """It names a unit, and waits until every request before it has been read."""
     WAITING = "waiting"
-    """Its exposure has not been read."""
+    """Its exposure has not been read yet."""
     UNJUDGED = "unjudged"
-    """Its exposure's rollout is not known yet."""
+    """The metrics of its exposure's rollout are not known yet."""
     SCORED = "scored"
     UNNAMED = "unnamed"
     UNCOMPARED = "uncompared"
     UNKNOWN = "unknown"
     UNASKED = "unasked"
-    """Its request was not kept: no plan asks for outcomes of its model."""
+    """Its request was not kept, because no plan asks for outcomes of its model."""
     TOO_LATE = "too_late"
-    """Its request has gone by age."""
+    """Its request was deleted by age."""
     SUPERFLUOUS = "superfluous"
-    """The unit's last request has an outcome of this name already."""
+    """The unit's last request already has an outcome with this name."""
 
 
 OPEN = (State.NEW, State.UNIT, State.WAITING, State.UNJUDGED)
@@ -46,36 +46,37 @@ class OutcomeIn:
     model: str | None = None
     unit: str | None = None
     at: datetime | None = None
-    """When it happened, aware; by default when it is received."""
+    """When it happened, timezone-aware; by default the time of receipt."""
     id: str | None = None
-    """Makes sending twice harmless; by default what it is about, its name and, for a unit, its time."""
+    """Makes sending it twice harmless. By default made from its prediction or unit, its name and, for a unit, its
+    time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """An outcome that was not taken in."""
+    """An outcome that was refused."""
 
     index: int
-    """Its place in the batch, from 0."""
+    """Its position in the batch, from 0."""
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What became of a batch. Everything accepted is durable."""
+    """The result of taking in a batch. Everything accepted is durable."""
 
     accepted: int
     duplicate: int
     contradictory: int
     waiting: int | None = None
-    """Of a few outcomes: how many name a prediction of which the log has told nothing yet. Of many: not looked at."""
+    """For a small batch: how many name a prediction that has not been read from the log yet. Otherwise None."""
     unasked: tuple[str, ...] = ()
-    """Models of the batch whose requests are not kept, because no plan asks for their outcomes."""
+    """Models in the batch whose requests are not kept, because no plan asks for their outcomes."""
     refused: tuple[Refusal, ...]
 
 
 def read_value(text: str) -> Value:
-    """The value that a row of the table holds."""
+    """The value in a row of the table."""
     value: Value = json.loads(text)
     return value
 

@@ -1,4 +1,4 @@
-"""Outcomes as JSON objects, each field checked. Pure."""
+"""Parses outcomes from JSON objects, and checks each field. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OUTCOME_FIELDS = frozenset({"name", "value", "prediction_id", "model", "unit", 
 
 
 def parse_outcome(position: int, item: dict[str, Any]) -> OutcomeIn:
-    """One object of a batch, at its position. Raises UsageError naming the object and the field."""
+    """The outcome at a position of a batch. Raises UsageError that names the object and the field."""
     where = f"outcomes[{position}]"
     unknown = set(item) - _OUTCOME_FIELDS
     if unknown:

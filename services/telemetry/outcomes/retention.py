@@ -1,4 +1,4 @@
-"""Retention: request rows go when no label can come any more; tallies and what was seen stay for ever."""
+"""Retention: deletes request rows once no more labels can arrive. Tallies and counts of requests are kept for ever."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sluicegate.services.telemetry.store.store import Store
 KEPT_SINCE = "kept_since"
 RECENT_KEPT = timedelta(hours=1)
 _LIMIT = 20_000
-"""Rows deleted in one transaction, so that the collector never waits long."""
+"""The most rows deleted in one transaction, so that the collector never waits long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retained:
-    """What a pass removed."""
+    """The numbers of rows that a pass deleted."""
 
     exposures: int
     outcomes: int
@@ -33,10 +33,10 @@ class Retained:
 def retain(
     store: Store, before: datetime, now: datetime, shorter: Mapping[str, datetime] = MappingProxyType({})
 ) -> Retained:  # fmt: skip
-    """Delete requests that started before `before`, and outcomes received before it that wait for nothing.
+    """Delete requests that started before `before`, and outcomes received before it whose state is final.
 
-    `shorter` holds later times for models whose requests are kept for less. Scores that are still maturing are kept
-    apart from their requests and are tallied all the same. A request whose rollout never became known is counted as
+    `shorter` has later times for models whose requests are kept for a shorter time. Scores that are still maturing are
+    stored apart from their requests, and will be tallied. A request whose rollout never became known is counted as
     untallied.
     """
     limit = microseconds(before)
@@ -62,7 +62,7 @@ def retain(
 
 
 def kept_since(model: str) -> str:
-    """The key under which the state says since when a model's requests are kept, in microseconds."""
+    """The key in the table of state for the time, in microseconds, before which a model's requests were deleted."""
     return f"{KEPT_SINCE}:{model}"
 
 
@@ -72,15 +72,15 @@ def _note(store: Store, limits: Mapping[str, int]) -> None:
 
 
 def _drop_of_model(store: Store, model: str, limit: int) -> int:
-    """Delete one model's old requests, from those segments alone that have some."""
+    """Delete one model's old requests. Reads only the segments that contain some."""
     segments, having = schema.segments, schema.segment_kinds
     of_model = sa.select(schema.kinds.c.kind).where(schema.kinds.c.model == model)
     theirs = sa.select(having.c.segment).where(having.c.kind.in_(of_model))
     old = sa.select(segments.c.segment).where(segments.c.segment.in_(theirs), segments.c.first_at < limit)
     with store.read() as connection:
-        found = connection.scalars(old.order_by(segments.c.segment)).all()
+        old_segments = connection.scalars(old.order_by(segments.c.segment)).all()
     removed = 0
-    for segment in found:
+    for segment in old_segments:
         is_theirs = sa.and_(_is_in(segment), schema.exposures.c.kind.in_(of_model))
         with store.write() as connection:
             removed += _delete(store, connection, sa.and_(is_theirs, schema.exposures.c.at < limit))
@@ -89,7 +89,8 @@ def _drop_of_model(store: Store, model: str, limit: int) -> int:
 
 
 def _forget_kinds(connection: sa.Connection, segment: int) -> None:
-    """A segment has the kinds of what is left of it: one that fills slowly outlives many rollouts."""
+    """Delete a segment's kinds that none of its remaining requests has; a segment that fills slowly outlives
+    rollouts."""
     having, left = schema.segment_kinds, sa.select(schema.exposures.c.kind).where(_is_in(segment))
     connection.execute(sa.delete(having).where(having.c.segment == segment, having.c.kind.not_in(left)))
 
@@ -100,7 +101,7 @@ def _is_in(segment: int) -> sa.ColumnElement[bool]:
 
 
 def _delete(store: Store, connection: sa.Connection, is_old: sa.ColumnElement[bool]) -> int:
-    """Delete exposures; those whose rollout never became known are counted."""
+    """Delete exposures, and count those whose rollout never became known."""
     exposures, unjudged = schema.exposures, schema.unjudged
     is_untallied = unjudged.c.exposure.in_(sa.select(exposures.c.id).where(is_old))
     untallied = connection.execute(sa.delete(unjudged).where(is_untallied)).rowcount
@@ -109,7 +110,7 @@ def _delete(store: Store, connection: sa.Connection, is_old: sa.ColumnElement[bo
 
 
 def _give_up_orphans(store: Store) -> None:
-    """Outcomes that waited for their rollout longer than their requests were kept are too late."""
+    """Close outcomes that have waited for their rollout for longer than their requests were kept, as too late."""
     outcomes, exposures = schema.outcomes, schema.exposures
     is_open = outcomes.c.state == State.UNJUDGED
     is_orphan = sa.and_(is_open, ~sa.exists().where(exposures.c.id == outcomes.c.exposure))
@@ -127,7 +128,7 @@ def _drop_bodies(store: Store, limit: int, limits: Mapping[str, int]) -> None:
 
 
 def _drop_exposures(store: Store, segment: int, limit: int) -> int:
-    """Delete what is old in a segment, and all that belongs to it once nothing is left."""
+    """Delete a segment's old requests, and the segment itself once it is empty."""
     segments, ours = schema.segments, schema.segments.c.segment == segment
     with store.write() as connection:
         removed = _delete(store, connection, sa.and_(_is_in(segment), schema.exposures.c.at < limit))
@@ -139,12 +140,12 @@ def _drop_exposures(store: Store, segment: int, limit: int) -> int:
 
 
 def _is_dated(store: Store, segment: int) -> bool:
-    """Whether a segment goes with its day."""
+    """Whether a segment is deleted together with its day's table."""
     return not store.is_sqlite and ids_of(segment)[0] >= first_id(1)
 
 
 def _drop_days(store: Store, limit: int) -> int:
-    """Drop the days that are over and all that belongs to them; how many requests they had."""
+    """Drop the tables of days that are old enough; returns how many requests they had."""
     if store.is_sqlite:
         return 0
     with store.read() as connection:
@@ -158,7 +159,7 @@ def _drop_days(store: Store, limit: int) -> int:
 
 
 def _forget_day(store: Store, connection: sa.Connection, day: int) -> int:
-    """Delete what is told of a day's requests; those whose rollout never became known are counted."""
+    """Delete the segments of a day's requests, and count requests whose rollout never became known."""
     first, end = first_id(day), first_id(day + 1)
     unjudged, segments = schema.unjudged, schema.segments
     waited = sa.delete(unjudged).where(unjudged.c.exposure >= first, unjudged.c.exposure < end)
@@ -172,7 +173,7 @@ def _forget_day(store: Store, connection: sa.Connection, day: int) -> int:
 
 
 def _drop_dated(store: Store, limit: int) -> None:
-    """Delete kinds that no segment has, and what is told of requests before the limit."""
+    """Delete kinds that no segment uses, and notes and samples of requests before the limit."""
     kinds, having = schema.kinds, schema.segment_kinds
     with store.write() as connection:
         connection.execute(sa.delete(kinds).where(~sa.exists().where(having.c.kind == kinds.c.kind)))
@@ -189,7 +190,7 @@ def _drop_outcomes(store: Store, limit: int) -> int:
 
 
 def _drop_units(store: Store, limit: int) -> None:
-    """Forget the units, and the values of headers, of rollouts of which no request and no maturing score is left."""
+    """Delete the units and header values of rollouts that have neither requests nor maturing scores left."""
     maturing, seen = schema.maturing, schema.seen
     last_seen = sa.select(seen.c.rollout, sa.func.max(seen.c.bucket)).group_by(seen.c.rollout)
     kept = (schema.units, schema.unit_metrics, schema.slice_values)

@@ -1,6 +1,6 @@
-"""Unjudged: what was read before its rollout's metrics could be had, such as while the ledger was out of reach.
+"""Unjudged: exposures and outcomes that were read before their rollout's metrics were known.
 
-Nothing is left out of a tally for that: exposures and outcomes wait here, and are tallied when the metrics are known.
+This happens while the ledger cannot be reached, for example. They wait here and are tallied once the metrics are known.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator, by_side
 
 _LIMIT = 5_000
-"""Exposures handled in one transaction."""
+"""The most exposures handled in one transaction."""
 
 
 def keep_unjudged(connection: Connection, rollout: str, ids: Sequence[range]) -> None:
-    """Keep the judged exposures with these ids of a rollout whose metrics are not known yet."""
+    """Store the compared exposures with these ids, of a rollout whose metrics are not known yet."""
     exposures, kinds = schema.exposures, schema.kinds
     ours = sa.select(exposures.c.id, kinds.c.rollout).select_from(WITH_KINDS).where(
         sa.or_(*(exposures.c.id.between(each[0], each[-1]) for each in ids)),
@@ -35,14 +35,14 @@ def keep_unjudged(connection: Connection, rollout: str, ids: Sequence[range]) ->
 
 
 class Unjudged:
-    """Takes up what waits for its rollout."""
+    """Tallies exposures and releases outcomes once their rollout is known."""
 
     def __init__(self, store: Store, specs: SpecCache[RolloutSpec]) -> None:
         self._store = store
         self._specs = specs
 
     def judge(self, now: int) -> None:
-        """Tally the exposures, and release the outcomes, of every rollout that is known by now (microseconds)."""
+        """Tally the exposures and release the outcomes of every rollout that is known now; `now` in microseconds."""
         with self._store.read() as connection:
             of_exposures = connection.scalars(sa.select(schema.unjudged.c.rollout).distinct()).all()
             of_outcomes = connection.scalars(_rollouts_of_outcomes()).all()
@@ -78,9 +78,9 @@ class Unjudged:
         waiting = outcomes.c.state == State.UNJUDGED
         joined = WITH_KINDS.join(outcomes, outcomes.c.exposure == exposures.c.id)
         ours = sa.select(exposures.c.id).select_from(joined).where(waiting, schema.kinds.c.rollout == rollout)
-        known = sa.update(outcomes).where(waiting, outcomes.c.exposure.in_(ours))
+        released = sa.update(outcomes).where(waiting, outcomes.c.exposure.in_(ours))
         with self._store.write() as connection:
-            connection.execute(known.values(state=State.NEW))
+            connection.execute(released.values(state=State.NEW))
 
 
 def _rollouts_of_outcomes() -> sa.Select[tuple[str]]:

@@ -1,1 +1,1 @@
-"""Two answers to one request, stable's and the shadow's: found, compared, added up."""
+"""Pairs of answers to one request, stable's and the shadow's: matched, compared and summed up."""

@@ -1,4 +1,4 @@
-"""Bounds: what a shadow's sums may be split by. Beyond a bound everything new goes to one key `(other)`."""
+"""Bounds: limits on the keys by which a shadow's sums are split. Beyond a limit, all new keys become `(other)`."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from sluicegate.services.telemetry.pairs.sums import OTHER, Key
 from sluicegate.services.telemetry.store.pair_schema import pair_sums
 
 MOST_VALUES = 50
-"""Values of one header."""
+"""The most values of one header."""
 MOST_LABELS = 400
-"""Cells of one column's confusion table, and ways in which shapes differ."""
+"""The most cells of one column's confusion table, and the most descriptions of differing shapes."""
 
 
 class Bounds:
-    """Remembers which keys each shadow has; forgets nothing that the table does not hold."""
+    """The keys of each shadow, cached from the table of sums."""
 
     def __init__(self) -> None:
         self._segments: dict[str, set[str]] = {}
         self._labels: dict[str, dict[str, set[str]]] = {}
 
     def segments(self, connection: Connection, rollout: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        """The segments as they are counted."""
-        known = self._segments.get(rollout)
-        if known is None:
+        """The segments under which a pair is counted, with `(other)` beyond the limit."""
+        admitted = self._segments.get(rollout)
+        if admitted is None:
             query = sa.select(pair_sums.c.segment).where(pair_sums.c.rollout == rollout).distinct()
-            known = self._segments[rollout] = set(connection.scalars(query))
-        return tuple(_admit(known, segment) for segment in wanted)
+            admitted = self._segments[rollout] = set(connection.scalars(query))
+        return tuple(_admit(admitted, segment) for segment in wanted)
 
     def labels(self, connection: Connection, rollout: str, tallies: Mapping[Key, Tally]) -> dict[Key, Tally]:
-        """The tallies with no more labels than may be."""
-        known = self._labels.get(rollout)
-        if known is None:
-            known = self._labels[rollout] = self._read(connection, rollout)
+        """The tallies with labels beyond the limit merged into `(other)`."""
+        labels = self._labels.get(rollout)
+        if labels is None:
+            labels = self._labels[rollout] = self._read(connection, rollout)
         bounded: defaultdict[Key, Tally] = defaultdict(Tally)
         for (segment, subject, key), tally in tallies.items():
             admitted = key
-            if _is_bounded(subject, key) and key not in known[subject]:
-                admitted = key if len(known[subject]) < MOST_LABELS else OTHER
-                known[subject].add(admitted)
+            if _is_bounded(subject, key) and key not in labels[subject]:
+                admitted = key if len(labels[subject]) < MOST_LABELS else OTHER
+                labels[subject].add(admitted)
             bounded[segment, subject, admitted] += tally
         return bounded
 
@@ -56,14 +56,14 @@ class Bounds:
         return labels
 
 
-def _admit(known: set[str], segment: str) -> str:
-    if segment in known:
+def _admit(admitted: set[str], segment: str) -> str:
+    if segment in admitted:
         return segment
     name = segment.partition("=")[0]
-    taken = Counter(each.partition("=")[0] for each in known)[name]
-    admitted = segment if taken < MOST_VALUES else f"{name}={OTHER}"
-    known.add(admitted)
-    return admitted
+    values = Counter(each.partition("=")[0] for each in admitted)[name]
+    counted = segment if values < MOST_VALUES else f"{name}={OTHER}"
+    admitted.add(counted)
+    return counted
 
 
 def _is_bounded(subject: str, key: str) -> bool:

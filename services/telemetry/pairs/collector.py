@@ -1,6 +1,6 @@
-"""ShadowCollector: the shadow log -> copies -> pairs, each line and each pair exactly once.
+"""ShadowCollector: reads copies from the shadow log and pairs them, each line and each pair exactly once.
 
-Copies and the offset after them are written in one transaction, as the live log's requests are.
+Copies and the offset after them are written in one transaction, like the requests of the live log.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 
 
 class ShadowCollector(LogCollector[list[Copy | None]]):
-    """Tails the log of mirrored copies into the store, and pairs them with the requests they copy."""
+    """Tails the log of mirrored copies into the store, and pairs the copies with their requests."""
 
     def __init__(
         self, store: Store, log_path: Path, specs: ShadowSource, clock: Callable[[], datetime], *,
         bucket: int = BUCKET, reopen: Callable[[], None] | None = None, levels: Levels | None = None,
     ) -> None:  # fmt: skip
-        """`levels`: until when the logs of requests were read, which copies may be waiting for."""
+        """`levels`: up to when the logs of requests have been read, since copies wait for those."""
         super().__init__(store, log_path, clock, reopen=reopen)
         self._bucket = bucket
         self._specs: SpecCache[ShadowSpec] = SpecCache(specs)
@@ -48,14 +48,14 @@ class ShadowCollector(LogCollector[list[Copy | None]]):
         self._levels = levels
 
     def collect(self) -> int:
-        """One bounded pass: read, pair, score late labels; how many lines and copies were looked at.
+        """Make one bounded pass: read, pair, score late labels. Returns how many lines and copies were handled.
 
-        Raises SluiceError, OSError or SQLAlchemyError when it could not; nothing is lost.
+        Raises SluiceError, OSError or SQLAlchemyError if it fails; then nothing is lost.
         """
         now = self._now()
         lines, _ = self._read(now)
         done = lines + self._pairer.pair(now)
-        if not 0 <= now - self._swept_at < SWEEP:  # or the clock was set back
+        if not 0 <= now - self._swept_at < SWEEP:  # also if the clock has been set back
             self._swept_at = now
             done += self._labels.score(now)
             self._pairer.give_up(now if self._levels is None else min(now, self._levels.lowest()))
@@ -71,7 +71,7 @@ class ShadowCollector(LogCollector[list[Copy | None]]):
         return None if line.is_generated else read_copy(line, self._bucket)
 
     def _write(self, connection: Connection, rows: list[Copy | None], counts: Counter[Count]) -> None:
-        """Keep copies; a second one of the same request for the same shadow is counted and not kept."""
+        """Store copies. A second copy of the same request for the same shadow is only counted."""
         read = [copy for copy in rows if copy is not None]
         counts[Count.LINES] = len(rows) + counts[Count.QUARANTINED]
         counts[Count.SHADOWS] = len(read)

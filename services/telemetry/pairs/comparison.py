@@ -1,9 +1,9 @@
-"""Comparing two answers to one request, cell by cell, by the kind of what they hold. Pure.
+"""Compares two answers to one request cell by cell, by the kind of their values. Pure.
 
-Answers are read from prediction summaries: up to 32 rows and 2 KiB; longer ones are cut, and then nothing is compared.
-JSON has no NaN: the predictor writes null for it. Truth values, whole numbers and short texts are labels; other
-numbers are scores or regressions; long texts are compared word by word. Several unnamed numbers are a vector, whose
-largest entry is a label besides, under the name `top`.
+Answers are read from prediction summaries of up to 32 rows and 2 KiB; longer ones are cut and not compared. JSON has no
+NaN, so the predictor writes null. Booleans, integers and short texts are labels; other numbers are scores or
+regressions; long texts are compared word by word. Several unnamed numbers are a vector, whose largest entry is an
+additional label with the name `top`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Unpaired(StrEnum):
     """Why two answers could not be compared."""
 
     OTHER_BUILD = "other build"
-    """Not stable answered the caller: a canary under way, or stable has changed."""
+    """The caller's answer came from another build than stable: a canary is running, or stable has changed."""
     LEFT = "caller left"
     SERVED_FAILED = "served failed"
     COPY_FAILED = "copy failed"
@@ -37,7 +37,7 @@ class Unpaired(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Two values in the same place."""
+    """Two values at the same place."""
 
     column: str
     row: int
@@ -45,19 +45,20 @@ class Cell:
     served: object
     copied: object
     distance: float
-    """0 where they are equal; labels: 1; numbers: how far apart; texts: the share of words not shared."""
+    """0 if they are equal; otherwise 1 for labels, the difference for numbers, the share of words not shared for
+    texts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What two answers to one request have in common."""
+    """The result of comparing two answers to one request."""
 
     schema: str | None = None
-    """How the shapes differ, if they do: columns, rows, or 4xx instead of an answer."""
+    """How the shapes differ, if they do: other columns or rows, or 4xx instead of an answer."""
     cells: tuple[Cell, ...] = ()
 
     def differs(self, column: str | None = None, within: float | None = None) -> bool:
-        """Whether any value differs, or any of a column; numbers by more than `within`."""
+        """Whether any value differs, in one column if it is given; numbers by more than `within`."""
         if self.schema is not None:
             return True
         wanted = (cell for cell in self.cells if (cell.column == column if column else cell.column != TOP))
@@ -65,14 +66,14 @@ class Comparison:
 
     @property
     def distance(self) -> float:
-        """How bad the worst difference is; a difference of shape is worse than any of values."""
+        """The largest distance of any cell; a difference of shape is larger than any of values."""
         if self.schema is not None:
             return float("1e300")
         return max((cell.distance for cell in self.cells), default=0.0)
 
 
 def compare_pair(served: Exposure, copied: Exposure, kinds: Mapping[str, OutputKind]) -> Comparison | Unpaired:
-    """The comparison of two answers, or why there is none. `kinds` where the signature tells them."""
+    """The comparison of two answers, or why there is none. `kinds` are those that the model's signature declares."""
     if served.failed is None:
         return Unpaired.LEFT
     if served.failed or served.status >= 400:
@@ -102,7 +103,7 @@ def compare(served: Summary, copied: Summary, kinds: Mapping[str, OutputKind]) -
 
 
 def cell(column: str, row: int, served: object, copied: object, kind: OutputKind | None = None) -> Cell:
-    """Two values in the same place, compared by their kind."""
+    """Two values at the same place, compared by their kind."""
     kind = kind or kind_of(served, copied)
     return Cell(
         column=column, row=row, kind=kind, served=served, copied=copied, distance=_distance(kind, served, copied)
@@ -110,16 +111,16 @@ def cell(column: str, row: int, served: object, copied: object, kind: OutputKind
 
 
 def kind_of(served: object, copied: object) -> OutputKind:
-    """The kind of two values; of null and something, that of the other."""
-    known = [value for value in (served, copied) if value is not None]
-    if known and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
-        return OutputKind.NUMBER if any(isinstance(value, float) for value in known) else OutputKind.LABEL
-    is_long = any(isinstance(value, str) and len(value) > _LABEL_LENGTH for value in known)
+    """The kind of two values; if one is null, the kind of the other."""
+    values = [value for value in (served, copied) if value is not None]
+    if values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return OutputKind.NUMBER if any(isinstance(value, float) for value in values) else OutputKind.LABEL
+    is_long = any(isinstance(value, str) and len(value) > _LABEL_LENGTH for value in values)
     return OutputKind.TEXT if is_long else OutputKind.LABEL
 
 
 def is_nan(value: object) -> bool:
-    """Whether a cell holds no value: NaN, infinite or null in the model's answer."""
+    """Whether a cell has no value, because the model's answer was NaN, infinite or null."""
     return value is None
 
 
@@ -135,8 +136,8 @@ def _tops(served: Summary, copied: Summary) -> list[Cell]:
 
 def _top(values: Sequence[object]) -> int | None:
     numbers = [number_of(value) for value in values]
-    known = [number for number in numbers if number is not None]
-    return numbers.index(max(known)) if len(known) == len(numbers) else None
+    present = [number for number in numbers if number is not None]
+    return numbers.index(max(present)) if len(present) == len(numbers) else None
 
 
 def _agrees(cell: Cell, within: float | None) -> bool:

@@ -1,4 +1,4 @@
-"""Disagreement: what is shown of a pair whose answers differ; the answers only where the plan allows it. Pure."""
+"""Disagreement: the details of a pair whose answers differ; the values only if the plan allows that. Pure."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Disagreement:
     schema: str | None
     """How the shapes of the answers differ, if they do."""
     beyond: tuple[str, ...]
-    """The plan's metrics by which the answers differ; by the others they are within the tolerance."""
+    """The plan's metrics whose tolerance the difference exceeds."""
     cells: tuple[dict[str, object], ...]
-    """Column, row and distance of each value that differs, and both values where the plan allows it."""
+    """Column, row and distance of each value that differs, and both values if the plan allows that."""
 
 
 def differing(comparison: Comparison, metrics: Iterable[tuple[str, MetricSpec]]) -> dict[str, bool]:
-    """By metrics that compare answers, each with its own tolerance: do these two differ?"""
+    """Whether two answers differ, for each metric that compares answers, by its own tolerance."""
     return {
         name: comparison.differs(metric.prediction.column if metric.prediction else None, metric.agree_within)
         for name, metric in metrics
@@ -41,7 +41,7 @@ def differing(comparison: Comparison, metrics: Iterable[tuple[str, MetricSpec]])
 def disagreement_of(
     pair: Pair, comparison: Comparison, segments: tuple[str, ...], by_metric: Mapping[str, bool], *, show: bool
 ) -> Disagreement:
-    """What is kept of a pair that differs; `show`: its values too."""
+    """The details of a pair that differs; with `show` its values too."""
     apart = sorted((cell for cell in comparison.cells if cell.distance), key=lambda cell: -cell.distance)
     cells = [
         {"column": cell.column, "row": cell.row, "distance": cell.distance}

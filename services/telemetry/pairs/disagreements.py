@@ -1,4 +1,4 @@
-"""The worst disagreements of each shadow, kept for reading."""
+"""The worst disagreements of each shadow, stored for people to read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sluicegate.services.telemetry.store.pair_schema import worst_pairs
 from sluicegate.services.telemetry.store.store import Store
 
 KEPT = 20
-"""Pairs of each shadow."""
+"""The most pairs stored for each shadow."""
 
 
 def keep_worst(connection: Connection, store: Store, rollout: str, disagreements: Iterable[Disagreement]) -> None:
-    """Keep the worst of what is there and what is new."""
+    """Keep the worst of the stored and the new disagreements."""
     worst = sorted(disagreements, key=lambda each: (-each.distance, each.request))[:KEPT]
     rows = [(rollout, each.request, each.distance, microseconds(each.at), _body(each)) for each in worst]
     store.insert(connection, worst_pairs, rows)
@@ -30,7 +30,7 @@ def keep_worst(connection: Connection, store: Store, rollout: str, disagreements
 
 
 def read_worst(connection: Connection, rollout: str) -> tuple[Disagreement, ...]:
-    """The worst that are kept, worst first."""
+    """The stored disagreements, worst first."""
     rows = connection.execute(_worst_first(sa.select(worst_pairs).where(worst_pairs.c.rollout == rollout)))
     return tuple(_disagreement(row) for row in rows.mappings())
 

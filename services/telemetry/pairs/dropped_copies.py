@@ -1,4 +1,4 @@
-"""Copies that gateways drop because a shadow is too slow. A counter starts over with its gateway: steps are added."""
+"""Copies that gateways drop because a shadow is too slow. Adds up the increases of counters, which restart at 0."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from sluicegate.services.telemetry.store.store import Store
 
 
 def note_drops(store: Store, rollout: str, gateway: str, counter: int) -> None:
-    """Add what a shadow's counter at a gateway grew by since it was read last; a smaller one than before began at 0."""
+    """Add the increase of a shadow's counter at a gateway since it was last read. If it is smaller, it restarted at
+    0."""
     table = copy_drops
     ours = sa.and_(table.c.rollout == rollout, table.c.gateway == gateway)
     with store.write() as connection:

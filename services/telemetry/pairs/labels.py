@@ -1,4 +1,4 @@
-"""Late labels of pairs: an outcome scores both answers of every stored pair of its request, each once."""
+"""Late labels of pairs: each outcome scores both answers of every stored pair of its request, once."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 _LIMIT = 1_000
-"""Labels handled in one transaction."""
+"""The most labels handled in one transaction."""
 _PATIENCE = 10_000_000
-"""Microseconds between looks while neither outcomes nor pairs came: some of them ripen, or find their request late."""
+"""Microseconds between looks without new outcomes or pairs, since old ones may mature or be joined late."""
 
 
 class Labels:
-    """Scores what is in the store."""
+    """Scores the labels of stored pairs."""
 
     def __init__(self, store: Store, specs: SpecCache[ShadowSpec]) -> None:
         self._store = store
         self._specs = specs
-        self._seen: tuple[object, ...] = ()
+        self._newest: tuple[object, ...] = ()
         self._looked_at = 0
 
     def score(self, now: int) -> int:
-        """Score the labels that are old enough at a time in microseconds, up to a bound; how many there were."""
-        newest = [sa.select(sa.func.max(column)).scalar_subquery() for column in (outcomes.c.pk, pairs.c.id)]
+        """Score the labels that are old enough at `now` (microseconds), up to a limit; returns how many there were."""
+        highest = [sa.select(sa.func.max(column)).scalar_subquery() for column in (outcomes.c.pk, pairs.c.id)]
         with self._store.read() as connection:
-            seen = connection.execute(sa.select(*newest)).one()
-            if tuple(seen) == self._seen and 0 <= now - self._looked_at < _PATIENCE:
+            newest = connection.execute(sa.select(*highest)).one()
+            if tuple(newest) == self._newest and 0 <= now - self._looked_at < _PATIENCE:
                 return 0
             rollouts = connection.scalars(sa.select(pairs.c.rollout).distinct()).all()
-        self._seen, self._looked_at = tuple(seen), now
-        known = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
-        done = sum(self._score(rollout, spec, now) for rollout, spec in known.items() if spec and spec.labelled)
+        self._newest, self._looked_at = tuple(newest), now
+        specs = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
+        done = sum(self._score(rollout, spec, now) for rollout, spec in specs.items() if spec and spec.labelled)
         if done:
-            self._seen = ()  # there may be more than one look takes
+            self._newest = ()  # there may be more labels than one look handles
         return done
 
     def _score(self, rollout: str, spec: ShadowSpec, now: int) -> int:
@@ -84,7 +84,7 @@ class Labels:
 
 
 def _sum(sums: PairSums, name: str, row: RowMapping, stable: float | None, candidate: float | None) -> None:
-    """What the report shows by segment: the difference in quality on the same requests."""
+    """Add the difference in quality on the same request, which the report shows by segment."""
     if stable is None or candidate is None:
         sums.count(f"quality {name}", "missing")
         return

@@ -1,7 +1,7 @@
 """Pair: the served and the copied answer to one request. Pure.
 
-A copy is read from the shadow log like a request from the live one, so both halves of a pair are exposures: what is
-measured of a request is measured of its copy by the same code.
+A copy is read from the shadow log like a request from the live one, so both halves of a pair are exposures, and the
+same code measures both.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class Ended(StrEnum):
 
     ANSWERED = "answered"
     REFUSED = "refused"
-    """4xx: the candidate does not take what stable's callers send."""
+    """4xx: the candidate refuses what stable's callers send."""
     ERROR = "error"
-    """5xx of its own."""
+    """5xx from the service."""
     TIMEOUT = "timeout"
     RESET = "reset"
-    """The service broke off."""
+    """The service closed the connection."""
     UNREACHABLE = "unreachable"
     """No connection, or no healthy service."""
     OVERLOADED = "overloaded"
     LOST = "lost"
-    """Cut off from the live side."""
+    """Cut off on the gateway's side."""
 
 
 _BY_FLAG = {
@@ -43,7 +43,7 @@ _BY_FLAG = {
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """A copy as its log tells of it."""
+    """A copy as its log records it."""
 
     exposure: Exposure
     ended: Ended
@@ -59,9 +59,9 @@ class Pair:
 
 
 def read_copy(line: LogLine, bucket_seconds: int) -> Copy | None:
-    """The copy that a line of the shadow log tells of; None for what belongs to no rollout.
+    """The copy in a line of the shadow log; None if the line belongs to no rollout.
 
-    Raises ValueError for numbers and texts that no database can keep.
+    Raises ValueError for numbers and texts that a database cannot store.
     """
     exposure = expose(replace(line, is_shadow=False), bucket_seconds) if line.is_shadow else None
     if exposure is None or exposure.rollout is None or exposure.rid is None:
@@ -89,9 +89,9 @@ def _ended(line: LogLine) -> Ended:
 
 
 def paired_values(pair: Pair, measures: Measures) -> Iterator[tuple[str, float | None, float | None]]:
-    """Name, stable's value and the candidate's value of each metric that requests decide; None is missing.
+    """Name, stable's value and the candidate's value of each metric that is measured on requests; None if missing.
 
-    A moved threshold is the candidate's: stable's value is then that at the threshold itself.
+    If only the candidate's threshold is moved, stable's value is the one at the original threshold.
     """
     stable = dict(request_values(pair.served, measures))
     for name, value in request_values(pair.copied, measures):

@@ -1,6 +1,6 @@
-"""Pairing: copies find the request they copy, whichever was read first, and each pair is counted once.
+"""Pairing: matches copies with their requests, whichever was read first, and counts each pair once.
 
-A copy leaves its table in the transaction that adds its pair to the sums, so a kill between the two is impossible.
+A copy leaves its table in the transaction that adds its pair to the sums, so that a crash cannot separate the two.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from sluicegate.services.telemetry.tally.spec_cache import SpecCache
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 UNMATCHED_AFTER = 3_600_000_000
-"""Microseconds after which a copy is given up whose request was never logged, or which belongs to no shadow."""
+"""Microseconds after which a copy counts as unmatched if its request was never logged or its shadow is not known."""
 UNJUDGED = "unjudged"
 _LIMIT = 1_000
-"""Copies handled in one transaction."""
+"""The most copies handled in one transaction."""
 
 
 @dataclass
 class _Work:
-    """What a round of pairing adds up to."""
+    """The results of a round of pairing."""
 
     sums: defaultdict[str, PairSums] = field(default_factory=lambda: defaultdict(PairSums))
     tallies: TallyAccumulator = field(default_factory=TallyAccumulator)
@@ -51,7 +51,7 @@ class _Work:
 
 
 class Pairer:
-    """Makes pairs of what is in the store."""
+    """Pairs the copies in the store."""
 
     def __init__(self, store: Store, specs: SpecCache[ShadowSpec]) -> None:
         self._store = store
@@ -60,16 +60,16 @@ class Pairer:
         self._bounds = Bounds()
 
     def pair(self, now: int) -> int:
-        """Pair whatever can be by now (microseconds), up to a bound; how many copies were looked at."""
+        """Pair the copies that are ready, up to a limit; returns how many were handled. `now` in microseconds."""
         with self._store.read() as connection:
             new = sa.select(copies.c.rollout).where(copies.c.state == NEW).distinct()
             rollouts = connection.scalars(new).all()
         for rollout in rollouts:
-            self._specs.get(rollout, now)  # asks the ledger before the transaction keeps others waiting
+            self._specs.get(rollout, now)  # fills the cache from the ledger, so that no transaction waits for that
         return self._pair(lambda rollout: self._specs.get(rollout, now)) if rollouts else 0
 
     def give_up(self, now: int) -> None:
-        """Call unmatched what waited too long for its request, and look again at what waited for its rollout."""
+        """Count copies as unmatched that have waited too long, and retry copies that wait for their rollout."""
         open_ = copies.c.state.in_((WAITING, UNJUDGED))
         old = sa.and_(open_, copies.c.at <= now - UNMATCHED_AFTER)
         with self._store.write() as connection:
@@ -131,14 +131,14 @@ class Pairer:
 
 
 def compare_with_stable(pair: Pair, spec: ShadowSpec) -> Comparison | Unpaired:
-    """The comparison of a pair, if stable is who answered."""
+    """The comparison of a pair; OTHER_BUILD if another build than stable answered the caller."""
     if pair.served.served is not None and pair.served.served != spec.stable:
         return Unpaired.OTHER_BUILD
     return compare_pair(pair.served, pair.copied, spec.kinds)
 
 
 def segments_of(pair: Pair, row: RowMapping | dict[str, Any], spec: ShadowSpec) -> tuple[str, ...]:
-    """The segments that a pair belongs to: its audience, and its value of each declared header."""
+    """The segments of a pair: its audience, and its value of each declared header."""
     values: Sequence[str | None] = json.loads(row["segments"])
     named = [f"{name}={value or '(none)'}" for name, value in zip(spec.segments, values, strict=False)]
     audience = pair.served.audience

@@ -1,4 +1,4 @@
-"""ShadowQueries: what others read of shadows, from any process, while the collector writes."""
+"""ShadowQueries: reads the data of shadows from any process while the collector writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluicegate.services.telemetry.store.store import Store
 
 
 class ShadowQueries:
-    """Reads a store."""
+    """Reads the data of shadows from a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -26,20 +26,20 @@ class ShadowQueries:
             return {(segment, subject, key): Tally(*sums) for _, segment, subject, key, *sums in rows}
 
     def worst(self, rollout: str) -> tuple[Disagreement, ...]:
-        """The disagreements that are largest, largest first."""
+        """The largest disagreements, largest first."""
         with self._store.read() as connection:
             return read_worst(connection, rollout)
 
     def waiting(self, rollout: str) -> int:
-        """Copies whose request has not been read."""
+        """The number of copies whose request has not been read yet."""
         return self._number(sa.select(sa.func.count()).where(copies.c.rollout == rollout))
 
     def stored(self, rollout: str) -> int:
-        """Pairs that are kept for labels that come later."""
+        """The number of pairs stored for later labels."""
         return self._number(sa.select(sa.func.count()).where(pairs.c.rollout == rollout))
 
     def dropped(self, rollout: str) -> int:
-        """Copies that the data plane dropped because the shadow was too slow. They are in no other count."""
+        """The number of copies that the data plane dropped because the shadow was too slow. No other count has them."""
         return self._number(sa.select(sa.func.sum(copy_drops.c.n)).where(copy_drops.c.rollout == rollout))
 
     def _number(self, query: sa.Select[tuple[int]]) -> int:

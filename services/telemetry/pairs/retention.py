@@ -1,4 +1,4 @@
-"""Retention of pairs: by age, and by count an even sample that no answer has a say in. Sums stay for ever."""
+"""Retention of pairs by age and by number. A sample that does not depend on the answers is kept; sums stay for ever."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sluicegate.services.telemetry.store.pair_schema import pair_labels, pairs
 from sluicegate.services.telemetry.store.store import Store
 
 _SLACK = 1.05
-"""Deleting begins when there are this many times too many, so that it is rarely done."""
+"""Pairs are deleted only when their number exceeds the limit by this factor, so that it happens rarely."""
 
 
 def drop_pairs(store: Store, spec_of: Callable[[str], ShadowSpec | None], now: int) -> int:
-    """Delete what is beyond each shadow's policy at a time in microseconds; how many pairs went."""
+    """Delete the pairs that each shadow's policy no longer keeps at `now` (microseconds); returns how many."""
     with store.read() as connection:
         query = sa.select(pairs.c.rollout, sa.func.count(), sa.func.min(pairs.c.at)).group_by(pairs.c.rollout)
         counts = connection.execute(query).all()

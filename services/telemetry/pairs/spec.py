@@ -1,4 +1,4 @@
-"""ShadowSpec: what pairing must know of a shadow. Pure."""
+"""ShadowSpec: the settings of a shadow that pairing needs. Pure."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class ShadowSpec:
 
     metrics: RolloutSpec
     stable: str
-    """The version that the candidate is compared with; pairs with another's answer are not compared."""
+    """The version that the candidate is compared with; answers of other versions are not compared."""
     kinds: Mapping[str, OutputKind] = field(default_factory=dict)
-    """What the columns hold, where the signature tells; otherwise it is told by the values."""
+    """The kinds of columns that the signature declares; those of other columns are inferred from the values."""
     segments: tuple[str, ...] = ()
     keep: int = 20_000
-    """Pairs that are stored at most."""
+    """The most pairs that are stored."""
     keep_for: float = 7 * 86_400.0
-    """Seconds after which a stored pair goes."""
+    """Seconds after which a stored pair is deleted."""
     show_values: bool = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing of it can change any more."""
+        """Whether the spec can no longer change."""
         return self.metrics.is_complete
 
     @property
@@ -39,7 +39,7 @@ class ShadowSpec:
 
     @property
     def labelled(self) -> tuple[tuple[str, MetricSpec], ...]:
-        """The metrics that outcomes feed."""
+        """The metrics that are computed from outcomes."""
         return tuple(each for each in self.metrics.metrics.items() if each[1].source is Source.OUTCOME)
 
 

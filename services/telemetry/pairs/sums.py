@@ -1,6 +1,6 @@
-"""PairSums: what many pairs add up to, gathered in memory and then added to a table. Pure and additive.
+"""PairSums: sums over many pairs, collected in memory and then added to a table. Pure and additive.
 
-Each sum has a segment (empty: all requests), a subject, and a key within it:
+Each sum has a segment (empty: all requests), a subject, and a key:
 
     copies      how a copy ended                             n
     pairs       agree, differ, or why not compared           n
@@ -12,10 +12,10 @@ Each sum has a segment (empty: all requests), a subject, and a key within it:
     column C    difference, served, copied, product          power sums of numbers
                 `d~BIN`, `s~BIN`, `c~BIN`                    counts of differences and of both levels by bin
                 concordant, discordant, tied                 n of neighbouring pairs, for the rank agreement
-                `["a","b"]`                                  n of pairs where stable said a and the candidate b
+                `["a","b"]`                                  n of pairs where stable answered a, the candidate b
                 nan served, nan copied, nan both             n
 
-Only pairs, judged pairs, and a column's power sums, are kept by segment.
+Only pairs, judged pairs and a column's power sums are kept by segment.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class PairSums:
     def __init__(self) -> None:
         self._sums = Accumulator[Key]()
         self._before: dict[str, tuple[float, float]] = {}
-        """The last pair of numbers of each column, until the next one is compared with it."""
+        """The last pair of numbers of each column, until it is compared with the next one."""
 
     def count(self, subject: str, key: str, segments: Iterable[str] = (ALL,), n: int = 1) -> None:
         """Add to a count."""
@@ -60,11 +60,11 @@ class PairSums:
             self._sums.take((segment, subject, key), value)
 
     def tallies(self) -> dict[Key, Tally]:
-        """What the pairs add up to."""
+        """All sums."""
         return self._sums.tallies()
 
     def take(self, pair: Pair, comparison: Comparison | Unpaired, segments: tuple[str, ...]) -> None:
-        """Add one pair; `segments` does not name the empty one."""
+        """Add one pair; `segments` does not include the empty one."""
         everywhere = (ALL, *segments)
         self._latency(pair)
         if isinstance(comparison, Unpaired):
@@ -79,7 +79,7 @@ class PairSums:
             self._cell(cell, everywhere)
 
     def judge(self, pair: Pair, by_metric: Mapping[str, bool], segments: tuple[str, ...]) -> None:
-        """Add what the plan's metrics say of one pair, each with its own tolerance."""
+        """Add whether one pair differs by each of the plan's metrics."""
         for metric, differs in by_metric.items():
             self.count(f"judged {metric}", "differ" if differs else "agree", (ALL, *segments))
             self.add(f"timed {metric}", str(pair.served.bucket), float(differs))
@@ -123,7 +123,7 @@ class PairSums:
         self._rank(subject, served, copied)
 
     def _rank(self, subject: str, served: float, copied: float) -> None:
-        """Whether two neighbouring requests are ordered alike by both: each pair of requests is used once."""
+        """Count whether both builds order two neighbouring requests alike. Each request is used in one comparison."""
         before = self._before.pop(subject, None)
         if before is None:
             self._before[subject] = (served, copied)
@@ -134,12 +134,12 @@ class PairSums:
 
 
 def rows_of(rollout: str, tallies: Mapping[Key, Tally]) -> list[tuple[Any, ...]]:
-    """Rows for the table."""
+    """Rows for the table of sums."""
     return [(rollout, *key, *tally) for key, tally in tallies.items()]
 
 
 def bin_of_number(value: float) -> int:
-    """The bin of a number on a scale that is logarithmic on both sides of 0, four bins per factor of ten."""
+    """The bin of a number on a scale that is logarithmic on both sides of 0, with four bins per factor of ten."""
     size = abs(value)
     if size < _SMALLEST:
         return 0

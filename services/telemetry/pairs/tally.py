@@ -1,4 +1,4 @@
-"""From pairs to the tallies that a shadow's gates read: both arms, and the difference on the same request. Pure."""
+"""Adds pairs to the tallies that a shadow's gates read: both arms, and their difference on the same request. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sluicegate.services.telemetry.tally.scores import Missing, Summary, Value, 
 from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulator
 
 Stratum = tuple[str, int, int, int]
-"""Rollout, epoch, bucket and weight of the copy."""
+"""The copy's rollout, epoch, bucket and weight."""
 
 
 def stratum_of(pair: Pair) -> Stratum:
-    """Where a pair is counted: where its copy was asked for."""
+    """The stratum of a pair, which is that of its copy."""
     copied = pair.copied
     return (copied.rollout or "", copied.epoch, copied.bucket, copied.weight)
 
 
 def tally_pair(tallies: TallyAccumulator, pair: Pair, comparison: Comparison | Unpaired, spec: ShadowSpec) -> None:
-    """Add to the tallies what requests and answers alone decide. What cannot be compared is missing, not a match."""
+    """Add the metrics that need no label. A pair that cannot be compared counts as missing, not as a match."""
     at = stratum_of(pair)
     if pair.served.failed is None or comparison is Unpaired.OTHER_BUILD:
         return
@@ -39,7 +39,7 @@ def take_label(
     tallies: TallyAccumulator, at: Stratum, named: tuple[str, MetricSpec], row: int, value: Value,
     served: str | None, copied: str | None,
 ) -> tuple[float | None, float | None]:  # fmt: skip
-    """Add what a label says of both answers by one metric; the two values."""
+    """Add the scores of both answers by one metric, given a label; returns both values."""
     name, metric = named
     stable, candidate = (_score(name, metric, row, value, summary) for summary in (served, copied))
     take(tallies, at, name, stable, candidate)
@@ -58,7 +58,7 @@ def _is_capped(value: float | None, cap: float) -> float | None:
 
 
 def take(tallies: TallyAccumulator, at: Stratum, metric: str, stable: float | None, candidate: float | None) -> None:
-    """Add one pair of values; where one is missing the pair is."""
+    """Add one pair of values; if one is missing, the pair counts as missing."""
     rollout, epoch, bucket, weight = at
     whole = stable is not None and candidate is not None
     values = (

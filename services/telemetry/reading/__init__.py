@@ -1,1 +1,1 @@
-"""What other processes read of the telemetry while the collector writes."""
+"""Reads the telemetry from any process while the collector writes."""

@@ -1,7 +1,7 @@
-"""Account: how many of the requests that a gateway ended have left no line in its log, ever. Pure.
+"""Account: the number of requests that a gateway has served without a line in its log, since it began. Pure.
 
-Blindness is about the last minute; this is for ever. A part of a log that is gone, with a disk or a machine, stays on
-the account after everything has been counted again.
+Blindness is about the last minute, an account about all time. A part of a log that was lost, such as with a disk, stays
+on the account even when all later requests are counted again.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from dataclasses import dataclass, replace
 from sluicegate.services.telemetry.reading.watch import FEW, Counters
 
 SETTLED = 64 << 10
-"""Bytes under way up to which they are counted in lines; of more of them their number is only guessed."""
+"""The most unread bytes whose number of lines can be estimated well enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """What is known of one log; times in microseconds."""
+    """The account of one log; times in microseconds."""
 
     ended: int
-    """What the gateway had counted when the account began, or began again."""
+    """The gateway's count of requests when the account began, or when its counters last restarted."""
     lines: int
-    """What had been read then."""
+    """The number of lines that had been read by then."""
     before: int = 0
     """Requests without a line until then."""
     gap: int = 0
-    """All of them."""
+    """All requests without a line."""
     gap_at: int | None = None
-    """When that number was last found to have grown."""
+    """When that number was last seen to have grown."""
 
     def after(self, counters: Counters, now: int) -> Account:
-        """The account after one more look, if what is under way can be told by now."""
+        """The account after one more look; unchanged if too many lines are still unread."""
         if counters.ended < self.ended or counters.lines < self.lines:
             return replace(begun(counters), before=self.gap, gap=self.gap, gap_at=self.gap_at)
         if not is_settled(counters):
@@ -41,10 +41,10 @@ class Account:
 
 
 def begun(counters: Counters) -> Account:
-    """An account that begins now; what is under way is taken to have been read."""
+    """An account that begins now; lines that are still unread count as read."""
     return Account(ended=counters.ended, lines=counters.lines + round(counters.waiting))
 
 
 def is_settled(counters: Counters) -> bool:
-    """Whether what is under way can be told."""
+    """Whether few enough bytes are unread to estimate their number of lines."""
     return counters.unread + counters.buffered <= SETTLED

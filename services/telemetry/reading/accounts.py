@@ -1,4 +1,4 @@
-"""Accounts: what each gateway's log lacks, kept in the database; written when it changes, read by anybody."""
+"""Accounts: the requests missing from each gateway's log, stored in the database when their number changes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MICRO = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """Requests that a gateway ended and of which no line was ever read."""
+    """Requests that a gateway has served and whose lines were never read."""
 
     gateway: str
     log: str
     requests: int
     at: datetime
-    """When some were last found."""
+    """When their number was last seen to have grown."""
 
     def __str__(self) -> str:
         return (
@@ -34,7 +34,7 @@ class Gap:
 
 
 def gaps(store: Store) -> Sequence[Gap]:
-    """Every gap there is. Raises Unreachable."""
+    """All gaps. Raises Unreachable."""
     table = accounts
     query = sa.select(table.c.gateway, table.c.log, table.c.gap, table.c.gap_at).where(table.c.gap > 0)
     with store.read() as connection:
@@ -54,12 +54,12 @@ class Accountant:
         self._account: Account | None = None
 
     def look(self, counters: Counters, now: datetime) -> None:
-        """Take in what one look told. Raises Unreachable; the next look makes up for it."""
-        known = self._account or self._load()
-        if known is None and not is_settled(counters):
+        """Update the account with the counters of one look. Raises Unreachable; then the next look catches up."""
+        last = self._account or self._load()
+        if last is None and not is_settled(counters):
             return
-        account = begun(counters) if known is None else known.after(counters, round(now.timestamp() * _MICRO))
-        if account != known:
+        account = begun(counters) if last is None else last.after(counters, round(now.timestamp() * _MICRO))
+        if account != last:
             self._save(account)
         self._account = account
 

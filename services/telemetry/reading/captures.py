@@ -1,4 +1,4 @@
-"""Captures: bodies that services wrote down, each with what is known of its request and what was measured after it."""
+"""Captures: bodies that services have captured, each with the data of its request and its outcomes."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
 PAGE_BYTES = 4 << 20
-"""Of bodies in one page, after which it ends."""
+"""The most bytes of bodies in one page."""
 _AT_ONCE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which captures are read: of one model, a stretch at a time."""
+    """Selects captures of one model, a page at a time."""
 
     model: str
     build: str | None = None
-    """A version; None: every build's, copies of a shadow among them."""
+    """A version; None: every build's, including copies for a shadow."""
     since: int = 0
     until: int = 2**62
-    """Microseconds since 1970; `until` itself is left out."""
+    """Microseconds since 1970; `until` itself is excluded."""
     after: str | None = None
-    """`next_after` of the page before."""
+    """The previous page's `next_after`."""
     limit: int = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A stretch of captures, oldest first."""
+    """A page of captures, oldest first."""
 
     captures: tuple[dict[str, Any], ...] = field(default=())
     next_after: str | None = None
-    """Where the next page begins; None: this is the last."""
+    """The position after which the next page begins; None: this is the last page."""
 
 
 def read_captures(store: Store, wanted: Wanted) -> Page:
-    """One page. Raises UsageError for an `after` that is no page's."""
+    """One page. Raises UsageError if `after` is not a position in the captures."""
     with store.read() as connection:
         rows = _rows(connection, wanted)
         is_cut = len(rows) > wanted.limit
@@ -62,23 +62,23 @@ def read_captures(store: Store, wanted: Wanted) -> Page:
 
 
 def newest(store: Store, model: str, variation: str, many: int) -> tuple[dict[str, Any], ...]:
-    """The newest requests to a variation of a model whose bodies were written, oldest first; each once, as the caller
-    was answered. Those are left out whose row of the request is gone, for nothing tells whose they were."""
-    found: list[dict[str, Any]] = []
+    """The newest captured requests to a variation of a model, oldest first; each once, with the answer that its caller
+    got. Captures whose request row has been deleted are left out, because their variation is not known."""
+    captures: list[dict[str, Any]] = []
     with store.read() as connection:
         for rows in _backwards(connection, model):
             requests = Finder().by_request(connection, [row["rid"] for row in rows])
-            known = [(row, requests[row["rid"]][1]) for row in rows if row["rid"] in requests]
-            mine = [row for row, request in known if request.variation == variation and request.served == row["build"]]
-            outcomes = _outcomes(connection, [row["rid"] for row in mine])
-            found += [_capture(row, requests[row["rid"]][1], outcomes.get(row["rid"], [])) for row in mine]
-            if len(found) >= many:
+            pairs = [(row, requests[row["rid"]][1]) for row in rows if row["rid"] in requests]
+            ours = [row for row, request in pairs if request.variation == variation and request.served == row["build"]]
+            outcomes = _outcomes(connection, [row["rid"] for row in ours])
+            captures += [_capture(row, requests[row["rid"]][1], outcomes.get(row["rid"], [])) for row in ours]
+            if len(captures) >= many:
                 break
-    return tuple(reversed(found[:many]))
+    return tuple(reversed(captures[:many]))
 
 
 def _backwards(connection: Connection, model: str) -> Iterator[Sequence[Any]]:
-    """Bodies of a model, newest first, some at a time."""
+    """Captured bodies of a model, newest first, in batches."""
     table = schema.bodies
     place = sa.tuple_(table.c.at, table.c.build, table.c.rid)
     query = sa.select(table).where(table.c.model == model, table.c.features.is_not(None))
@@ -105,7 +105,7 @@ def _rows(connection: Connection, wanted: Wanted) -> Sequence[Any]:
 
 
 def _within(rows: Sequence[Any]) -> Sequence[Any]:
-    """As many as a page may hold, and one in any case."""
+    """As many rows as fit into a page, but at least one."""
     size = 0
     for position, row in enumerate(rows):
         size += len(row["features"] or "") + len(row["predictions"] or "")
@@ -115,16 +115,16 @@ def _within(rows: Sequence[Any]) -> Sequence[Any]:
 
 
 def _outcomes(connection: Connection, rids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    table, known = schema.outcomes, dict[str, list[dict[str, Any]]]()
+    table, by_request = schema.outcomes, dict[str, list[dict[str, Any]]]()
     columns = (table.c.rid, table.c.name, table.c.row, table.c.value, table.c.at)
     query = sa.select(*columns).where(table.c.rid.in_(rids)).order_by(table.c.pk)
     for rid, name, row, value, at in connection.execute(query):
-        known.setdefault(rid, []).append({"name": name, "row": row, "value": json.loads(value), "at": at})
-    return known
+        by_request.setdefault(rid, []).append({"name": name, "row": row, "value": json.loads(value), "at": at})
+    return by_request
 
 
 def _capture(row: Any, request: Exposure | None, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
-    """One capture in JSON's own values; what is not known is null."""
+    """One capture in JSON values; unknown fields are null."""
     return {
         "rid": row["rid"],
         "at": row["at"],

@@ -1,4 +1,4 @@
-"""Growth: how many requests are kept, how many came in the last day, and which outcomes nobody asks for."""
+"""Growth: the number of stored requests, their daily rate, and outcomes that no plan asks for."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.store.store import Store
 
 BYTES = 100
-"""That a request takes at most, with what finds it."""
+"""The most bytes that a stored request takes, including its index entries."""
 DAY = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """What the kept requests take of the disk."""
+    """The number and rate of stored requests."""
 
     kept: int
-    """Requests that are kept now."""
+    """Requests that are stored now."""
     a_day: float
-    """Requests of the last day that were kept; where they came for less than a day, as many as they would be in one."""
+    """Requests of the last day that were stored; extrapolated to a day if there is less data."""
 
     def more(self, seconds: float) -> float:
-        """Bytes that are still to come where each is kept for so long and as many come each day."""
+        """The bytes that will be added at the present rate, if each request is kept for `seconds`."""
         return max(self.a_day * seconds / DAY - self.kept, 0.0) * BYTES
 
     def days(self, free: float) -> float:
-        """How many days so many bytes last if nothing goes."""
+        """How many days `free` bytes last if nothing is deleted."""
         return free / (self.a_day * BYTES) if self.a_day else float("inf")
 
 
 def growth(store: Store, now: float) -> Growth:
-    """From the segments; `now` in seconds since 1970."""
+    """The growth, computed from the segments; `now` in seconds since 1970."""
     table = schema.segments
     with store.read() as connection:
         spans = connection.execute(sa.select(table.c.first_at, table.c.last_at, table.c.requests)).all()
@@ -46,7 +46,7 @@ def growth(store: Store, now: float) -> Growth:
 
 
 def unasked(store: Store) -> dict[str, int]:
-    """Outcomes that were set aside because no plan asks for them, by model; empty: they did not name it."""
+    """The number of outcomes that no plan asks for, by model; the empty key counts those that named no model."""
     table = schema.outcomes
     query = sa.select(sa.func.coalesce(table.c.model, ""), sa.func.count()).where(table.c.state == State.UNASKED)
     with store.read() as connection:

@@ -1,4 +1,4 @@
-"""Metrics: what is counted and how it stands, in the text format of Prometheus; docs/reference/metrics.md lists it."""
+"""Metrics in the text format of Prometheus; docs/reference/metrics.md lists them."""
 
 from __future__ import annotations
 
@@ -19,52 +19,52 @@ from sluicegate.services.telemetry.tailing.backlog import Backlog
 
 @dataclass(frozen=True, kw_only=True)
 class Scrape:
-    """What one scrape tells of, besides what the store counts."""
+    """The values of one scrape, besides the counters of the store."""
 
     ledger_up: bool = True
-    """Whether the ledger can be read; where not, the figures of what stands in it are left out."""
+    """Whether the ledger can be read; if not, the metrics that come from it are left out."""
     telemetry_up: bool = True
-    """Whether the telemetry could be read until now; where not, the figures of what it counted are left out."""
+    """Whether the telemetry could be read so far; if not, the metrics that come from it are left out."""
     models: Sequence[str] = ()
     rollouts: Sequence[Rollout] = ()
     gateway: Mapping[str, float] | None = None
-    """The gateway's figures by name; None where it does not answer."""
+    """The gateway's figures by name; None if it does not answer."""
     stable_only: Mapping[str, bool] = field(default_factory=dict)
-    """By gateway: whether it serves stable builds only, as no keeper watches it."""
+    """Whether each gateway serves only stable builds because no keeper is watching it."""
     backlog: Backlog | None = None
     gaps: Sequence[Gap] = ()
-    """Requests of which no line was ever read."""
+    """Requests whose lines were never read."""
     now: float = 0.0
     """Seconds since 1970."""
     untended: int = 0
     """Rollouts that the keeper cannot judge."""
     overdue: int = 0
-    """Rollouts whose weight is not in force although it was ordered a while ago."""
+    """Rollouts whose desired weight is not in force in time."""
     undriven: int = 0
-    """Rollouts on which no driver works."""
+    """Rollouts without a working driver."""
     waiting: int | None = 0
-    """Rollouts that wait for a person; None where that cannot be told without the telemetry."""
+    """Rollouts that wait for a person; None if that needs the telemetry, which cannot be read."""
     free: float | None = None
-    """Share of the state folder's disk that is free."""
+    """The free share of the state folder's disk."""
     silence: Mapping[str, float] = field(default_factory=dict)
     """Seconds since the last heartbeat, by program."""
     expiries: Mapping[str, float] = field(default_factory=dict)
-    """Seconds until a token expires, by its name; negative where it has."""
+    """Seconds until each token expires, by its name; negative if it has expired."""
     sights: Mapping[Listener, Sight] = field(default_factory=dict)
-    """What is counted of the requests of each listener."""
+    """How many requests of each listener are counted."""
     families: Sequence[Metric] = ()
-    """What other rooms tell, as it stands."""
+    """Metrics of other rooms, exported unchanged."""
 
 
 def exposition(queries: Queries, scrape: Scrape) -> bytes:
-    """The text of a scrape."""
+    """The response to a scrape."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(queries, scrape))
     return generate_latest(registry)
 
 
 class _Families:
-    """The families of one scrape, as prometheus_client asks for them."""
+    """A prometheus_client collector with the metric families of one scrape."""
 
     def __init__(self, queries: Queries, scrape: Scrape) -> None:
         self._queries = queries
@@ -94,16 +94,16 @@ class _Families:
             yield from self._ledger()
 
     def _counted(self) -> Sequence[Metric] | None:
-        """What the telemetry counted; None where it cannot be read."""
+        """The metrics that come from the telemetry; None if it cannot be read."""
         if not self._scrape.telemetry_up:
             return None
         try:
-            found = [*self._collector()]
+            families = [*self._collector()]
             if self._scrape.ledger_up:
-                found += [*self._builds(), *prometheus_rollouts.counted(self._queries, self._scrape.rollouts)]
+                families += [*self._builds(), *prometheus_rollouts.counted(self._queries, self._scrape.rollouts)]
         except Unreachable:
             return None
-        return found
+        return families
 
     def _ledger(self) -> Iterator[Metric]:
         meaning = "Rollouts under way that the keeper cannot judge: their guardrails do not work."

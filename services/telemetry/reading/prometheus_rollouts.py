@@ -1,4 +1,4 @@
-"""Metrics of rollouts: where each stands, what its gates say, and how its two builds' requests fared."""
+"""Prometheus metrics of rollouts: their state, their gates' verdicts, and the requests of both builds."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sluicegate.services.telemetry.reading.queries import ArmSeen, Latency, Quer
 from sluicegate.services.telemetry.tally.histogram import BINS, edge
 
 _STEP = 5
-"""Every so many bins end a bucket of the histogram: four to a factor of ten."""
+"""The number of bins in one exported bucket, which makes four buckets per factor of ten."""
 
 
 def standing(rollouts: Sequence[Rollout]) -> Iterator[Metric]:
-    """What the ledger says of these rollouts."""
+    """The metrics of these rollouts that come from the ledger."""
     yield from _standing(rollouts)
     yield _verdicts(rollouts)
 
 
 def counted(queries: Queries, rollouts: Sequence[Rollout]) -> Iterator[Metric]:
-    """What the telemetry counted of these rollouts. Raises Unreachable."""
+    """The metrics of these rollouts that come from the telemetry. Raises Unreachable."""
     yield _requests(queries, rollouts)
     yield _generated(queries, rollouts)
     yield _latencies(queries, rollouts)
@@ -72,8 +72,8 @@ def _generated(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
     return family
 
 
-def _ends(seen: ArmSeen) -> tuple[tuple[str, int], ...]:
-    return tuple((end.value, seen.ends.get(end, 0)) for end in End)
+def _ends(counts: ArmSeen) -> tuple[tuple[str, int], ...]:
+    return tuple((end.value, counts.ends.get(end, 0)) for end in End)
 
 
 def _latencies(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
@@ -86,7 +86,7 @@ def _latencies(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
 
 
 def _buckets(latency: Latency) -> list[tuple[str, float]]:
-    """Cumulative counts at the ends of every fifth bin, and in all."""
+    """Cumulative counts at the end of every fifth bin, and the total."""
     ends = range(_STEP, BINS, _STEP)
     below = [(f"{edge(end):.6g}", float(sum(n for at, n in latency.counts.items() if at < end))) for end in ends]
     return [*below, ("+Inf", float(latency.requests))]

@@ -1,4 +1,4 @@
-"""Queries: what others read of the telemetry, from any process, while the collector writes."""
+"""Queries: reads the telemetry from any process while the collector writes."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ from sluicegate.services.telemetry.tally.recent import SECONDS
 from sluicegate.services.telemetry.tally.scores import Missing, Summary, score_row
 
 RECENT = 60
-"""Seconds that `recent` and `shares` look back, to the ten seconds that hold it."""
+"""Seconds that `recent` and `shares` look back, rounded to whole buckets of ten seconds."""
 _COUNTED = ("requests", "abandoned", "failed", "fallbacks")
 _NEWEST = 100_000
-"""Outcomes that `stable_size` looks through, of whatever name and model."""
+"""The most outcomes that `stable_size` searches, of all names and models."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmSeen:
-    """The requests that were assigned to one arm, by what became of them."""
+    """The number of requests assigned to one arm, by their result."""
 
     requests: int = 0
     abandoned: int = 0
     """The client left before the answer."""
     failed: int = 0
-    """The assigned build failed, whoever answered then."""
+    """The assigned build failed, even if another build answered."""
     fallbacks: int = 0
     """Another build answered."""
     ends: Mapping[End, int] = field(default_factory=dict)
-    """By how they ended, as far as that was told."""
+    """By how they ended, as far as the log says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What a rollout's requests looked like in one epoch, or in all."""
+    """The number of a rollout's requests by arm, in one epoch or in all."""
 
     stable: ArmSeen
     candidate: ArmSeen
@@ -68,19 +68,19 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """How many of a rollout's compared requests a metric knows the value of."""
+    """How many of a rollout's compared requests have a value of a metric."""
 
     exposures: int
     """Compared requests."""
     labelled: int
-    """Values in the tallies, missing ones included."""
+    """Values in the tallies, including missing ones."""
     pending: int
-    """Values known whose exposure is not old enough yet."""
+    """Values whose exposure is not old enough yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recent:
-    """A build's last minute in one variation."""
+    """A build's requests in one variation during the last minute."""
 
     variation: str
     build: str
@@ -113,7 +113,7 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """A request and its answer as a service wrote them down, as JSON; None where the plan does not want it."""
+    """A captured request and its answer as JSON; None for parts that the plan does not capture."""
 
     rid: str
     model: str
@@ -136,15 +136,15 @@ class Unreadable:
 
 
 class Queries:
-    """Reads a store. Every method sees one state of the database."""
+    """Reads a store. Every method reads one consistent state of the database."""
 
     def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
 
     def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
-        """The watermark, and the rollout's cumulative tallies at it, in order of metric, stratum, weight and arm; among
-        them the requests, with which labels are compared."""
+        """The watermark, and the rollout's cumulative tallies at it, sorted by metric, stratum, weight and arm. They
+        include the numbers of requests, which labels are compared with."""
         with self._store.read() as connection:
             tallies = {key: Tally(*sums) for key, sums in _sums(connection, schema.tallies, rollout)}
             units = {key: UnitSums(*sums) for key, sums in _sums(connection, schema.unit_sums, rollout)}
@@ -154,21 +154,21 @@ class Queries:
         return watermark, tuple(_row(key, tallies.get(key, Tally()), units.get(key)) for key in keys)
 
     def watermark(self) -> int:
-        """A number that grows whenever a tally changes."""
+        """A number that increases whenever a tally changes."""
         with self._store.read() as connection:
             return _watermark(connection)
 
     def progress(self, rollout: str, epoch: int) -> int:
-        """Requests that were assigned to the candidate in this epoch and that the client waited for."""
+        """The number of requests assigned to the candidate in this epoch whose client waited for the answer."""
         candidate = self.seen(rollout, epoch).candidate
         return candidate.requests - candidate.abandoned
 
     def seen(self, rollout: str, epoch: int | None = None) -> Seen:
-        """Requests by arm, in one epoch or in all."""
+        """The number of requests by arm, in one epoch or in all."""
         return self.all_seen([(rollout, epoch)])[rollout, epoch]
 
     def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], Seen]:
-        """The same of many rollouts, each in the epoch that is named with it, or in all."""
+        """The same as `seen` for many rollouts, each in its given epoch or in all."""
         sums = _by_epoch(schema.seen, wanted, (), _COUNTED)
         ended = _by_epoch(schema.ends, wanted, ("ended",), ("requests",))
         counted: dict[tuple[str, int | None, str], Counter[str]] = defaultdict(Counter)
@@ -187,7 +187,7 @@ class Queries:
         }
 
     def generated(self, rollouts: Collection[str]) -> dict[str, dict[Arm, int]]:
-        """Requests of each arm that no caller sent, by rollout; they are in tallies, and in no other count."""
+        """The number of generated requests by rollout and arm. They are in the tallies, but in no other count."""
         table = schema.generated
         query = sa.select(table.c.rollout, table.c.arm, table.c.requests).where(table.c.rollout.in_(rollouts))
         found: dict[str, dict[Arm, int]] = {rollout: {} for rollout in rollouts}
@@ -197,9 +197,9 @@ class Queries:
         return found
 
     def stable_quantile(self, model: str, version: str, q: float, limit: int = 5_000) -> tuple[float, int] | None:
-        """The q-quantile in seconds of the newest `limit` durations of a build, and how many there were; None: none.
+        """The q-quantile in seconds of the newest `limit` durations of a build, and their number; None without any.
 
-        The value is one that occurred: the smallest with at least a share q of the durations at or below it.
+        The value is an observed one: the smallest with at least a share q of the durations at or below it.
         """
         durations = sorted(self.history(model, version, limit))
         if not durations:
@@ -207,16 +207,16 @@ class Queries:
         return durations[max(math.ceil(q * len(durations)) - 1, 0)], len(durations)
 
     def history(self, model: str, version: str, limit: int = 5_000) -> tuple[float, ...]:
-        """Durations in seconds of the newest requests assigned to a build that the client waited for, newest first."""
+        """Durations in seconds of the newest requests to a build whose client waited for the answer, newest first."""
         with self._store.read() as connection:
             return tuple(each / 1e6 for each in islice(durations_of(connection, model, version), limit))
 
     def stable_predictions(
         self, model: str, version: str, field: PredictionField | None, levels: Sequence[float], limit: int = 5_000
     ) -> tuple[tuple[float, ...], int] | None:
-        """Quantiles of the newest `limit` predictions of a build, and how many there were; None: none.
+        """Quantiles of the newest `limit` predictions of a build, and their number; None without any.
 
-        Each is one that occurred: the smallest with at least its share of the predictions at or below it.
+        Each is an observed value: the smallest with at least its share of the predictions at or below it.
         """
         with self._store.read() as connection:
             newest = islice(predictions_of(connection, model, version), limit)
@@ -229,10 +229,10 @@ class Queries:
     def stable_size(
         self, model: str, version: str, name: str, metric: MetricSpec, q: float, limit: int = 5_000
     ) -> tuple[float, int] | None:
-        """The q-quantile of the sizes of the newest `limit` scores of a build, and how many there were; None: none, or
-        only zeros. One that occurred; where that is 0 the largest.
+        """The q-quantile of the absolute values of the newest `limit` scores of a build, and their number; None without
+        scores, or if all are 0. It is an observed value; if the quantile is 0, the largest one.
 
-        Only what is joined already counts, so that no value that is still to be compared says how it is capped.
+        Only outcomes that are already joined count, so that no value that is yet to be compared affects its own cap.
         """
         outcomes, exposures, kinds = schema.outcomes, schema.exposures, schema.kinds
         newest = sa.select(sa.func.max(outcomes.c.pk)).scalar_subquery()
@@ -257,14 +257,14 @@ class Queries:
         return sizes[max(math.ceil(q * len(sizes)) - 1, 0)] or sizes[-1], len(sizes)
 
     def coverage(self, rollout: str, metric: str) -> Coverage:
-        """How far outcomes have come for a metric."""
-        seen, tallies, maturing = schema.seen, schema.tallies, schema.maturing
-        is_judged = (seen.c.rollout == rollout, seen.c.weight > 0)
-        known = sa.func.sum(tallies.c.n + tallies.c.missing)
+        """How many of a rollout's compared requests have a value of a metric."""
+        requests, tallies, maturing = schema.seen, schema.tallies, schema.maturing
+        is_judged = (requests.c.rollout == rollout, requests.c.weight > 0)
+        values = sa.func.sum(tallies.c.n + tallies.c.missing)
         with self._store.read() as connection:
-            exposures = connection.scalar(sa.select(sa.func.sum(seen.c.requests)).where(*is_judged))
+            exposures = connection.scalar(sa.select(sa.func.sum(requests.c.requests)).where(*is_judged))
             labelled = connection.scalar(
-                sa.select(known).where(tallies.c.rollout == rollout, tallies.c.metric == metric)
+                sa.select(values).where(tallies.c.rollout == rollout, tallies.c.metric == metric)
             )
             pending = connection.scalar(
                 sa.select(sa.func.count()).where(maturing.c.rollout == rollout, maturing.c.metric == metric)
@@ -272,27 +272,28 @@ class Queries:
         return Coverage(exposures=int(exposures or 0), labelled=int(labelled or 0), pending=int(pending or 0))
 
     def counters(self) -> dict[Count, int]:
-        """Every counter, 0 included."""
+        """Every counter, including those at 0."""
         table = schema.counters
         with self._store.read() as connection:
-            known = dict(connection.execute(sa.select(table.c.name, table.c.n)).tuples().all())
-        return {count: known.get(count.value, 0) for count in Count}
+            stored = dict(connection.execute(sa.select(table.c.name, table.c.n)).tuples().all())
+        return {count: stored.get(count.value, 0) for count in Count}
 
     def waiting(self) -> dict[str, int]:
-        """How much waits to be tallied: outcomes by state, exposures of rollouts not known, scores too young."""
+        """What waits to be tallied: outcomes by state, exposures of unknown rollouts, scores that are not old
+        enough."""
         outcomes, unjudged, maturing = schema.outcomes, schema.unjudged, schema.maturing
         by_state = sa.select(outcomes.c.state, sa.func.count()).where(outcomes.c.state.in_(OPEN))
         with self._store.read() as connection:
-            known: dict[str, int] = dict(connection.execute(by_state.group_by(outcomes.c.state)).tuples().all())
+            counts: dict[str, int] = dict(connection.execute(by_state.group_by(outcomes.c.state)).tuples().all())
             exposures = connection.scalar(sa.select(sa.func.count()).select_from(unjudged))
             scores = connection.scalar(sa.select(sa.func.count()).select_from(maturing))
-        return {f"outcomes_{state}": known.get(state.value, 0) for state in OPEN} | {
+        return {f"outcomes_{state}": counts.get(state.value, 0) for state in OPEN} | {
             "exposures_unjudged": exposures or 0,
             "scores_maturing": scores or 0,
         }
 
     def recent(self, models: Collection[str]) -> dict[str, tuple[Recent, ...]]:
-        """The last minute of each build of these models that had requests, in order of variation and build."""
+        """The last minute of each build of these models that had requests, sorted by variation and build."""
         table = schema.recent
         now = self._clock().timestamp()
         since = (now - RECENT) // SECONDS * SECONDS
@@ -309,7 +310,7 @@ class Queries:
         return found
 
     def pulses(self, models: Collection[str]) -> dict[str, Pulse]:
-        """The last whole minutes of each of these models, of all its builds together."""
+        """The requests of these models in the last whole minutes, of all builds of a model together."""
         table, minute = schema.recent, int(self._clock().timestamp()) // 60
         begins = table.c.at - table.c.at % 60
         sums = sa.func.sum(table.c.requests), sa.func.sum(table.c.failed)
@@ -322,7 +323,7 @@ class Queries:
         return {model: pulse(counts, minute) for model, counts in found.items()}
 
     def shares(self, models: Collection[str]) -> dict[str, dict[tuple[str, str, str, str], int]]:
-        """The requests of each of these models in the last minute by audience, variation, build and arm."""
+        """The number of requests of these models in the last minute by audience, variation, build and arm."""
         table = schema.recent
         columns = (table.c.model, table.c.audience, table.c.variation, table.c.build, table.c.arm)
         since = (self._clock().timestamp() - RECENT) // SECONDS * SECONDS
@@ -336,7 +337,7 @@ class Queries:
         return found
 
     def latencies(self, rollouts: Collection[str]) -> dict[str, dict[Arm, Latency]]:
-        """How long the clients of each arm of these rollouts waited; an arm without durations is left out."""
+        """The latency of each arm of these rollouts; an arm without durations is left out."""
         table = schema.latencies
         columns = (table.c.rollout, table.c.arm, table.c.bin)
         query = sa.select(*columns, sa.func.sum(table.c.requests)).where(table.c.rollout.in_(rollouts))
@@ -350,7 +351,7 @@ class Queries:
         }
 
     def bodies(self, request_id: str) -> tuple[Body, ...]:
-        """What services wrote down of one request, in order of model and build."""
+        """The captured bodies of one request, sorted by model and build."""
         table = schema.bodies
         query = sa.select(table).where(table.c.rid == request_id).order_by(table.c.model, table.c.build)
         with self._store.read() as connection:
@@ -388,7 +389,7 @@ def _sums(connection: Connection, table: sa.Table, rollout: str) -> Iterator[tup
 
 
 def _requests(connection: Connection, rollout: str) -> Iterator[tuple[_Key, int]]:
-    """A rollout's requests that were compared, by key."""
+    """The number of a rollout's compared requests, by key."""
     table = schema.seen
     columns = (table.c[name] for name in ("epoch", "bucket", "weight", "arm", "requests"))
     is_judged = (table.c.rollout == rollout, table.c.weight > 0)

@@ -1,8 +1,8 @@
-"""Watch: from what the gateway says it served and what was counted of it, whether anybody may judge by that. Pure.
+"""Watch: compares the requests that a gateway has served with those that were counted, to detect blindness. Pure.
 
-Two ways of not being counted are told apart. *Late* are lines that lie unread or unwritten, beyond what comes in a few
-seconds. *Lost* are requests that ended, of which no line lies anywhere, or one that could not be read: they are
-compared over the last half minute to minute, and so are done with once that has passed and all is counted again.
+Uncounted requests are late or lost. *Late* are lines that are unread or unwritten, beyond those of the last few
+seconds. *Lost* are ended requests that have no line anywhere, or an unreadable one. They are counted over the last half
+minute to minute, and so no longer matter once that time has passed and all requests are counted again.
 """
 
 from __future__ import annotations
@@ -15,48 +15,48 @@ from sluicegate.registry.words.sight import Blindness, Sight
 from sluicegate.registry.words.units import format_share
 
 TOO_MUCH = 0.05
-"""The share of requests beyond which their loss makes blind."""
+"""The largest share of uncounted requests that is not blindness."""
 FEW = 10
-"""So many requests may always be uncounted: killed programs lose that many."""
+"""Fewer uncounted requests than this are always tolerated, since killed programs lose that many."""
 LATE_SECONDS = 5.0
-"""Lines of the requests of so much time, at least, may always be under way."""
+"""The lines of requests from at least this last stretch of time may be unread."""
 WINDOW_SECONDS, WINDOW_REQUESTS = 30.0, 20
-"""A window lasts at least so long, and holds at least so many requests; one and the one before it are looked at."""
+"""The shortest duration of a window, and the fewest requests in it. The present and the previous window count."""
 SETTLES_SECONDS = 3.0
-"""What makes blind must be so for so long: counters are not read all at once."""
+"""Blindness must last this long before it is reported, since not all counters are read at the same moment."""
 SILENT_SECONDS = 10.0
-"""Time for which the counters may be unknown; and that a new watch looks before it says anything new."""
+"""The time for which counters may be unknown, and for which a new watch looks before it reports anything new."""
 _LINE_BYTES = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counters:
-    """What one look at a listener told. Counts grow, and start over when a program or a database does."""
+    """The counters of a listener at one look. They increase, and restart when their program or database does."""
 
     ended: int
-    """Requests that ended, as the gateway counts them."""
+    """Ended requests, as the gateway counts them."""
     lines: int
-    """Lines that were read, those that could not be understood included."""
+    """Lines that were read, including unreadable ones."""
     unreadable: int = 0
     size: int = 0
     """Bytes of the lines that were read."""
     unread: int = 0
-    """Bytes that lie in the log's files and were not read."""
+    """Bytes in the log's files that have not been read."""
     buffered: int = 0
     """Bytes that the gateway has not written yet."""
     failed_writes: int = 0
-    """Writes of the gateway to its logs that failed."""
+    """Failed writes of the gateway to its logs."""
 
     @property
     def waiting(self) -> float:
-        """Lines under way, by the mean length of those that were read."""
+        """The number of lines not read yet, estimated from the mean length of those read."""
         length = self.size / self.lines if self.size and self.lines else _LINE_BYTES
         return (self.unread + self.buffered) / length
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Totals:
-    """Counts since the watch began, whatever started over meanwhile."""
+    """Counts since the watch began, continued across restarts of the counters."""
 
     at: float
     ended: int = 0
@@ -71,27 +71,28 @@ class _Totals:
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """What is known of one listener after some looks."""
+    """The state of one listener after some looks."""
 
     began: float
     sight: Sight = field(default_factory=Sight)
     counters: Counters | None = None
-    """Of the last look that told something."""
+    """The counters of the last look that could read them."""
     now: _Totals
     mark: _Totals
-    """Where the present window began."""
+    """The start of the present window."""
     before: _Totals
-    """Where the one before it began."""
+    """The start of the previous window."""
     recent: tuple[_Totals, _Totals]
-    """Where the last whole stretch of `LATE_SECONDS` began, and the one under way."""
+    """The starts of the last whole stretch of `LATE_SECONDS` and of the present one."""
     known_at: float
-    """When a look told something last."""
+    """When counters could last be read."""
     suspected_at: float | None = None
-    """Since when too much is not counted."""
+    """Since when too many requests have not been counted."""
 
     @classmethod
     def begin(cls, at: float, sight: Sight | None = None) -> Watch:
-        """A watch that knows what another one saw last; `at` in seconds from any beginning, like every time below."""
+        """A new watch that continues from the last sight of another. `at`, like all times here, is in seconds from an
+        arbitrary start."""
         totals = _Totals(at=at)
         return cls(
             began=at, sight=sight or Sight(), now=totals, mark=totals, before=totals, recent=(totals, totals),
@@ -99,7 +100,7 @@ class Watch:
         )  # fmt: skip
 
     def look(self, at: float, now: datetime, counters: Counters | None, why: str = "") -> Watch:
-        """The watch after one more look; no counters where they cannot be had, and `why`."""
+        """The watch after one more look. If the counters cannot be read they are None, and `why` is the reason."""
         if counters is None:
             if at - self.known_at < SILENT_SECONDS:
                 return self
@@ -110,20 +111,20 @@ class Watch:
 
     @property
     def lost(self) -> float:
-        """Requests of the two windows of which no line lies anywhere, or one that could not be read."""
+        """Requests of both windows that have no line anywhere, or an unreadable one."""
         waiting = self.counters.waiting if self.counters is not None else 0.0
         return max(self.now.gap - self.before.gap - waiting, 0.0)
 
     @property
     def late(self) -> float:
-        """Lines under way beyond those of the requests that ended just now."""
+        """Unread lines beyond those of the requests that have just ended."""
         if self.counters is None or self.now.at - self.began < SILENT_SECONDS:
             return 0.0
         return max(self.counters.waiting - (self.now.ended - self.recent[0].ended), 0.0)
 
     @property
     def causes(self) -> Iterator[str]:
-        """Why requests are not counted, as far as counters tell."""
+        """Why requests are not counted, as far as the counters show that."""
         unreadable = self.now.unreadable - self.before.unreadable
         failed = self.now.failed_writes - self.before.failed_writes
         unread, buffered = (self.counters.unread, self.counters.buffered) if self.counters else (0, 0)
@@ -156,8 +157,8 @@ def _judged(watch: Watch, now: datetime) -> Watch:
     served = watch.now.ended - watch.before.ended
     sight = Sight(served=served, uncounted=round(watch.lost + watch.late))
     if sight.uncounted < FEW or sight.share <= TOO_MUCH:
-        is_taken_back = at - watch.began >= SILENT_SECONDS
-        return replace(watch, sight=replace(sight, blind=None if is_taken_back else former), suspected_at=None)
+        has_settled = at - watch.began >= SILENT_SECONDS
+        return replace(watch, sight=replace(sight, blind=None if has_settled else former), suspected_at=None)
     suspected_at = watch.suspected_at if watch.suspected_at is not None else at
     if former is None and at - suspected_at < SETTLES_SECONDS:
         return replace(watch, sight=sight, suspected_at=suspected_at)
@@ -184,5 +185,5 @@ def _grown(totals: _Totals, last: Counters, new: Counters) -> _Totals:
 
 
 def _more(last: int, new: int) -> int:
-    """What a count grew by; one that is less than before started over."""
+    """The increase of a counter; one that is smaller than before has restarted at 0."""
     return new - last if new >= last else new

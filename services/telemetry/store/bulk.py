@@ -1,4 +1,4 @@
-"""Bulk: many rows into PostgreSQL by one statement. One for each row costs it, and us, three times as much."""
+"""Bulk writes to PostgreSQL: many rows in one statement. One statement per row takes three times as long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def copy_rows(connection: Connection, columns: Sequence[sa.Column[Any]], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Add rows whose keys are new, by COPY."""
+    """Insert rows with new keys by COPY."""
     driver = connection.connection.driver_connection
     assert driver is not None
     table = columns[0].table
@@ -26,7 +26,7 @@ def copy_rows(connection: Connection, columns: Sequence[sa.Column[Any]], rows: S
 def put_rows(
     connection: Connection, columns: Sequence[sa.Column[Any]], rows: Sequence[tuple[Any, ...]], conflict: str
 ) -> int:
-    """Insert rows that are sent by column; how many were written. `conflict` says what follows where a key is there."""
+    """Insert rows, sent column by column; returns how many were written. `conflict` is the action for existing keys."""
     arrays = ", ".join(f"%b::{_type(column)}[]" for column in columns)
     table = columns[0].table
     sql = f"INSERT INTO {table} ({_names(columns)}) SELECT * FROM unnest({arrays}) ON CONFLICT {conflict}"  # noqa: S608

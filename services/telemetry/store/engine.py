@@ -1,4 +1,4 @@
-"""Connections of the telemetry: one engine for SQLite and PostgreSQL, and failures told plainly."""
+"""Database connections of the telemetry: engines for SQLite and PostgreSQL, and readable errors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from sluicegate.registry.words.errors import InvalidSetting, Unreachable
 from sluicegate.registry.words.write_ahead import write_ahead
 
 WRITES = "sluice_writes"
-"""The option by which a transaction of SQLite takes its turn when it begins."""
+"""The option with which a SQLite transaction takes the write lock when it begins."""
 _BUSY_MS = {True: 5_000, False: 20_000}
-"""Time that a writer waits for its turn: somebody waits for an acknowledgement, and nobody for the collector."""
+"""The longest wait for the write lock, by `durable`: short if a client waits for an acknowledgement, long for the
+collector."""
 _SILENCE = {True: SILENCE, False: 20.0}
-"""Seconds that PostgreSQL may say nothing, which is also how long a writer waits for its turn there."""
+"""Seconds that PostgreSQL may take to respond, by `durable`; also the longest wait for its write lock."""
 _ABANDONED_MS = 20_000
-"""Time after which PostgreSQL ends a transaction that says nothing: its process hangs, and others wait for it."""
+"""Time after which PostgreSQL ends an idle transaction, since its process hangs and others wait for it."""
 _TURN_SECONDS = 10.0
-"""Time that a thread waits for a connection that others of its process have."""
+"""The longest wait for a connection from the pool."""
 _FORMS = "write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE."
 
 
@@ -43,7 +44,7 @@ def connect(url: str, *, durable: bool) -> Engine:
 
 @contextmanager
 def told_plainly(engine: Engine) -> Iterator[None]:
-    """Failures of the database become Unreachable; violated constraints and our own mistakes stay what they are."""
+    """Converts failures of the database to Unreachable. Violated constraints and programming errors pass unchanged."""
     try:
         yield
     except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
@@ -58,7 +59,7 @@ def told_plainly(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def without_hurry(connection: Connection) -> Iterator[None]:
-    """Statements that nobody waits for, and that may work long without a word: a migration, an index."""
+    """Allows long statements that nothing waits for, such as a migration or an index."""
     driver = connection.connection.driver_connection
     if not isinstance(driver, PatientConnection):
         yield
@@ -90,7 +91,7 @@ def _sqlite(url: sa.URL, *, durable: bool) -> Engine:
 
 
 def _postgresql(url: sa.URL, *, durable: bool) -> Engine:
-    """One whose server may hang: each attempt ends in time, and what a hanging client holds is let go."""
+    """An engine with time limits in case the server hangs; locks of a client that hangs are released."""
     arguments = {"options": f"-c idle_in_transaction_session_timeout={_ABANDONED_MS}"}
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_timeout=_TURN_SECONDS,

@@ -1,7 +1,7 @@
-"""Migrations: a telemetry database of a former schema becomes one of today's, with everything that it holds.
+"""Migrations: bring a telemetry database with an older schema, and all its data, to the present one.
 
-Each step stays what it was when its number was given, in SQL that SQLite and PostgreSQL share. Tables that are new are
-made at the end. All of it is one transaction of the caller's: it happens wholly, or not at all.
+A released step never changes; it uses SQL that SQLite and PostgreSQL share. New tables are created at the end. The
+whole migration runs in one transaction of the caller, so it happens completely or not at all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NUMBER = "version"
 
 
 def schema_number(connection: Connection) -> int | None:
-    """Which schema the database has; none: it is empty. Raises SluiceError for one that a newer program wrote."""
+    """The number of the database's schema; None if it is empty. Raises SluiceError if a newer program wrote it."""
     if not sa.inspect(connection).has_table(schema.state.name):
         return None
     number = connection.scalar(sa.select(schema.state.c.value).where(schema.state.c.key == _NUMBER))
@@ -38,7 +38,7 @@ def schema_number(connection: Connection) -> int | None:
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the schema to today's number."""
+    """Bring the schema to the present version."""
     former = schema_number(connection)
     for number in range(former or schema.VERSION, schema.VERSION):
         _STEPS[number](connection)
@@ -50,12 +50,12 @@ def migrate(connection: Connection) -> None:
 
 
 def _shorter_sums(connection: Connection) -> None:
-    """Sums of units have short names, tallies no range, pairs count what is missing; `pulse` is `recent`.
+    """Shorten the names of unit sums, drop the range of tallies, count missing pairs, rename `pulse` to `recent`.
 
-    Some of it may be so already: number 1 was given to several shapes.
+    Some of this may be done already, because several layouts had number 1.
     """
     tables = set(sa.inspect(connection).get_table_names())
-    if "pulse" in tables and "recent" in tables:  # what it holds is of the last hour
+    if "pulse" in tables and "recent" in tables:  # it only has data of the last hour
         _run(connection, "DROP TABLE pulse")
     elif "pulse" in tables:
         _run(connection, "DROP INDEX pulse_at", "ALTER TABLE pulse RENAME TO recent")
@@ -75,19 +75,19 @@ def _shorter_sums(connection: Connection) -> None:
 
 
 def _slices(connection: Connection) -> None:
-    """Requests tell the slices that they are counted in."""
+    """Add the slices to requests."""
     if "slices" not in _columns(connection, "exposures"):
         _run(connection, "ALTER TABLE exposures ADD COLUMN slices TEXT")
 
 
 def _headers_of_bodies(connection: Connection) -> None:
-    """Bodies have headers beside them."""
+    """Add the headers to captured bodies."""
     if "headers" not in _columns(connection, "bodies"):
         _run(connection, "ALTER TABLE bodies ADD COLUMN headers TEXT")
 
 
 def _compact_requests(connection: Connection) -> None:
-    """Requests are kept in few bytes, with what they have in common once; thresholds have samples of their own."""
+    """Store requests compactly, with their common parts in a table of kinds; add samples for thresholds."""
     inspector = sa.inspect(connection)
     if inspector.has_table("recent"):
         _run(connection, "DROP INDEX recent_at", "ALTER TABLE recent RENAME TO former_recent")
@@ -107,7 +107,7 @@ def _compact_requests(connection: Connection) -> None:
 
 
 def _packed_units(connection: Connection) -> None:
-    """What units have added is packed, and metrics have numbers."""
+    """Pack the sums of units, and number the metrics."""
     _run(connection, "ALTER TABLE units RENAME TO former_units")
     schema.METADATA.create_all(connection, tables=(schema.units, schema.unit_metrics))
     for rollout in connection.scalars(sa.text("SELECT DISTINCT rollout FROM former_units ORDER BY rollout")).all():
@@ -128,7 +128,7 @@ _FORMER_UNITS = sa.text(
 
 
 def _drops_by_gateway(connection: Connection) -> None:
-    """Dropped copies are counted by gateway; there was one."""
+    """Count dropped copies by gateway; so far there was only one."""
     if _columns(connection, "copy_drops") != {"rollout", "last", "n"}:
         return
     former = connection.exec_driver_sql("SELECT rollout, 'gateway', last, n FROM copy_drops").all()
@@ -139,7 +139,7 @@ def _drops_by_gateway(connection: Connection) -> None:
 
 
 def _requests_by_day(connection: Connection) -> None:
-    """In PostgreSQL requests lie in tables by day, and segments have longer numbers; those that are there stay."""
+    """Partition requests by day in PostgreSQL, and widen the numbers of segments; existing requests are kept."""
     if connection.dialect.name == "sqlite":
         return
     for table in ("segments", "segment_kinds", "lookups"):
@@ -154,7 +154,7 @@ def _requests_by_day(connection: Connection) -> None:
 
 
 def _sample_former(connection: Connection) -> None:
-    """The newest durations and predictions of each build."""
+    """Take samples of the newest durations and predictions of each build."""
     of_build = "WHERE audience IS NOT NULL AND model = :model AND assigned = :build"
     newest = f"FROM former_exposures {of_build} AND %s ORDER BY id DESC LIMIT 5000"
     builds = "SELECT model, assigned, max(at) FROM former_exposures WHERE audience IS NOT NULL GROUP BY model, assigned"
@@ -168,7 +168,7 @@ def _sample_former(connection: Connection) -> None:
 
 
 def _copy_former(connection: Connection) -> None:
-    """Every request, in its place; segments are sealed by the collector."""
+    """Copy every request with its id; the collector seals the segments."""
     fields = ", ".join(Exposure._fields)
     query = sa.text(f"SELECT id, {fields} FROM former_exposures WHERE id > :last ORDER BY id LIMIT 10000")  # noqa: S608
     last = -1
@@ -187,7 +187,7 @@ def _copy_former(connection: Connection) -> None:
 
 
 def _insert(connection: Connection, table: sa.Table, rows: Sequence[tuple[object, ...]]) -> None:
-    """Insert rows that are not there."""
+    """Insert rows, except those that exist."""
     marks = ", ".join("?" if connection.dialect.name == "sqlite" else "%s" for _ in table.columns)
     connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({marks}) ON CONFLICT DO NOTHING", list(rows))  # noqa: S608
 
@@ -198,16 +198,17 @@ _STEPS: Mapping[int, Callable[[Connection], None]] = {
     2: _slices,
     3: _headers_of_bodies,
     4: _compact_requests,
-    5: lambda _: None,  # a table came, which is made at the end
+    5: lambda _: None,  # only adds a table, which is created at the end
     6: _packed_units,
     7: _drops_by_gateway,
     8: _requests_by_day,
 }
-"""By the number that each leads on from."""
+"""The steps, by the schema number that each starts from."""
 
 
 def _columns(connection: Connection, table: str) -> set[str]:
-    """The columns of a table; none where it is not there, as those of pairs once were only where shadows had been."""
+    """The columns of a table; only "missing" if there is no such table, such as those of pairs in old databases without
+    shadows."""
     inspector = sa.inspect(connection)
     return {each["name"] for each in inspector.get_columns(table)} if inspector.has_table(table) else {"missing"}
 

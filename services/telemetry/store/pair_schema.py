@@ -1,4 +1,4 @@
-"""The tables of shadows: copies that wait for their pair, sums of pairs, the pairs and disagreements that are kept."""
+"""The tables of shadows: copies that wait to be paired, sums over pairs, stored pairs and disagreements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ copies = Table(
     Column("at", BigInteger, nullable=False),
     UniqueConstraint("rid", "rollout", name="one_copy_per_shadow"),
 )  # fmt: skip
-"""Copies whose pair was not made yet. `exposure` is JSON, in the order of `Exposure`; `segments` a list."""
+"""Copies that are not paired yet. `exposure` is JSON in the order of `Exposure`; `segments` is a JSON list."""
 Index("copies_state", copies.c.state, copies.c.id)
 
 pairs = Table(
@@ -40,21 +40,21 @@ pairs = Table(
     Column("copied_prediction", Text),
     UniqueConstraint("rid", "rollout", name="one_pair_per_copy"),
 )  # fmt: skip
-"""An even sample of the pairs, for labels that come later; `key` decides which stay when there are too many."""
+"""A sample of the pairs, for later labels; `key` decides which are kept when there are too many."""
 Index("pairs_kept", pairs.c.rollout, pairs.c.key)
 
 pair_labels = Table(
     "pair_labels", METADATA,
     *keys({"pair": BigInteger, "outcome": BigInteger}),
 )  # fmt: skip
-"""Which outcomes have been scored for which pairs."""
+"""The outcomes that have been scored for each pair."""
 
 pair_sums = Table(
     "pair_sums", METADATA,
     *keys({"rollout": Text, "segment": Text, "what": Text, "key": Text}),
     *sums(Tally),
 )  # fmt: skip
-"""Sums over pairs, for ever; see `pairs.sums`. The empty segment is all requests."""
+"""Sums over pairs, which are never deleted; see `pairs.sums`. The empty segment is all requests."""
 
 worst_pairs = Table(
     "worst_pairs", METADATA,
@@ -64,7 +64,7 @@ worst_pairs = Table(
     Column("at", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
 )  # fmt: skip
-"""The disagreements that were largest, as JSON; without the answers unless the plan allows them."""
+"""The largest disagreements, as JSON; without the answers, unless the plan allows them."""
 
 copy_drops = Table(
     "copy_drops", METADATA,
@@ -73,4 +73,4 @@ copy_drops = Table(
     Column("last", BigInteger, nullable=False),
     Column("n", BigInteger, nullable=False),
 )  # fmt: skip
-"""Copies that a gateway dropped because the shadow was too slow: its counter as read last, and all in all."""
+"""Copies that a gateway dropped because the shadow was too slow: the counter as last read, and the total."""

@@ -1,4 +1,4 @@
-"""Quarantine: lines that could not be read are set aside and shown: the newest; the counter counts them all."""
+"""Quarantine: stores the newest unreadable lines, so that people can see them. The counter counts all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINE_LIMIT = 2_000
 
 
 def set_aside(connection: Connection, unreadable: list[dict[str, Any]]) -> None:
-    """Keep lines that could not be read, as rows of the table."""
+    """Store unreadable lines, given as rows of the table, and delete the oldest beyond the limit."""
     if not unreadable:
         return
     table = schema.quarantine
@@ -24,6 +24,6 @@ def set_aside(connection: Connection, unreadable: list[dict[str, Any]]) -> None:
 
 
 def shown(text: str | bytes) -> str:
-    """A text that any database can keep."""
+    """A shortened text that any database can store."""
     raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
     return raw[:_LINE_LIMIT].decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,7 +1,7 @@
-"""Numbers: which ids kept requests get. Runs of consecutive ones are segments.
+"""Numbers: assigns ids to stored requests. Runs of consecutive ids are segments.
 
-SQLite has one writer at a time, which takes the next ones. Writers of a PostgreSQL do not wait for each other: each
-fills segments of its own, whose numbers come from a sequence. What a broken-off transaction took is never used again.
+SQLite has one writer at a time, which takes the next ids. Writers to PostgreSQL do not wait for each other: each fills
+its own segments, whose numbers come from a sequence. Ids that an aborted transaction took are never reused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _REMEMBERED = 8
 
 
 class SealedError(SluiceError):
-    """Somebody took this segment for one that its writer had left. The lines are read again into another one."""
+    """Another process sealed this segment, as if its writer had left it. The lines are read again into another one."""
 
 
 class Numbers:
@@ -35,12 +35,13 @@ class Numbers:
         self._left = range(0)
         self._own: int | None = None
         self.has_moved = False
-        """Whether the last ids begin or lie in a segment that is new."""
+        """Whether the last `take` began a new segment."""
         self.behind: deque[int] = deque(maxlen=_REMEMBERED)
-        """Segments that this writer fills no more."""
+        """Segments that this writer has finished."""
 
     def prepare(self, newest: int) -> None:
-        """Have a place for requests of which the newest started then, in microseconds; before their transaction."""
+        """Create the table for requests of which the newest started at `newest` (microseconds), before their
+        transaction."""
         if self._store.is_sqlite:
             return
         day = day_of(newest)
@@ -50,12 +51,12 @@ class Numbers:
             self._day = day
 
     def forget(self) -> None:
-        """Begin again: what was taken may be used, or its place be gone."""
+        """Start with a new segment: ids of the present one may have been used, or its table may be gone."""
         self._leave()
         self._day, self._left = None, range(0)
 
     def take(self, connection: Connection, n: int) -> Sequence[range]:
-        """So many ids that nobody else gets."""
+        """Take `n` ids that no other writer gets."""
         if self._store.is_sqlite:
             before = self._store.take_ids(connection, n)
             return [range(before + 1, before + 1 + n)] if n else []
@@ -71,7 +72,7 @@ class Numbers:
         return taken
 
     def check(self, connection: Connection, segments: Sequence[int]) -> None:
-        """Raises SealedError where somebody sealed a segment that is still being filled."""
+        """Raise SealedError if another process has sealed a segment that is still being filled."""
         table = schema.segments
         sealed = sa.select(sa.exists().where(table.c.segment.in_(segments), table.c.sealed == 1))
         if not self._store.is_sqlite and connection.scalar(sealed):

@@ -1,7 +1,7 @@
-"""Rows: how an exposure is kept in few bytes, and read back. Pure.
+"""Rows: the compact storage format of an exposure. Pure.
 
-What many requests have in common is a kind, which is kept once and known by its hash, so that nobody has to look up
-its number. A request id is mostly a UUID, which is 16 bytes and not 36; one that is a text of 16 bytes gets a NUL.
+The part that many requests have in common is a kind. It is stored once under its hash, so that its number needs no
+lookup. A request id is usually a UUID and takes 16 bytes instead of 36; a text id of 16 bytes gets a trailing NUL.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REMEMBERED = 4_096
 
 
 def parted(batch: Batch, width: int) -> tuple[list[int], list[str | None], dict[int, Kind]]:
-    """Of each request the number of its kind, and what is its own of the prediction summary; and the kinds."""
+    """The number of each request's kind, each request's own part of the prediction summary, and the kinds by number."""
     heads, which, answers = split_heads(batch.predictions)
     numbers = np.empty(len(batch), np.int64)
     kinds: dict[int, Kind] = {}
@@ -40,13 +40,13 @@ def parted(batch: Batch, width: int) -> tuple[list[int], list[str | None], dict[
 
 @lru_cache(maxsize=_REMEMBERED)
 def _number_of(kind: Kind) -> int:
-    """The number under which a kind is kept: 64 bits of hash, signed."""
+    """The number of a kind: its hash as a signed 64-bit integer."""
     number = xxhash.xxh64_intdigest(orjson.dumps(kind))
     return number - (1 << 64) if number >> 63 else number
 
 
 def all_packed(rids: Sequence[str | None]) -> list[bytes | None]:
-    """Request ids as they are kept; those of a log are mostly UUIDs, which are packed together."""
+    """Request ids in the storage format. Ids in a log are usually all UUIDs, which are packed in one step."""
     if not all(rid is not None and len(rid) == _UUID for rid in rids):
         return [packed(rid) for rid in rids]
     digits = "".join(rids).replace("-", "")  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def all_packed(rids: Sequence[str | None]) -> list[bytes | None]:
 
 
 def packed(rid: str | None) -> bytes | None:
-    """A request id as it is kept."""
+    """A request id in the storage format."""
     if rid is None:
         return None
     if len(rid) == _UUID:
@@ -76,14 +76,14 @@ def packed(rid: str | None) -> bytes | None:
 
 
 def unpacked(rid: bytes | None) -> str | None:
-    """The request id that `packed` packed."""
+    """The request id from the storage format; the inverse of `packed`."""
     if rid is None:
         return None
     return _spelled(rid) if len(rid) == _UUID_BYTES else bytes(rid).rstrip(b"\0").decode()
 
 
 def exposure_of(row: Sequence[Any]) -> Exposure:
-    """The exposure that a row of the table and its kind hold, in the order of `segments.COLUMNS`."""
+    """The exposure in a row joined with its kind, in the order of `segments.COLUMNS`."""
     (
         rid, at, unit, duration, answer, slices, model, variation, audience, rollout, epoch, width, weight, arm,
         assigned, served, status, failed, attempts, head,
@@ -96,7 +96,7 @@ def exposure_of(row: Sequence[Any]) -> Exposure:
 
 
 def summary_of(head: str, answer: str | None) -> str | None:
-    """A prediction summary in one piece."""
+    """The whole prediction summary."""
     return None if answer is None else head + answer
 
 

@@ -1,7 +1,7 @@
-"""Samples: the newest durations and prediction summaries of each build, which thresholds are frozen from.
+"""Samples: the newest durations and prediction summaries of each build, from which thresholds are frozen.
 
-They are kept whatever a plan asks for, since the next one may; and never more than `NEWEST` of a build. What its caller
-asked for by name is left out: nothing that is compared rests on it.
+They are kept even if no plan needs them now, since the next one may; at most `NEWEST` of each build. Requests that
+address a variation by name are left out, since they are never compared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEWEST = 5_000
 
 
 def keep_samples(store: Store, connection: Connection, batch: Batch) -> None:
-    """Add what requests have, in the order they were read, and let go what is more than enough by then."""
+    """Add the samples of a batch in the order in which it was read, and delete the oldest beyond the limit."""
     builds: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     for number, kind in enumerate(batch.kinds):
         if kind.audience is not None:
@@ -37,14 +37,14 @@ def keep_samples(store: Store, connection: Connection, batch: Batch) -> None:
             continue
         durations = batch.duration[is_theirs & timed].tolist()
         predictions = (batch.predictions[row] for row in np.flatnonzero(is_theirs & answered).tolist())
-        known = [each for each in predictions if each is not None]
-        add_samples(store, connection, model, build, int(batch.at[rows[-1]]), durations, known)
+        present = [each for each in predictions if each is not None]
+        add_samples(store, connection, model, build, int(batch.at[rows[-1]]), durations, present)
 
 
 def add_samples(
     store: Store, connection: Connection, model: str, build: str, at: int, durations: list[int], predictions: list[str]
 ) -> None:  # fmt: skip
-    """Add samples of one build, of requests up to a time in microseconds."""
+    """Add samples of one build, from requests up to a time in microseconds."""
     if not durations and not predictions:
         return
     table = schema.samples

@@ -1,4 +1,4 @@
-"""The telemetry's tables, for SQLite and PostgreSQL alike. Times are microseconds since 1970 unless stated."""
+"""The telemetry's tables, for SQLite and PostgreSQL. Times are in microseconds since 1970 unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from sqlalchemy.types import TypeEngine
 from sluicegate.registry.words.tally import Tally, UnitSums
 
 VERSION = 9
-"""Raised when a table changes or comes, with a step in `migrations`; a database of a newer number is refused."""
+"""Increased when a table is changed or added, with a step in `migrations`; databases with a newer number are
+refused."""
 
 METADATA = MetaData()
 _ID = BigInteger().with_variant(Integer, "sqlite")
@@ -34,13 +35,13 @@ _STRATUM = {"epoch": Integer, "bucket": BigInteger, "arm": Text, "weight": Integ
 
 
 def keys(types: Mapping[str, type[TypeEngine[Any]]]) -> Iterator[Column[Any]]:
-    """Columns that are a table's primary key together."""
+    """Columns that together are a table's primary key."""
     for name, kind in types.items():
         yield Column(name, kind, primary_key=True, autoincrement=False)
 
 
 def counts(*names: str) -> Iterator[Column[int]]:
-    """Columns that count."""
+    """Columns for counts."""
     for name in names:
         yield Column(name, BigInteger, nullable=False)
 
@@ -56,7 +57,7 @@ state = Table(
     Column("key", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )  # fmt: skip
-"""Single numbers: the schema's version, and the watermark, which grows with every change of a tally."""
+"""Single numbers, such as the schema's version and the watermark, which increases with every change of a tally."""
 
 offsets = Table(
     "offsets", METADATA,
@@ -65,14 +66,15 @@ offsets = Table(
     Column("offset", BigInteger, nullable=False),
     Column("read_at", BigInteger, nullable=False),
 )  # fmt: skip
-"""How far each log file was read. A file is the digest of its first line: names change on rotation."""
+"""How far each log file has been read. A file is identified by the digest of its first line, since rotation renames
+it."""
 
 logs = Table(
     "logs", METADATA,
     Column("log", Text, primary_key=True),
     *counts("lines", "unreadable", "size"),
 )  # fmt: skip
-"""What was read of each log, in lines and bytes; among the lines those that could not be read."""
+"""What has been read of each log: lines, how many of them were unreadable, and bytes."""
 
 readers = Table(
     "readers", METADATA,
@@ -82,8 +84,8 @@ readers = Table(
     Column("seen_at", BigInteger, nullable=False),
     Column("retired", Boolean, nullable=False),
 )  # fmt: skip
-"""Where collectors on several hosts share the database: until when each log was read, and when its reader last said so;
-`retired` where nobody waits for it. See `tailing.readers`."""
+"""For collectors on several hosts that share the database: up to when each log has been read, and when its reader last
+said so; `retired` if it is no longer waited for. See `tailing.readers`."""
 
 accounts = Table(
     "accounts", METADATA,
@@ -92,8 +94,8 @@ accounts = Table(
     *counts("ended", "lines", "before", "gap"),
     Column("gap_at", BigInteger),
 )  # fmt: skip
-"""Of each log: how many requests its gateway had ended when how many lines had been read; how many requests have left
-no line since, and `before` that; and when that number last grew. See `reading.account`."""
+"""The account of each log: its gateway's count of ended requests and the lines read when the account began; the
+requests without a line, in total and `before` that; and when that number last grew. See `reading.account`."""
 
 kinds = Table(
     "kinds", METADATA,
@@ -113,8 +115,8 @@ kinds = Table(
     Column("attempts", SmallInteger, nullable=False),
     Column("head", Text, nullable=False),
 )  # fmt: skip
-"""What many requests have in common, once: `kind` is the hash of the rest, see `rows`. `failed` is null where the
-client left; `width` is the length of a time bucket in seconds; `head` is how a prediction summary begins."""
+"""What many requests have in common: `kind` is the hash of the other columns, see `rows`. `failed` is null if the
+client left; `width` is the length of a time bucket in seconds; `head` is the beginning of the prediction summary."""
 
 exposures = Table(
     "exposures", METADATA,
@@ -128,16 +130,17 @@ exposures = Table(
     Column("slices", Text),
     postgresql_partition_by="RANGE (id)",
 )  # fmt: skip
-"""Requests that an outcome, a copy or a body may still be joined to, numbered as read. `rid` is a UUID's 16 bytes;
-`duration` in microseconds; `answer` the prediction summary after its `head`; `slices` JSON: see `tally.slicing`. In
-PostgreSQL each day has a table, see `days`, and another one has the numbers before the first day."""
+"""Requests that outcomes, copies or bodies may still be joined to, numbered in reading order. `rid` is a UUID's 16
+bytes; `duration` is in microseconds; `answer` is the prediction summary after its `head`; for `slices`, JSON, see
+`tally.slicing`. In PostgreSQL each day has a table, see `days`; another one has the numbers before the first day."""
 DAY_BITS = 30
-"""In PostgreSQL the number of a request is its day and, in so many bits, its place there."""
+"""In PostgreSQL the number of a request consists of its day and, in this many bits, its position within the day."""
 _UNDATED = f"CREATE TABLE exposures_undated PARTITION OF exposures FOR VALUES FROM (MINVALUE) TO ({1 << DAY_BITS})"
 event.listen(exposures, "after_create", DDL(_UNDATED).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]
 
 segment_numbers = Sequence("segment_numbers", metadata=METADATA)
-"""Where writers of a PostgreSQL get segments of their own from; SQLite has no sequences, and one writer."""
+"""The sequence from which writers to PostgreSQL take their own segments. SQLite has no sequences, and only one
+writer."""
 
 segments = Table(
     "segments", METADATA,
@@ -147,14 +150,14 @@ segments = Table(
     Column("requests", BigInteger, nullable=False),
     Column("sealed", SmallInteger, nullable=False),
 )  # fmt: skip
-"""Runs of exposures with consecutive ids, and the times they span; `sealed`, 1, where `lookups` has its requests."""
+"""Runs of exposures with consecutive ids, and the times they span; `sealed` is 1 if `lookups` covers the segment."""
 
 segment_kinds = Table(
     "segment_kinds", METADATA,
     Column("segment", _ID, primary_key=True, autoincrement=False),
     Column("kind", BigInteger, primary_key=True, autoincrement=False),
 )  # fmt: skip
-"""Which kinds of requests a segment has."""
+"""The kinds of requests in each segment."""
 Index("segment_kinds_kind", segment_kinds.c.kind)
 
 lookups = Table(
@@ -164,7 +167,7 @@ lookups = Table(
     Column("entries", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )  # fmt: skip
-"""Where a sealed segment has a request id (`what` 0) or a unit (1), by the hash of it: see `segments`."""
+"""The index of each sealed segment, by the hashes of request ids (`what` 0) and units (`what` 1); see `segments`."""
 
 left_out = Table(
     "left_out", METADATA,
@@ -173,7 +176,7 @@ left_out = Table(
     Column("last_at", BigInteger, nullable=False),
     Column("requests", BigInteger, nullable=False),
 )  # fmt: skip
-"""Requests that were counted and not kept, because no plan of their model asks for outcomes or bodies."""
+"""Requests that were counted but not stored, because no plan of their model asks for outcomes or bodies."""
 
 samples = Table(
     "samples", METADATA,
@@ -184,15 +187,15 @@ samples = Table(
     Column("durations", Text, nullable=False),
     Column("predictions", Text, nullable=False),
 )  # fmt: skip
-"""What thresholds are frozen from: the newest durations and prediction summaries of each build, as JSON, oldest first;
-`upto` counts them from the build's first."""
+"""The newest durations and prediction summaries of each build, from which thresholds are frozen, as JSON, oldest first;
+`upto` is their running number."""
 
 unjudged = Table(
     "unjudged", METADATA,
     Column("exposure", BigInteger, primary_key=True, autoincrement=False),
     Column("rollout", Text, nullable=False),
 )  # fmt: skip
-"""Exposures whose rollout's metrics were not known when they were read; they are tallied when they are."""
+"""Exposures whose rollout's metrics were not known when they were read; they are tallied once the metrics are known."""
 Index("unjudged_rollout", unjudged.c.rollout)
 
 outcomes = Table(
@@ -210,8 +213,8 @@ outcomes = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
 )  # fmt: skip
-"""What was measured later. `value` is JSON; an outcome of a unit gets `rid` and `row` when its
-exposure is found; `exposure` is its id, once it is known."""
+"""Outcomes. `value` is JSON; an outcome of a unit gets `rid` and `row` when its exposure is found; `exposure` is the id
+of the exposure, once it is known."""
 Index(
     "outcomes_prediction", outcomes.c.rid, outcomes.c.row, outcomes.c.name, unique=True,
     sqlite_where=outcomes.c.rid.is_not(None), postgresql_where=outcomes.c.rid.is_not(None),
@@ -234,7 +237,7 @@ maturing = Table(
     Column("unit", Text),
     Column("value", Float),
 )  # fmt: skip
-"""Scores whose exposure is not old enough yet; a null value will be tallied as missing."""
+"""Scores whose exposure is not old enough yet; null values will be tallied as missing."""
 Index("maturing_due", maturing.c.due)
 Index("maturing_rollout", maturing.c.rollout, maturing.c.metric)
 
@@ -243,14 +246,14 @@ tallies = Table(
     *keys({"rollout": Text, "metric": Text} | _STRATUM),
     *sums(Tally),
 )  # fmt: skip
-"""`sluicegate.registry.words.metric.TallyRow`s without their unit sums, for ever."""
+"""`sluicegate.registry.words.metric.TallyRow`s without their unit sums; never deleted."""
 
 unit_sums = Table(
     "unit_sums", METADATA,
     *keys({"rollout": Text, "metric": Text} | _STRATUM),
     *sums(UnitSums),
 )  # fmt: skip
-"""`sluicegate.registry.words.tally.UnitSums` of each arm and stratum, for ever."""
+"""`sluicegate.registry.words.tally.UnitSums` of each arm and stratum; never deleted."""
 
 units = Table(
     "units", METADATA,
@@ -263,15 +266,15 @@ units = Table(
     Column("sums", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )  # fmt: skip
-"""What each unit has added in each epoch, until its rollout's last requests go by age: `unit` is a hash, `bucket` the
-stratum it belongs to (null: none), `sums` what it has added to each metric, see `tally.unit_codec`."""
+"""The sums of each unit in each epoch, until its rollout's last requests are deleted by age: `unit` is a hash, `bucket`
+the stratum that it belongs to (null: none), `sums` its sums for each metric, see `tally.unit_codec`."""
 
 unit_metrics = Table(
     "unit_metrics", METADATA,
     *keys({"rollout": Text, "metric": Text}),
     Column("position", Integer, nullable=False),
 )  # fmt: skip
-"""By which number the sums of a rollout's units name each metric."""
+"""The number of each metric within the sums of a rollout's units."""
 
 slice_values = Table(
     "slice_values", METADATA,
@@ -279,36 +282,36 @@ slice_values = Table(
     Column("waits", Boolean, nullable=False),
     Column("requests", BigInteger, nullable=False),
 )  # fmt: skip
-"""Values of each header by which a rollout is sliced, by its position in the plan: those that are slices, and those
-that wait to be, with how often they came. See `tally.slice_values`."""
+"""Values of each header by which a rollout is sliced, by the header's position in the plan: those that are slices, and
+those that wait to become one, with their number of requests. See `tally.slice_values`."""
 
 latencies = Table(
     "latencies", METADATA,
     *keys({"rollout": Text} | _STRATUM | {"bin": SmallInteger}),
     *counts("requests"),
 )  # fmt: skip
-"""Durations of each arm and stratum by bin, see `tally.histogram`; for ever."""
+"""Durations of each arm and stratum by bin, see `tally.histogram`; never deleted."""
 
 seen = Table(
     "seen", METADATA,
     *keys({"rollout": Text} | _STRATUM),
     *counts("requests", "abandoned", "failed", "fallbacks"),
 )  # fmt: skip
-"""Requests of each arm and stratum, in a comparison or not, for ever."""
+"""The number of requests of each arm and stratum, compared or not; never deleted."""
 
 ends = Table(
     "ends", METADATA,
     *keys({"rollout": Text} | _STRATUM | {"ended": Text}),
     *counts("requests"),
 )  # fmt: skip
-"""The same requests by how they ended, see `sluicegate.registry.words.access_log.End`; for ever."""
+"""The same requests by how they ended, see `sluicegate.registry.words.access_log.End`; never deleted."""
 
 generated = Table(
     "generated", METADATA,
     *keys({"rollout": Text, "arm": Text}),
     *counts("requests"),
 )  # fmt: skip
-"""Requests of each arm that no caller sent, for ever: they are in tallies, and in no other table."""
+"""The number of generated requests of each arm; never deleted. They are in the tallies, but in no other table."""
 
 recent = Table(
     "recent", METADATA,
@@ -316,8 +319,8 @@ recent = Table(
     *keys({"at": BigInteger, "bin": SmallInteger}),
     *counts("requests", "failed"),
 )  # fmt: skip
-"""The recent past of each build of each variation: requests by audience (empty: asked for by name), arm, ten seconds
-(`at`, in seconds) and bin of duration."""
+"""Recent requests of each build of each variation, by audience (empty: addressed by name), arm, ten seconds (`at`, in
+seconds) and bin of duration."""
 Index("recent_at", recent.c.at)
 
 bodies = Table(
@@ -330,7 +333,7 @@ bodies = Table(
     Column("predictions", Text),
     Column("headers", Text),
 )  # fmt: skip
-"""What services wrote down of requests and answers, as JSON; only as the plan asks for it."""
+"""Captured requests and answers as JSON, as far as the plan asks for them."""
 Index("bodies_at", bodies.c.at)
 
 quarantine = Table(
@@ -341,11 +344,11 @@ quarantine = Table(
     Column("reason", Text, nullable=False),
     Column("line", Text, nullable=False),
 )  # fmt: skip
-"""The newest lines that could not be read, cut to 2,000 characters; the counter counts them all."""
+"""The newest unreadable lines, cut to 2,000 characters; the counter counts all of them."""
 
 counters = Table(
     "counters", METADATA,
     Column("name", Text, primary_key=True),
     Column("n", BigInteger, nullable=False),
 )  # fmt: skip
-"""`counts.Count`s."""
+"""The counters of `counts.Count`."""

@@ -1,9 +1,9 @@
-"""Segments: exposures are found by request id or unit inside runs of consecutive rows.
+"""Segments: find exposures by request id or unit, inside runs of consecutive rows.
 
-An index over all request ids would be written to at random, and be larger than what it finds. A segment is sealed when
-it is full: where it has which request id and unit is then written once, as pages of hashes in order. The newest segment
-is read through. Looking up means asking each segment for a page; labels mostly come with about the same delay, so the
-segments of the last finds are asked first.
+An index over all request ids would be written at random places, and be larger than the rows themselves. Instead, a full
+segment is sealed: an index of its request ids and units is written once, as pages of sorted hashes. The newest segment
+is searched without one. A lookup reads one page of each segment; labels mostly arrive with about the same delay, so the
+segments of the last matches are searched first.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from sluicegate.services.telemetry.tally.batch import NO_DURATION, Batch
 from sluicegate.services.telemetry.tally.exposure import Exposure
 
 _PAGE_SHIFT, _MARK_SHIFT = 25, 9
-"""The first 7 of a hash's 32 bits say on which page its entry is; the next 16 are the entry's mark."""
+"""The first 7 of a hash's 32 bits are the number of its page; the next 16 are the entry's mark."""
 _ENTRY = np.dtype([("mark", "<u2"), ("place", "<u2")])
 _REQUEST: Final = 0
 _UNIT: Final = 1
 _AT_ONCE = 500
 _PAGES = 20_000
-"""Pages read in one query at most."""
+"""The most pages read in one query."""
 _HINTS = 8
 _SEALED_AT_ONCE = 4
 _LEFT_AFTER = 3_600_000_000
-"""Microseconds without a request after which a segment of another writer is sealed."""
+"""Microseconds without a request after which another writer's segment is sealed."""
 
 COLUMNS = (
     *(schema.exposures.c[name] for name in ("rid", "at", "unit", "duration", "answer", "slices")),
     *(column for column in schema.kinds.c if column is not schema.kinds.c.kind),
 )
-"""What `rows.exposure_of` reads."""
+"""The columns that `rows.exposure_of` reads."""
 WITH_KINDS = schema.exposures.join(schema.kinds, schema.kinds.c.kind == schema.exposures.c.kind)
 
 
 def keep(
     store: Store, connection: Connection, given: row_numbers.Numbers, batch: Batch, width: int
 ) -> Sequence[range]:  # fmt: skip
-    """Write requests down, and the ids that they got; `width` is the length of their buckets.
+    """Store requests, and return their ids; `width` is the length of their time buckets in seconds.
 
-    Their rows alone are written before the writer has its turn.
+    Only their rows are written before the write lock is taken.
     """
     taken = given.take(connection, len(batch))
     kinds_of, answers, kinds = parted(batch, width)
@@ -84,8 +84,8 @@ def keep(
 
 
 def _is_left(behind: Collection[int], newest: int) -> sa.ColumnElement[bool]:
-    """Which segments of several writers nobody fills any more: those that this one left behind, and those that nobody
-    has written to for long. Where somebody does all the same, see `Numbers.check`."""
+    """Whether a segment is no longer being filled: this writer has finished it, or nobody has written to it for long.
+    If its writer does so after all, `Numbers.check` notices."""
     return sa.or_(schema.segments.c.segment.in_(behind), schema.segments.c.last_at < newest - _LEFT_AFTER)
 
 
@@ -95,27 +95,27 @@ def segment_of(number: int) -> int:
 
 
 def ids_of(segment: int) -> tuple[int, int]:
-    """The first id of a segment and of the next."""
+    """The first ids of a segment and of the next one."""
     return segment << row_numbers.BITS, (segment + 1) << row_numbers.BITS
 
 
 class Finder:
-    """Finds exposures; remembers which segments the last ones were in."""
+    """Finds exposures; remembers the segments of the last matches."""
 
     def __init__(self) -> None:
         self._hints: list[int] = []
 
     def by_request(self, connection: Connection, rids: Iterable[str]) -> dict[str, tuple[int, Exposure]]:
-        """The exposure of each request id that is known, with its id. The gateway draws ids; none comes twice."""
+        """The exposure of each stored request id, with its number. The gateway's request ids are unique."""
         wanted = {rid: packed(rid) or b"" for rid in rids}
         exposures: dict[str, tuple[int, Exposure]] = {}
-        everything = {each.segment: each for each in _segments(connection)}
-        likely = [each for each in dict.fromkeys([*self._hints, *list(everything)[:2]]) if each in everything]
+        segments = {each.segment: each for each in _segments(connection)}
+        likely = [each for each in dict.fromkeys([*self._hints, *list(segments)[:2]]) if each in segments]
         hits: dict[int, None] = {}
-        for group in (likely, [segment for segment in everything if segment not in set(likely)]):
+        for group in (likely, [segment for segment in segments if segment not in set(likely)]):
             missing = [raw for rid, raw in wanted.items() if rid not in exposures]
-            found = _having(connection, [everything[segment] for segment in group], missing)
-            for number, exposure in by_id(connection, found).items():
+            candidates = _having(connection, [segments[segment] for segment in group], missing)
+            for number, exposure in by_id(connection, candidates).items():
                 if exposure.rid in wanted:
                     hits[number >> row_numbers.BITS] = None
                     exposures[exposure.rid] = (number, exposure)
@@ -123,7 +123,7 @@ class Finder:
         return exposures
 
     def last_of_unit(self, connection: Connection, model: str, unit: str, at: int) -> tuple[int, Exposure] | None:
-        """A unit's last request of a model at or before a time in microseconds, with its id."""
+        """A unit's last request to a model at or before a time in microseconds, with its number."""
         best: tuple[int, Exposure] | None = None
         for segment in _segments(connection, model=model, first_before=at):
             if best is None or segment.last_at > best[1].at:
@@ -145,7 +145,7 @@ def by_id(connection: Connection, ids: Sequence[int]) -> Mapping[int, Exposure]:
 def _segments(
     connection: Connection, *, model: str | None = None, first_before: int | None = None
 ) -> list[sa.Row[tuple[int, int, int]]]:
-    """Segment, last time in it and whether it is sealed, newest first; those of a model, or begun by a time."""
+    """The number, last time and seal of each segment, newest first; only those of a model, or begun by a time."""
     table, having = schema.segments, schema.segment_kinds
     query = sa.select(table.c.segment, table.c.last_at, table.c.sealed).order_by(table.c.segment.desc())
     if first_before is not None:
@@ -172,26 +172,26 @@ def _last_in(
 def _having(
     connection: Connection, segments: Sequence[sa.Row[tuple[int, int, int]]], rids: Sequence[bytes]
 ) -> list[int]:  # fmt: skip
-    """The ids of rows that may have one of the request ids."""
+    """The numbers of rows that may have one of the request ids."""
     if not rids:
         return []
     sealed = [each.segment for each in segments if each.sealed]
-    found = _entries(connection, sealed, _REQUEST, [_hash_of_request(rid) for rid in rids])
+    numbers = _entries(connection, sealed, _REQUEST, [_hash_of_request(rid) for rid in rids])
     table = schema.exposures
     for first, end in (ids_of(each.segment) for each in segments if not each.sealed):
         for start in range(0, len(rids), _AT_ONCE):
             query = sa.select(table.c.id).where(table.c.id >= first, table.c.id < end)
-            found += connection.scalars(query.where(table.c.rid.in_(rids[start : start + _AT_ONCE])))
-    return found
+            numbers += connection.scalars(query.where(table.c.rid.in_(rids[start : start + _AT_ONCE])))
+    return numbers
 
 
 def _entries(connection: Connection, segments: Sequence[int], what: int, hashes: Sequence[int]) -> list[int]:
-    """The ids of rows of sealed segments whose request id or unit may have one of the hashes."""
+    """The numbers of rows in sealed segments whose request id or unit may have one of the hashes."""
     marks: defaultdict[int, set[int]] = defaultdict(set)
     for number in hashes:
         marks[number >> _PAGE_SHIFT].add(number >> _MARK_SHIFT & 0xFFFF)
     wanted = {page: np.fromiter(each, np.uint16) for page, each in marks.items()}
-    table, found = schema.lookups, list[int]()
+    table, numbers = schema.lookups, list[int]()
     width = max(_PAGES // len(wanted), 1)
     for start in range(0, len(segments), width):
         query = sa.select(table.c.segment, table.c.page, table.c.entries).where(
@@ -200,12 +200,12 @@ def _entries(connection: Connection, segments: Sequence[int], what: int, hashes:
         for segment, page, entries in connection.execute(query):
             rows = np.frombuffer(entries, _ENTRY)
             places = rows["place"][np.isin(rows["mark"], wanted[page])]
-            found += [(segment << row_numbers.BITS) + place for place in places.tolist()]
-    return found
+            numbers += [(segment << row_numbers.BITS) + place for place in places.tolist()]
+    return numbers
 
 
 def _seal(store: Store, connection: Connection, is_full: sa.ColumnElement[bool]) -> None:
-    """Write down where full segments have what; a few of them, where many are full."""
+    """Write the indexes of full segments, of a few at a time."""
     table, exposures = schema.segments, schema.exposures
     full = sa.select(table.c.segment).where(table.c.sealed == 0, is_full)
     for segment in connection.scalars(full.order_by(table.c.segment).limit(_SEALED_AT_ONCE)).all():
@@ -222,14 +222,14 @@ def _seal(store: Store, connection: Connection, is_full: sa.ColumnElement[bool])
 def _hashed(
     ids: Sequence[int], first: int, values: Sequence[Any], hashes_of: Callable[[Sequence[Any]], NDArray[np.int64]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The places in the segment of the rows that have a value, and the hashes of these."""
+    """The positions in the segment of the rows that have a value, and the hashes of the values."""
     has_value = np.array([value is not None for value in values], np.bool_)
-    known = [value for value in values if value is not None]
-    return (np.array(ids, np.int64) - first)[has_value], hashes_of(known)
+    present = [value for value in values if value is not None]
+    return (np.array(ids, np.int64) - first)[has_value], hashes_of(present)
 
 
 def _pages(entries: tuple[NDArray[np.int64], NDArray[np.int64]]) -> Iterator[tuple[int, bytes]]:
-    """Pages of entries, each with its number; entries are places in the segment, and hashes."""
+    """Pages of entries, each with its number; `entries` are positions in the segment, and hashes."""
     places, hashes = entries
     if not len(places):
         return
@@ -253,5 +253,5 @@ def _hashes_of_units(units: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _hash_of_request(rid: Any) -> int:
-    """32 bits; of a UUID its own, which are drawn."""
+    """A hash of 32 bits. For a UUID its first 32 bits, which are random."""
     return int.from_bytes(rid[:4]) if len(rid) == 16 else crc32(rid)

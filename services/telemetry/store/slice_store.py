@@ -1,4 +1,4 @@
-"""Slice store: which values of a header are slices, read and written in the transaction that counts their requests."""
+"""Slice store: the header values that are slices, read and written in the transaction that counts their requests."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from sluicegate.services.telemetry.tally.slice_values import HeaderValues
 from sluicegate.services.telemetry.tally.slicing import values_of, written
 
 _ALL = ""
-"""The value under which all requests are counted since values wait."""
+"""The key for the number of all requests since values began to wait."""
 
 
 def with_slices(connection: Connection, batch: Batch) -> Batch:
-    """The requests, each with the values that are slices in place of those that its headers have."""
+    """The requests with each header value replaced by its slice."""
     if batch.slices is None:
         return batch
     origins = [(batch.kinds[kind].rollout or "", text) for kind, text in zip(batch.kind, batch.slices, strict=True)]
-    seen: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+    counts: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     for (rollout, text), n in Counter(origins).items():
         for position, value in enumerate(values_of(text)):
-            seen[rollout, position][value] += n
-    known = {place: _changed(connection, place, counts) for place, counts in seen.items()}
-    counted = {origin: _counted(*origin, known) for origin in dict.fromkeys(origins)}
-    return replace(batch, slices=[counted[origin] for origin in origins])
+            counts[rollout, position][value] += n
+    headers = {place: _changed(connection, place, by_value) for place, by_value in counts.items()}
+    sliced = {origin: _sliced(*origin, headers) for origin in dict.fromkeys(origins)}
+    return replace(batch, slices=[sliced[origin] for origin in origins])
 
 
-def _counted(rollout: str, text: str | None, known: dict[tuple[str, int], HeaderValues]) -> str | None:
+def _sliced(rollout: str, text: str | None, headers: dict[tuple[str, int], HeaderValues]) -> str | None:
     if text is None:
         return None
-    return written(tuple(known[rollout, position].slice_of(value) for position, value in enumerate(values_of(text))))
+    return written(tuple(headers[rollout, position].slice_of(value) for position, value in enumerate(values_of(text))))
 
 
 def _changed(connection: Connection, place: tuple[str, int], counts: Counter[str]) -> HeaderValues:
-    """What is known of a rollout's header with these requests; what changed is written down."""
+    """Update the values of a rollout's header with these requests, and store what has changed."""
     rollout, position = place
     ours = sa.and_(slice_values.c.rollout == rollout, slice_values.c.position == position)
     rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Store: the telemetry database, on SQLite or PostgreSQL; its transactions and its additive writes."""
+"""Store: the telemetry database in SQLite or PostgreSQL, with its transactions and its additive writes."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ from sluicegate.services.telemetry.tally.tally_accumulator import TallyAccumulat
 WATERMARK = "watermark"
 _IDS = "exposures"
 _LOCK = 7_346_921_505
-"""Key of the PostgreSQL advisory lock that puts writers in a row, as SQLite does by itself."""
+"""The key of the PostgreSQL advisory lock that serialises writers, as SQLite does by itself."""
 
 Merge = Literal["add", "min", "max"]
-"""How a column of a row that is there takes in a new value."""
+"""How a new value is merged into an existing row's column."""
 
 
 class Store:
     """The telemetry database. Any number of processes may read; writers take turns.
 
-    `durable` makes every commit survive a power loss. The collector does without: what it loses it reads again from
-    the logs. Whoever acknowledges something that cannot be read again, such as an outcome, must not.
+    `durable` makes every commit survive a power loss. The collector does without, because it can read lost data again
+    from the logs. A process that acknowledges data which cannot be read again, such as outcomes, needs it.
     """
 
     def __init__(self, url: str, *, durable: bool = True, host: str = "") -> None:
-        """`host` tells the logs of this machine from those of others that share the database; empty: none does."""
+        """`host` distinguishes this machine's logs from those of others that share the database; empty: it is not
+        shared."""
         self.host = host
         self.engine = connect(url, durable=durable)
         self._is_made = False
         try:
             self._make()
         except Unreachable:
-            if self.is_sqlite:  # a file that cannot be opened; a server may come back, and is asked again
+            if self.is_sqlite:  # a file that cannot be opened stays so; a server may come back, and is tried again
                 raise
 
     @property
@@ -52,22 +53,22 @@ class Store:
 
     @contextmanager
     def write(self, *, in_turn: bool = True) -> Iterator[Connection]:
-        """One transaction that no other writer overlaps; committed on leaving, rolled back on an exception.
+        """A transaction that no other writer overlaps. It is committed at the end, and rolled back on an exception.
 
-        Without `in_turn` others may overlap it in PostgreSQL until it takes its turn: rows of its own need none.
+        Without `in_turn`, PostgreSQL lets others overlap it until `take_turn`; inserting its own rows needs no lock.
         """
         self._make()
         with self._writing(in_turn=in_turn) as connection:
             yield connection
 
     def take_turn(self, connection: Connection) -> None:
-        """Wait until no other writer is at work; none is until this transaction ends. Twice is as once."""
+        """Take the write lock, and hold it until this transaction ends. May be called more than once."""
         if not self.is_sqlite:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One transaction that sees a single state of the database, whatever is written meanwhile."""
+        """A transaction that reads one consistent state of the database."""
         self._make()
         with self._reading() as connection:
             yield connection
@@ -76,7 +77,8 @@ class Store:
         self, connection: Connection, table: sa.Table, rows: Iterable[tuple[Any, ...]],
         merge: Mapping[str, Merge] | None = None,
     ) -> None:  # fmt: skip
-        """Add rows to a table of sums: a new key is inserted, a known one grows, as `merge` says or by adding."""
+        """Add rows to a table of sums. New keys are inserted; existing rows are merged as `merge` says, by default
+        added."""
         ordered = sorted(rows)
         if not ordered:
             return
@@ -103,11 +105,11 @@ class Store:
     def insert(
         self, connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]], *, replace: bool = False
     ) -> int:  # fmt: skip
-        """Insert rows, in the order of the table's columns, as fast as the driver can; how many went in.
+        """Insert rows, in the order of the table's columns, as fast as the driver can; returns how many were written.
 
-        A number that the database draws is left out of them.
+        Rows do not contain numbers that the database generates. A row whose unique key exists is skipped or, with
 
-        One whose unique key is taken is left out, or takes the place of the row that has its primary key.
+        `replace`, replaces the row with its primary key.
         """
         if not rows:
             return 0
@@ -123,14 +125,14 @@ class Store:
         return connection.exec_driver_sql(sql, list(rows)).rowcount
 
     def insert_new(self, connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows whose keys nobody else has, in the order of the table's columns."""
+        """Insert rows with new keys, in the order of the table's columns."""
         if self.is_sqlite:
             self.insert(connection, table, rows)
         elif rows:
             copy_rows(connection, list(table.columns), rows)
 
     def take_ids(self, connection: Connection, n: int) -> int:
-        """Set n consecutive ids of exposures aside for this transaction; the id before the first. Never reused."""
+        """Reserve n consecutive ids of exposures, which are never reused; returns the id before the first."""
         self.add(connection, schema.state, [(_IDS, n)])
         last = connection.scalar(sa.select(schema.state.c.value).where(schema.state.c.key == _IDS))
         return int(last or 0) - n
@@ -145,7 +147,7 @@ class Store:
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("BEGIN IMMEDIATE")
             cursor.execute("UPDATE state SET value = value WHERE key = 'version'")
-            cursor.execute("COMMIT")  # flushes the log of all writes, those of other connections included
+            cursor.execute("COMMIT")  # flushes the write-ahead log, including the writes of other connections
         finally:
             connection.detach()
             connection.close()
@@ -179,7 +181,7 @@ class Store:
             yield connection
 
     def _make(self) -> None:
-        """Make the tables, or bring them to today's schema. One that is so already is opened without waiting."""
+        """Create the tables, or migrate them to the present schema. If nothing is to be done, takes no lock."""
         if self._is_made:
             return
         with self._reading() as connection:
@@ -191,7 +193,7 @@ class Store:
 
 
 def write_tallies(store: Store, connection: Connection, gathered: TallyAccumulator) -> None:
-    """Add what was gathered to the tallies, and raise the watermark: they changed."""
+    """Add the accumulated sums to the tallies, and increase the watermark."""
     if not gathered:
         return
     store.add(connection, schema.tallies, gathered.rows())
@@ -207,7 +209,7 @@ def write_tallies(store: Store, connection: Connection, gathered: TallyAccumulat
 
 
 def among(store: Store, column: sa.ColumnElement[str], texts: Iterable[str]) -> sa.ColumnElement[bool]:
-    """Whether a column has one of any number of texts, which are one parameter."""
+    """Whether a column is among any number of texts, which are passed as one parameter."""
     if store.is_sqlite:
         each = sa.func.json_each(orjson.dumps(list(texts)).decode()).table_valued("value")
         return column.in_(sa.select(each.c.value))
@@ -215,11 +217,12 @@ def among(store: Store, column: sa.ColumnElement[str], texts: Iterable[str]) -> 
 
 
 _MANY = 4
-"""Rows from which on PostgreSQL gets them by column."""
+"""The number of rows from which on they are sent to PostgreSQL by column."""
 
 
 def _is_bulk(table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> bool:
-    """Whether rows go by one statement: there are many, and none has the key of another, which it could not add up."""
+    """Whether one statement can write the rows: there are many, and their keys are distinct, as ON CONFLICT
+    requires."""
     if len(rows) < _MANY:
         return False
     places = [place for place, column in enumerate(table.columns) if column.primary_key]

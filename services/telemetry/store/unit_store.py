@@ -1,4 +1,4 @@
-"""Unit store: what is known of units, read and written in the transaction that tallies their rows."""
+"""Unit store: the sums of units, read and written in the transaction that tallies their requests."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from sluicegate.services.telemetry.tally.unit_codec import Entries, packed_sums,
 from sluicegate.services.telemetry.tally.unit_sheet import Known, UnitSheet, changed
 
 _AT_ONCE = 5_000
-"""Units in one query."""
+"""The most units in one query."""
 Rows = list[tuple[Any, ...]]
 
 
 def changes(connection: Connection, gathered: UnitAccumulator) -> tuple[Rows, Rows]:
-    """Rows of units as they will be, in order of their keys, and rows to add to the unit sums."""
+    """The new rows of units, sorted by key, and the rows to add to the unit sums."""
     rows: Rows = []
     steps: Counter[Step] = Counter(gathered.loose)
     of_rollout: defaultdict[str, dict[int, Epochs]] = defaultdict(dict)
     for (rollout, unit), new in gathered.entries.items():
         of_rollout[rollout][unit] = new
     for rollout, units in sorted(of_rollout.items()):
-        known = _known_epochs(connection, rollout, list(units))
+        stored = _stored_epochs(connection, rollout, list(units))
         after = [
             (unit, epoch, entry)
             for unit, new in sorted(units.items())
-            for epoch, entry in enter(known.get(unit, {}), new, rollout, steps).items()
+            for epoch, entry in enter(stored.get(unit, {}), new, rollout, steps).items()
         ]
         sums = packed_rows(connection, rollout, [entry.sums for _, _, entry in after])
         rows += [
@@ -54,12 +54,12 @@ def changes(connection: Connection, gathered: UnitAccumulator) -> tuple[Rows, Ro
 
 
 def changes_of_sheet(connection: Connection, rollout: str, sheet: UnitSheet) -> tuple[Rows, Rows]:
-    """The same of the requests of one rollout."""
+    """The same as `changes`, for a sheet of requests of one rollout."""
     keys, _, has_unit = sheet.columns()
-    found = list(_rows_of(connection, rollout, np.unique(keys[has_unit]).tolist()))
-    known = [Known(unit, epoch, Entry(arm, weight, bucket)) for unit, epoch, arm, weight, bucket, _ in found]
+    stored = list(_rows_of(connection, rollout, np.unique(keys[has_unit]).tolist()))
+    known = [Known(unit, epoch, Entry(arm, weight, bucket)) for unit, epoch, arm, weight, bucket, _ in stored]
     positions = _positions(connection, rollout, ())
-    had = unpacked_sums([text for *_, text in found])
+    had = unpacked_sums([text for *_, text in stored])
     places = np.zeros(len(positions), np.int64)
     for name, position in positions.items():
         places[position] = sheet.metrics.setdefault(name, len(sheet.metrics))
@@ -76,38 +76,38 @@ def changes_of_sheet(connection: Connection, rollout: str, sheet: UnitSheet) -> 
 
 
 def packed_rows(connection: Connection, rollout: str, sums: Sequence[Sums]) -> list[bytes]:
-    """What units of a rollout have added, as it is kept."""
+    """The sums of a rollout's units in the storage format."""
     positions = _positions(connection, rollout, dict.fromkeys(metric for each in sums for metric, _, _ in each))
     entries = [(unit, positions[metric], x, n) for unit, each in enumerate(sums) for metric, x, n in each]
     units, metrics, xs, ns = zip(*entries, strict=True) if entries else ((), (), (), ())
     return packed_sums(Entries(integers(units), integers(metrics), np.array(xs, np.float64), integers(ns)), len(sums))
 
 
-def _known_epochs(connection: Connection, rollout: str, units: Sequence[int]) -> dict[int, Epochs]:
-    found = list(_rows_of(connection, rollout, units))
+def _stored_epochs(connection: Connection, rollout: str, units: Sequence[int]) -> dict[int, Epochs]:
+    rows = list(_rows_of(connection, rollout, units))
     names = {position: name for name, position in _positions(connection, rollout, ()).items()}
-    sums: list[list[tuple[str, float, int]]] = [[] for _ in found]
-    had = unpacked_sums([text for *_, text in found])
+    sums: list[list[tuple[str, float, int]]] = [[] for _ in rows]
+    had = unpacked_sums([text for *_, text in rows])
     for unit, metric, x, n in zip(*(each.tolist() for each in had), strict=True):
         sums[unit].append((names[metric], x, n))
     epochs: defaultdict[int, Epochs] = defaultdict(dict)
-    for (unit, epoch, arm, weight, bucket, _), each in zip(found, sums, strict=True):
+    for (unit, epoch, arm, weight, bucket, _), each in zip(rows, sums, strict=True):
         epochs[unit][epoch] = Entry(arm, weight, bucket, tuple(each))
     return epochs
 
 
 def _positions(connection: Connection, rollout: str, metrics: Iterable[str]) -> dict[str, int]:
-    """By which number each metric of a rollout is named; those that have none get one."""
+    """The number of each metric of a rollout; metrics that have none get one."""
     table = schema.unit_metrics
     query = sa.select(table.c.metric, table.c.position).where(table.c.rollout == rollout)
-    known: dict[str, int] = dict(connection.execute(query).tuples().all())
-    new = [metric for metric in metrics if metric not in known]
-    first = max(known.values(), default=-1) + 1
+    positions: dict[str, int] = dict(connection.execute(query).tuples().all())
+    new = [metric for metric in metrics if metric not in positions]
+    first = max(positions.values(), default=-1) + 1
     given = {metric: first + place for place, metric in enumerate(new)}
     rows = [{"rollout": rollout, "metric": metric, "position": place} for metric, place in given.items()]
     if rows:
         connection.execute(sa.insert(table), rows)
-    return known | given
+    return positions | given
 
 
 def _rows_of(connection: Connection, rollout: str, units: Sequence[int]) -> Iterable[tuple[Any, ...]]:
@@ -116,7 +116,7 @@ def _rows_of(connection: Connection, rollout: str, units: Sequence[int]) -> Iter
 
 
 def _of_units(connection: Connection, rollout: str, keys: Sequence[int]) -> sa.Select[Any]:
-    """The rows of units; all keys are one parameter, so that the statement is the same for any number of them."""
+    """The rows of units. All keys are one parameter, so that the statement does not depend on their number."""
     table = schema.units
     if connection.dialect.name == "sqlite":
         each = sa.func.json_each(sa.bindparam("keys", orjson.dumps(keys).decode())).table_valued("value")

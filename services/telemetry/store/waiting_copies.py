@@ -1,6 +1,6 @@
-"""Waiting copies: a shadow's copies whose request was not read yet are looked at again when it is.
+"""Waiting copies: a shadow's copies that wait for their request are paired again once the request is read.
 
-Whoever writes requests does that in its turn, and copies are looked at in a turn: so none is missed in between.
+Requests are written and copies are paired while holding the write lock, so that no copy is missed in between.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WAITING: Final = "waiting"
 
 
 def wake_copies(store: Store, connection: Connection, kept: Batch) -> None:
-    """Have the copies of these requests looked at again."""
+    """Release the waiting copies of these requests."""
     is_waiting = copies.c.state == WAITING
     rids = [rid for rid in kept.rids if rid is not None]
     if rids and connection.scalar(sa.select(sa.exists().where(is_waiting))):

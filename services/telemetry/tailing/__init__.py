@@ -1,1 +1,1 @@
-"""Access logs are read to their end, each line exactly once."""
+"""Reads access logs to their end, each line exactly once."""

@@ -1,4 +1,5 @@
-"""Backlog: how much of the logs has not been read, and since when. Anyone may ask, also while the collector is down."""
+"""Backlog: how much of the logs is unread, and since when. Any process can query it, even while the collector is
+down."""
 
 from __future__ import annotations
 
@@ -16,38 +17,38 @@ from sluicegate.services.telemetry.tailing.tail import Tail
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """What the collector has before it."""
+    """What the collector has not read yet."""
 
     unread_bytes: int
-    """Of all files of the logs."""
+    """In all files of the logs."""
     read_at: float | None
     """When a line was last read, in seconds since 1970; None: never."""
 
     def waits(self, now: float) -> float:
-        """Seconds since a line was last read, while there is something to read; 0 where there is not."""
+        """Seconds since a line was last read; 0 if nothing is unread."""
         return max(now - self.read_at, 0.0) if self.unread_bytes and self.read_at is not None else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """What was read of a log."""
+    """How much of a log has been read."""
 
     lines: int = 0
     unreadable: int = 0
     size: int = 0
-    """In bytes."""
+    """Bytes that have been read."""
     unread: int = 0
-    """Bytes that are left."""
+    """Bytes that are unread."""
 
 
 def read_of(store: Store, log: Path) -> Read:
-    """What was read of the log at this path, and is left. What is left is looked at first: it may be read meanwhile."""
+    """How much of the log at this path has been read. Looks at the unread part first, as it may be read meanwhile."""
     unread = Tail(log).unread(Offsets(store, log).load())
     return replace(read_of_name(store, name_of(store, log)), unread=unread)
 
 
 def read_of_name(store: Store, name: str) -> Read:
-    """What was read of the log of this name, which may lie on another machine."""
+    """How much of the log with this name has been read; it may be on another machine."""
     table = schema.logs
     with store.read() as connection:
         row = connection.execute(sa.select(table).where(table.c.log == name)).mappings().first()
@@ -55,12 +56,12 @@ def read_of_name(store: Store, name: str) -> Read:
 
 
 def access_logs(folder: Path) -> tuple[Path, Path, Path]:
-    """The logs that the collector reads, by the paths that are written now."""
+    """The paths of the logs that the collector reads, which are also written to now."""
     return folder / "live.jsonl", folder / "shadow.jsonl", folder / "generated.jsonl"
 
 
 def backlog(store: Store, logs: Sequence[Path]) -> Backlog:
-    """The backlog of these logs, each named by the path that is written now."""
+    """The backlog of these logs, each given by the path that is written to now."""
     unread = sum(Tail(log).unread(Offsets(store, log).load()) for log in logs)
     table = schema.offsets
     query = sa.select(sa.func.max(table.c.read_at)).where(table.c.log.in_([name_of(store, log) for log in logs]))

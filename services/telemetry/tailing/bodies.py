@@ -1,7 +1,7 @@
-"""Bodies: what services wrote down of requests and answers comes into the store.
+"""Bodies: reads captured requests and answers into the store.
 
-A file that a service has open ends in `.open`; where the service was killed it keeps that name, and is taken to be
-left behind after a day.
+The name of a file that a service has open ends in `.open`. If the service was killed, the file keeps that name, and
+counts as abandoned after a day.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from sluicegate.services.telemetry.tailing.log_collector import QUIET, LogCollec
 from sluicegate.services.telemetry.tally.lines import Unreadable
 
 LEFT_BEHIND = 86_400.0
-"""Seconds without a write after which a file may be deleted whose service did not end it."""
+"""Seconds without a write after which a file that its service did not close may be deleted."""
 _OPEN = ".open"
 Line = tuple[tuple[Any, ...], int]
-"""A row of the table, and how many bodies were left out before it."""
+"""A row of the table, and the number of bodies that were left out before it."""
 
 
 class BodyCollector(LogCollector[list[Line]]):
@@ -41,7 +41,7 @@ class BodyCollector(LogCollector[list[Line]]):
         return lines
 
     def finished(self, quiet: float = QUIET) -> tuple[Path, ...]:
-        """Files whose every line is safe in the database, and that nobody writes any more."""
+        """Files that are completely in the database, and that are no longer written to."""
         left = set(super().finished(LEFT_BEHIND))
         return tuple(path for path in super().finished(quiet) if path in left or path.suffix != _OPEN)
 

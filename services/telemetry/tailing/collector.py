@@ -1,4 +1,4 @@
-"""Collector: access logs -> exposures -> tallies."""
+"""Collector: turns access logs into exposures and tallies."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from sluicegate.services.telemetry.tally.unit_accumulator import Side
 
 
 class Collector(LogCollector[Lines]):
-    """Tails one access log into the store, and joins outcomes to what it read."""
+    """Tails one access log into the store, and joins outcomes to its requests."""
 
     begins_in_turn = False
 
@@ -50,9 +50,10 @@ class Collector(LogCollector[Lines]):
         bucket: int = BUCKET, reopen: Callable[[], None] | None = None, asks: Callable[[str], bool] = lambda _: True,
         levels: Levels | None = None, joins: bool = True,
     ) -> None:  # fmt: skip
-        """`asks` tells whether requests of a model are kept outside of its rollouts too.
+        """`asks` tells whether requests of a model are stored even outside of its rollouts. With several gateways,
+        `levels`
 
-        `levels` are those of every gateway's log, where there are several; one of their collectors `joins` for all.
+        are those of all their logs, and one of the collectors `joins` for all.
         """
         super().__init__(store, log_path, clock, reopen=reopen)
         self._asks = asks
@@ -63,9 +64,9 @@ class Collector(LogCollector[Lines]):
         self._levels = levels or Levels([str(log_path)])
         self._joins = joins
         self._chunk_specs: dict[str, RolloutSpec | None] = {}
-        """Of the rollouts in the chunk under way."""
+        """The specs of the rollouts in the present chunk."""
         self._asking: set[str] = set()
-        """Of its models those whose requests are kept."""
+        """The models in the present chunk whose requests are always stored."""
 
     def collect(self) -> int:
         now = self._now()
@@ -95,7 +96,7 @@ class Collector(LogCollector[Lines]):
         self._asking = {model for model in {kind.model for kind in kinds} if self._asks(model)}
 
     def _is_kept(self, model: str, rollout: str | None) -> bool:
-        """Whether an outcome, a copy or a body may be joined to a request; so may what is not known yet."""
+        """Whether an outcome, a copy or a body may be joined to a request; also if its rollout is not known yet."""
         if model in self._asking:
             return True
         if rollout is None:
@@ -104,14 +105,14 @@ class Collector(LogCollector[Lines]):
         return spec is None or spec.keeps_requests
 
     def _parted(self, batch: Batch) -> tuple[Batch, Batch]:
-        """The requests that are kept, and those that are not."""
+        """The requests that are stored, and those that are left out."""
         is_kept = batch.flags(lambda kind: self._is_kept(kind.model, kind.rollout))
         if is_kept.all():
             return batch, batch.select(np.flatnonzero(~is_kept))
         return batch.select(np.flatnonzero(is_kept)), batch.select(np.flatnonzero(~is_kept))
 
     def _write(self, connection: Connection, rows: Lines, counts: Counter[Count]) -> None:
-        if rows.batch.slices is not None:  # which values are slices is settled for all writers
+        if rows.batch.slices is not None:  # all writers must agree on which values are slices
             self._store.take_turn(connection)
         batch = with_slices(connection, rows.batch)
         counts[Count.SHADOWS] = rows.shadows
@@ -142,7 +143,7 @@ class Collector(LogCollector[Lines]):
             keep_unjudged(connection, rollout, ids)
 
     def _gather(self, sides: dict[Side, Requests]) -> tuple[TallyAccumulator, set[str]]:
-        """The tallies of what is known, and the rollouts whose metrics are not."""
+        """The tallies, and the rollouts whose metrics are not known yet."""
         tallies, unknown = TallyAccumulator(), set()
         for side, requests in sides.items():
             if not is_judged(side):
@@ -156,7 +157,7 @@ class Collector(LogCollector[Lines]):
 
 
 def _left_out(batch: Batch) -> list[tuple[str, int, int, int]]:
-    """Rows for the table of what was not kept."""
+    """Rows for the table of requests that were left out."""
     times: defaultdict[str, list[int]] = defaultdict(list)
     for (kind,), rows in groups(batch.kind):
         times[batch.kinds[kind].model] += batch.at[rows].tolist()

@@ -1,7 +1,7 @@
-"""GeneratedCollector: the log of generated requests -> tallies of what a request tells by itself, and nothing else.
+"""GeneratedCollector: adds generated requests to the tallies of metrics that need no label, and to nothing else.
 
-No exposure is written, so no outcome, body, sample ratio or drift can come to rest on a request that no caller sent.
-Each is a unit of its own where units count together.
+It writes no exposure, so that no outcome, body, sample ratio or drift depends on generated requests. If requests are
+counted by unit, each generated one is a unit of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sluicegate.services.telemetry.tally.unit_accumulator import Side
 
 
 class GeneratedCollector(LogCollector[Lines]):
-    """Tails the log of the listener that only the generator reaches."""
+    """Tails the log of the listener that only the generator can reach."""
 
     def __init__(
         self, store: Store, log_path: Path, specs: SpecSource, clock: Callable[[], datetime], *,
@@ -47,7 +47,8 @@ class GeneratedCollector(LogCollector[Lines]):
         return replace(read, batch=replace(read.batch, units=nobody, slices=None)), unreadable
 
     def _prepare(self, rows: Lines, now: int) -> None:
-        """A rollout that did not ask for generated requests gets none of them counted, such as another variation's."""
+        """Find the rollouts whose plan generates requests. For others, such as another variation's, none are
+        counted."""
         rollouts = {kind.rollout for kind in rows.batch.kinds if kind.rollout is not None}
         specs = {rollout: self._specs.get(rollout, now) for rollout in rollouts}
         self._asking = {name: spec.of_generated for name, spec in specs.items() if spec is not None and spec.generates}

@@ -1,7 +1,7 @@
-"""Levels: until when each gateway's requests were read. Whoever joins outcomes to them goes by the slowest reader.
+"""Levels: the time up to which each gateway's requests have been read. Outcomes are joined up to the lowest level.
 
-An outcome of a unit belongs to its last request before it. Where one log was read and another was not, the last request
-that is known need not be the last one, so nothing later than the lowest level is joined, and nothing is given up.
+An outcome of a unit belongs to the unit's last request before it. If some logs are not read yet, the last known request
+need not be that one. So nothing later than the lowest level is joined or given up.
 """
 
 from __future__ import annotations
@@ -10,38 +10,38 @@ from collections.abc import Collection
 
 
 class Levels:
-    """By log, the time in microseconds until which all of it was read. One whose reader said nothing yet is at 0."""
+    """The time in microseconds up to which each log has been completely read; 0 for a log whose reader has not
+    reported."""
 
     def __init__(self, logs: Collection[str], writers: Collection[str] = ()) -> None:
-        """`writers`: those of the logs whose writers are listened to as well: one that hangs has lines that it has not
-        written."""
+        """`writers`: the logs whose writers must report too, since a writer that hangs holds back lines."""
         self._read = dict.fromkeys(logs, 0)
         self._heard = dict.fromkeys(writers, 0)
 
     def read(self, log: str, at: int) -> None:
-        """A log was read to its end, as it was at this time."""
+        """Note that a log has been read to its end, as it was at this time."""
         self._read[log] = at
 
     def heard(self, log: str, at: int) -> None:
-        """A log's writer was alive at this time, or dead: it keeps no line back for long."""
+        """Note that at this time a log's writer was responsive or dead, so that it holds back no older lines."""
         self._heard[log] = at
 
     def read_until(self, log: str) -> int:
-        """Until when a log was read to its end."""
+        """The time up to which a log has been read."""
         return self._read[log]
 
     @property
     def joins(self) -> bool:
-        """Whether whoever asks is to join outcomes for all readers."""
+        """Whether this process joins outcomes for all readers."""
         return True
 
     def look(self, now: int) -> None:
-        """Hear from the readers of other processes; here are none."""
+        """Exchange levels with readers in other processes; here there are none."""
 
     def by_log(self) -> dict[str, int]:
-        """Until when each log was read, as far as its writer had written it."""
+        """The time up to which each log has been written and read."""
         return {log: min(at, self._heard.get(log, at)) for log, at in self._read.items()}
 
     def lowest(self) -> int:
-        """Until when everything was read."""
+        """The time up to which all logs have been read."""
         return min((*self._read.values(), *self._heard.values()))

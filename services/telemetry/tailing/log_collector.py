@@ -1,9 +1,9 @@
-"""LogCollector: tails the files of one log into the store, each line exactly once, whatever is killed whenever.
+"""LogCollector: tails the files of one log into the store, each line exactly once, even if processes are killed.
 
-What was read and the offset after it are written in one transaction. What a killed collector had not committed is
-still in the log; what it had committed is not read again. Two collectors at once cannot count a line twice either: the
-offset is moved only from where the reader found it. A database that cannot be written (full disk, long lock) changes
-nothing: lines stay in the log until it can.
+Rows and the offset after them are written in one transaction. What a killed collector had not committed is still in the
+log; what it had committed is not read again. Even two collectors at once cannot count a line twice, because an offset
+is moved only from the value that its reader loaded. While the database cannot be written, such as on a full disk, lines
+stay in the log.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ from sluicegate.services.telemetry.tailing.tail import Chunk, Tail
 from sluicegate.services.telemetry.tally.lines import Unreadable
 
 BUCKET = 300
-"""Seconds of a time bucket: inside it the base rate is taken to be constant."""
+"""Seconds of a time bucket, within which the base rate is assumed to be constant."""
 QUIET = 60.0
-"""Seconds without a write after which a rotated file is taken to be complete."""
+"""Seconds without a write after which a rotated file counts as complete."""
 SWEEP = 1_000_000
-"""Microseconds between looks at what rarely changes."""
+"""Microseconds between checks of what rarely changes."""
 ASTRAY = 1.0
-"""Seconds that a log may be written elsewhere than at its path before its writer is told: a rotation takes less."""
+"""Seconds that a log may be written elsewhere than at its path before its writer has to reopen it; longer than a
+rotation takes."""
 
 _log = logging.getLogger(__name__)
 RowsT = TypeVar("RowsT", bound=Sized)
@@ -46,22 +47,23 @@ RowT = TypeVar("RowT")
 
 
 class LogCollector(ABC, Generic[RowsT]):
-    """What every collector of a log does; subclasses say what a line means and what is written of it."""
+    """Base of all collectors of logs. Subclasses parse the lines, and write what follows from them."""
 
     poll = 0.1
-    """Seconds between looks at a log that has nothing new."""
+    """Seconds between looks at a log without new lines."""
     back_off = 1.0
     """Seconds to wait after the database or the ledger failed."""
     begins_in_turn = True
-    """Whether all that is written of a chunk waits for the writers' turn; else `_write` takes it."""
+    """Whether the transaction takes the write lock at its start; if not, `_write` takes it when needed."""
     hidden_as: str | None = None
-    """What is shown instead of a line that cannot be read; None: the line."""
+    """The text shown instead of an unreadable line; None: the line itself."""
 
     def __init__(
         self, store: Store, log_path: Path, clock: Callable[[], datetime], *,
         reopen: Callable[[], None] | None = None, elapsed: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`reopen` has the log's writer start a new one at its path; `elapsed` gives seconds from any beginning."""
+        """`reopen` makes the log's writer start a new file at its path; `elapsed` returns seconds from an arbitrary
+        start."""
         self._store = store
         self._reopen = reopen
         self._elapsed = elapsed
@@ -74,35 +76,35 @@ class LogCollector(ABC, Generic[RowsT]):
         """Whether the last pass left something to do."""
         self._tail = Tail(log_path)
         self._known: dict[str, int] | None = None
-        """The offsets as committed; None: to be loaded."""
+        """The committed offsets; None: they must be loaded."""
         self._has_forgotten = False
 
     @property
     def name(self) -> str:
-        """Which log this is, for people."""
+        """The log's name for people."""
         return f"{self._path.parent.parent.name}/{self._path.stem}"
 
     @abstractmethod
     def collect(self) -> int:
-        """One bounded pass over every file of the log; how many lines were read, or otherwise worked on.
+        """Make one bounded pass over all files of the log; returns how many lines were read or otherwise handled.
 
-        Raises SluiceError, OSError or SQLAlchemyError when it could not; nothing is lost, the next pass begins where
-        the last transaction ended.
+        Raises SluiceError, OSError or SQLAlchemyError if it fails. Nothing is lost then: the next pass continues after
+        the last committed transaction.
         """
 
     @abstractmethod
     def _read_lines(self, lines: Sequence[bytes]) -> tuple[RowsT, list[Unreadable]]:
-        """What the lines of a chunk say; and those that cannot be read, each with the reason."""
+        """Parse the lines of a chunk; returns the rows, and the unreadable lines with their reasons."""
 
     @abstractmethod
     def _write(self, connection: sa.Connection, rows: RowsT, counts: Counter[Count]) -> None:
-        """Write down what the lines of a chunk say; `counts` is written after it."""
+        """Write the rows of a chunk. The caller writes `counts` afterwards."""
 
     def _prepare(self, rows: RowsT, now: int) -> None:
-        """What is asked of others before a transaction keeps them waiting; `now` in microseconds."""
+        """Fetch what is needed from elsewhere, before the transaction makes others wait; `now` in microseconds."""
 
     def run(self, stop: threading.Event) -> None:
-        """Collect until stopped; without a pause only while there is more to do than one pass takes."""
+        """Collect until stopped, and pause whenever a pass leaves nothing to do."""
         while not stop.is_set():
             try:
                 self.collect()
@@ -114,9 +116,9 @@ class LogCollector(ABC, Generic[RowsT]):
             stop.wait(pause)
 
     def call_back(self) -> None:
-        """Where the log is written elsewhere than at its path, have its writer start a new one there.
+        """If the log is being written elsewhere than at its path, make its writer start a new file there.
 
-        Raises SluiceError or OSError when the writer cannot be told; it is told again as long as it goes on.
+        Raises SluiceError or OSError if the writer cannot be reached. Repeats until the writer has done so.
         """
         now = self._elapsed()
         if not self._tail.is_astray or self._reopen is None:
@@ -130,32 +132,32 @@ class LogCollector(ABC, Generic[RowsT]):
             self._reopen()
 
     def finished(self, quiet: float = QUIET) -> tuple[Path, ...]:
-        """Rotated files whose every line is safe in the database, power loss included: they may be deleted.
+        """Rotated files that may be deleted, because all their lines are in the database, even after a power loss.
 
-        A file that was written to in the last `quiet` seconds is not among them: its writer may hold it open still.
+        Excludes files written to in the last `quiet` seconds, which their writer may still have open.
         """
         offsets = self._offsets.load()
         self._store.harden()
         return self._tail.finished(offsets, round((self._clock().timestamp() - quiet) * 1e9))
 
     def forget_gone(self, before: datetime) -> None:
-        """Forget how far files were read that are gone, and were read last before this time."""
+        """Delete the offsets of files that are gone and were last read before this time."""
         self._offsets.forget(self._tail.heads(), int(before.timestamp() * 1e6))
-        self._has_forgotten = True  # the pass under way, in another thread, goes on with what it knows
+        self._has_forgotten = True  # a pass that is running in another thread keeps its loaded offsets
 
     def _now(self) -> int:
         """Microseconds since 1970."""
         return int(self._clock().timestamp() * 1e6)
 
     def _read(self, now: int) -> tuple[int, bool]:
-        """Lines read, and whether the log was read to its end."""
+        """Read the log; returns the number of lines, and whether its end was reached."""
         lines, is_level = 0, True
         try:
             if self._known is None or self._has_forgotten:
                 self._has_forgotten = False
                 self._known = self._offsets.load()
             for chunk in self._tail.chunks(self._known):
-                with _no_search_for_circles():
+                with _without_garbage_collection():
                     self._take(chunk, now)
                 self._known[chunk.head] = chunk.end
                 lines += len(chunk.lines)
@@ -185,8 +187,9 @@ class LogCollector(ABC, Generic[RowsT]):
 
 
 @contextmanager
-def _no_search_for_circles() -> Iterator[None]:
-    """A chunk makes tens of thousands of lists, none in a circle; looking for circles was a quarter of the work."""
+def _without_garbage_collection() -> Iterator[None]:
+    """A chunk makes tens of thousands of lists without reference cycles; searching for cycles took a quarter of the
+    time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -197,7 +200,7 @@ def _no_search_for_circles() -> Iterator[None]:
 
 
 def one_by_one(read: Callable[[bytes], RowT], lines: Sequence[bytes]) -> tuple[list[RowT], list[Unreadable]]:
-    """What each line says to `read`, which raises ValueError or RecursionError for one that cannot be read."""
+    """Parse each line by `read`, which raises ValueError or RecursionError for an unreadable one."""
     rows, unreadable = list[RowT](), list[Unreadable]()
     for text in lines:
         try:

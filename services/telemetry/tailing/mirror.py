@@ -1,4 +1,4 @@
-"""Mirror: the access logs of a gateway of another host, byte for byte, from which they are collected like our own."""
+"""Mirror: byte-for-byte copies of the access logs of another host's gateway, which are collected like local logs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from sluicegate.registry.words.errors import Unreachable, UsageError
 _LOGS = frozenset({"live", "shadow", "generated"})
 _HEAD = re.compile(r"[0-9a-f]{32}")
 RESERVE = 64 << 20
-"""Bytes of the disk that stay free for what this host itself has to write: its record above all."""
+"""Bytes of the disk that stay free for this host's own data, above all its record."""
 OPEN = ".open"
-"""Ends the name of a file that more may come of."""
+"""The suffix of files that are not complete yet."""
 
 
 _FULL = f"less than {RESERVE >> 20} MiB are free on the disk, and logs of other hosts do not take these."
 
 
 def take(folder: Path, log: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int:
-    """Add what comes at this place of a file, unless it is here already; how much of the file is here then, durably.
+    """Add data at an offset of a file, unless it is already there; returns how many bytes of the file are stored
+    durably.
 
-    A file is known by the digest of its first line. What would leave a gap is not taken: its sender goes back.
-    Raises Unreachable where the disk is nearly full: it is sent again later.
+    A file is identified by the digest of its first line. Data that would leave a gap is not stored, and its sender goes
+    back. Raises Unreachable if the disk is nearly full; then the data is sent again later.
     """
     if log not in _LOGS or not _HEAD.fullmatch(head) or offset < 0:
         raise UsageError("what was sent is not part of an access log.", fix="install the same version on both hosts.")
@@ -37,7 +38,7 @@ def take(folder: Path, log: str, head: str, offset: int, data: bytes, *, is_whol
         return 0
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # a part that is sent again may come while the first one is being written
+        fcntl.flock(handle, fcntl.LOCK_EX)  # a resent part may arrive while the first one is being written
         size = os.fstat(handle).st_size
         new = data[size - offset :] if offset <= size else b""
         if new and shutil.disk_usage(folder).free - len(new) < RESERVE:
@@ -57,5 +58,5 @@ def take(folder: Path, log: str, head: str, offset: int, data: bytes, *, is_whol
 
 
 def may_go(path: Path) -> bool:
-    """Whether nothing more comes of a file that was read to its end."""
+    """Whether a file that was read to its end is complete, so that it may be deleted."""
     return path.suffix != OPEN

@@ -1,4 +1,4 @@
-"""Offsets: how far each file of a log was read, moved in the transaction that writes what was read."""
+"""Offsets: how far each file of a log has been read, updated in the transaction that writes the rows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sluicegate.services.telemetry.tailing.tail import Chunk
 
 
 class OvertakenError(SluiceError):
-    """Another collector read the same lines first. Nothing was counted twice; offsets are read again."""
+    """Another collector read the same lines first. Nothing is counted twice; offsets are loaded again."""
 
 
 def name_of(store: Store, log: Path) -> str:
-    """The name of a log among all those that are read into the database."""
+    """The name of a log, unique among all logs that are read into the database."""
     return f"{store.host}:{log}" if store.host else str(log)
 
 
@@ -31,14 +31,14 @@ class Offsets:
         self._log = name_of(store, log)
 
     def load(self) -> dict[str, int]:
-        """The offset after the last line that was read, by file."""
+        """The offset after the last line that has been read, by file."""
         table = schema.offsets
         query = sa.select(table.c.head, table.c.offset).where(table.c.log == self._log)
         with self._store.read() as connection:
             return dict(connection.execute(query).tuples().all())
 
     def forget(self, present: Collection[str], before: int) -> None:
-        """Delete those of files that are gone, and were read last before a time in microseconds."""
+        """Delete the offsets of files that are gone and were last read before a time in microseconds."""
         table = schema.offsets
         mine = sa.and_(table.c.log == self._log, table.c.read_at < before)
         with self._store.read() as connection:
@@ -49,7 +49,8 @@ class Offsets:
                 connection.execute(sa.delete(table).where(mine, table.c.head.in_(gone)))
 
     def move(self, connection: Connection, chunk: Chunk, now: int) -> None:
-        """Note that a chunk was read, at a time in microseconds. Raises OvertakenError where it begins elsewhere."""
+        """Note that a chunk was read at `now` (microseconds). Raises OvertakenError if the stored offset is not its
+        start."""
         table = schema.offsets
         if chunk.start == 0:
             row = (self._log, chunk.head, chunk.end, now)

@@ -1,8 +1,8 @@
-"""Readers: collectors on several hosts tell each other in the database until when they read; one of them joins for all.
+"""Readers: collectors on several hosts exchange their levels in the database, and one of them joins for all.
 
-Each writes down until when it read which log. What joins is the first of those that were seen lately, and it acts at
-the slowest of all: a reader that is behind, or silent, holds up what is later than it got to. After an hour of silence
-its lines are taken not to come any more, as outcomes are then given up; it counts again as soon as it is back.
+Each one notes up to when it has read each log. The first by name of those seen recently joins, up to the lowest level
+of all; so a reader that is behind or silent delays everything later than its level. After an hour of silence it is no
+longer waited for, since outcomes are given up after that time too. It counts again as soon as it is back.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.levels import Levels
 
 PERIOD = 500_000
-"""Microseconds between two notes of a reader."""
+"""Microseconds between notes of a reader."""
 PRESENT = 10_000_000
-"""Microseconds of silence after which another reader joins in the place of one."""
+"""Microseconds of silence after which another reader takes over joining."""
 GONE = 3_600_000_000
-"""Microseconds of silence after which nobody waits for a reader."""
+"""Microseconds of silence after which a reader is no longer waited for."""
 
 
 class Reader(NamedTuple):
-    """A log, and until when it was read; times in microseconds."""
+    """A log, and the time up to which it has been read; times in microseconds."""
 
     host: str
     log: str
@@ -39,22 +39,22 @@ class Reader(NamedTuple):
 
 
 def all_readers(store: Store) -> Sequence[Reader]:
-    """Every reader that is not forgotten; none where the telemetry has one reader's process alone."""
+    """All readers; none if only one process reads logs into this telemetry."""
     with store.read() as connection:
-        return _known(connection)
+        return _readers(connection)
 
 
 def retire(store: Store, host: str) -> None:
-    """Have nobody wait for the readers of a host that has ended: all that it logged was read, or never will be."""
+    """Stop waiting for the readers of a host that has ended, whose logs have been read or never will be."""
     with store.write(in_turn=False) as connection:
         connection.execute(sa.update(readers).where(readers.c.host == host).values(retired=True))
 
 
 class SharedLevels(Levels):
-    """The levels of this process's logs and of all others'."""
+    """The levels of this process's logs and of those in other processes."""
 
     def __init__(self, store: Store, host: str, logs: Collection[str], writers: Collection[str] = ()) -> None:
-        """`host` is this process's name among those that share the database, and stays the same when it restarts."""
+        """`host` is this process's name among those that share the database; it stays the same across restarts."""
         super().__init__(logs, writers)
         self._store, self._host = store, host
         self._noted_at: int | None = None
@@ -66,16 +66,16 @@ class SharedLevels(Levels):
         return self._joins
 
     def look(self, now: int) -> None:
-        """Tell the others, and hear from them. Raises Unreachable; then nothing is known of them but what was."""
+        """Note this process's levels, and read those of others. Raises Unreachable; then the last known levels stay."""
         if self._noted_at is not None and 0 <= now - self._noted_at < PERIOD:
             return
         with self._store.write(in_turn=False) as connection:
             self._note(connection, now)
-            known = _known(connection)
+            all_rows = _readers(connection)
         self._noted_at = now
-        waited_for = [each for each in known if not each.retired and each.host != self._host]
+        waited_for = [each for each in all_rows if not each.retired and each.host != self._host]
         self._others = min((each.read_until for each in waited_for), default=now)
-        self._joins = self._host == min(each.host for each in known if each.is_present(now))
+        self._joins = self._host == min(each.host for each in all_rows if each.is_present(now))
 
     def lowest(self) -> int:
         return min(super().lowest(), self._others)
@@ -91,5 +91,5 @@ class SharedLevels(Levels):
         connection.execute(retired.values(retired=True))
 
 
-def _known(connection: Connection) -> Sequence[Reader]:
+def _readers(connection: Connection) -> Sequence[Reader]:
     return [Reader(*row) for row in connection.execute(sa.select(readers).order_by(readers.c.host, readers.c.log))]

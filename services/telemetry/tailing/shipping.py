@@ -1,6 +1,6 @@
-"""Shipping: the access logs of this host go to the one that counts them, each byte once, whatever is killed whenever.
+"""Shipping: sends this host's access logs to the host that counts them, each byte once, even if processes are killed.
 
-The receiver says how much of a file it has, and what it has is not sent again; so nothing is kept here of it.
+The receiver says how much of each file it has, so the sender needs no state of its own.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from sluicegate.services.telemetry.tailing.tail import Chunk, Tail, head_of
 
 
 class Send(Protocol):
-    """Hands a part of a file over; how much of the file is there then. Raises Unreachable."""
+    """Sends a part of a file; returns how many bytes of the file the receiver has. Raises Unreachable."""
 
     def __call__(self, log: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int: ...
 
 
 QUIET = 60.0
-"""Seconds without a write after which a rotated file is taken to be complete."""
+"""Seconds without a write after which a rotated file counts as complete."""
 
 
 class Shipper:
@@ -31,7 +31,7 @@ class Shipper:
         self._there: dict[str, int] = {}
 
     def ship(self) -> bool:
-        """Send what is new, one part of each file; whether nothing was left."""
+        """Send the next part of each file; returns whether nothing is left."""
         is_level = True
         try:
             for chunk in self._tail.chunks(self._there):
@@ -42,11 +42,11 @@ class Shipper:
         return is_level
 
     def unsent(self) -> int:
-        """Bytes that were not sent."""
+        """The number of bytes that have not been sent."""
         return self._tail.unread(self._there)
 
     def let_go(self) -> None:
-        """Delete rotated files that are there as a whole."""
+        """Delete rotated files that the receiver has completely."""
         for path in self._tail.finished(self._there, round((self._wall() - QUIET) * 1e9)):
             head = head_of(path)
             if head is not None:
@@ -55,11 +55,11 @@ class Shipper:
 
     @property
     def name(self) -> str:
-        """Which log this is."""
+        """The log's name."""
         return self._tail.path.stem
 
     def _one(self, chunk: Chunk) -> bool:
-        if chunk.head not in self._there:  # since this process runs; the receiver knows
+        if chunk.head not in self._there:  # not sent by this process; ask the receiver
             self._there[chunk.head] = self._send(self.name, chunk.head, 0, b"", is_whole=False)
             if self._there[chunk.head]:
                 self._tail.forget()
@@ -69,7 +69,7 @@ class Shipper:
             data += b"\n"
         there = self._send(self.name, chunk.head, chunk.start, data, is_whole=False)
         self._there[chunk.head] = there
-        if there < chunk.end:  # it lost what it had, and gets it again
+        if there < chunk.end:  # the receiver has lost data; send it again
             self._tail.forget()
             return False
         return chunk.is_last

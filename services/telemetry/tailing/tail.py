@@ -1,12 +1,12 @@
-"""Tail: finds the files of a log, live and rotated, and reads whole lines from where it was left.
+"""Tail: finds the files of a log, live and rotated, and reads whole lines from the given offsets.
 
-A file is known by its first line, which holds a request id and a time of its own: a rename or a copy changes nothing,
-and a new file in the place of an old one starts over, same inode or not. Rotation is by rename: `live.jsonl` becomes
-`live.000001.jsonl` or `live.jsonl.something`; under another name of the folder a file is known once a line of it was
-read. Compressed files are not read: compress only what `Tail.finished` names. A last line without its newline waits for
-the rest.
+A file is identified by its first line, which has a unique request id and time. So renaming or copying it changes
+nothing, and a new file in the place of an old one is read from its start, even with the same inode. Rotation renames
+`live.jsonl` to `live.000001.jsonl` or `live.jsonl.something`. A file with any other name in the folder is recognised
+once a line of it has been read. Compressed files are not read, so compress only files that `Tail.finished` returns. A
+last line without its newline waits for the rest.
 
-Files are kept open: what is renamed, moved away or deleted by others is read to its end all the same.
+Files are kept open, so that they are read to their end even if they are renamed, moved away or deleted.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHUNK = 2 * 1024 * 1024
-"""Bytes read at once, which also bounds a transaction; a longer line is taken in pieces, none of which parses."""
+"""Bytes read at once, which also limits a transaction. A longer line is read in pieces, none of which parses."""
 _FIRST = 64 * 1024
 _COMPRESSED = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4"})
 _PASSES_AWAY = 600
-"""Passes without a change after which a file that left the folder is let go: its writer has another by then."""
+"""Passes without a change after which a file that has left the folder is closed; its writer uses another by then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,50 +31,50 @@ class Chunk:
     """Whole lines read from a file."""
 
     head: str
-    """Digest of the file's first line: which file it is, whatever it is called now."""
+    """The digest of the file's first line, which identifies the file under any name."""
     start: int
     end: int
-    """Offset after the last line; less than `start` where the file was cut."""
+    """The offset after the last line; less than `start` if the file was truncated."""
     lines: list[bytes]
     is_last: bool
-    """Whether the file held no further whole line."""
+    """Whether the file has no further whole line."""
 
 
 @dataclass(slots=True)
-class _Held:
-    """A file that is open."""
+class _OpenFile:
+    """An open file."""
 
     descriptor: int
     stamp: tuple[int, int] | None = None
-    """Size and time of change at the last pass."""
+    """Its size and modification time at the last pass."""
     is_level: bool = False
-    """Whether nothing of what there was at the last pass is left to read."""
+    """Whether the last pass read it to its end."""
     still: int = 0
-    """Passes since it changed."""
+    """Passes since it last changed."""
 
 
 class Tail:
-    """Reads the files of one log. Offsets are handed in; what it remembers besides can be forgotten."""
+    """Reads the files of one log. The caller keeps the offsets; all other state can be recovered."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held: dict[tuple[int, int], _Held] = {}
+        self._open: dict[tuple[int, int], _OpenFile] = {}
         self._heads: dict[tuple[int, int], str | None] = {}
-        """First lines of files whose names say nothing."""
+        """The heads of files whose names do not identify them."""
         self._written: tuple[int, int] | None = None
         """The file that changed last."""
         self.is_astray = False
-        """Whether nothing is at the log's path, or what was written last was written to another file."""
+        """Whether there is no file at the log's path, or another file was written to last."""
 
     def __del__(self) -> None:
-        for open_file in self._held.values():
+        for open_file in self._open.values():
             with suppress(OSError):
                 os.close(open_file.descriptor)
 
     def files(self, known: Collection[str] = ()) -> tuple[Path, ...]:
-        """The files there are now, the longest untouched first, so that rows come about in order of time.
+        """The present files of the log, the least recently modified first, so that rows are roughly in order of time.
 
-        Those are among them whatever their name whose first line is `known`.
+        Includes files of any name whose head is in `known`.
         """
         try:
             entries = [path for path in self.path.parent.iterdir() if self._is_of_log(path, known)]
@@ -83,11 +83,11 @@ class Tail:
         return tuple(sorted(entries, key=lambda path: (path == self.path, _modified(path), path.name)))
 
     def chunks(self, offsets: dict[str, int]) -> Iterator[Chunk]:
-        """The next chunk of each file that has whole lines beyond its offset."""
+        """The next chunk of each file that has whole lines after its offset."""
         current = self._open_files(offsets)
-        in_turn = sorted(self._held, key=lambda file: (file == current, self._changed(file)))
+        in_turn = sorted(self._open, key=lambda file: (file == current, self._changed(file)))
         for file in in_turn:
-            was_known = self._held[file].stamp is not None
+            was_known = self._open[file].stamp is not None
             chunk, has_changed = self._next(file, offsets)
             if has_changed and (was_known or file == current):
                 self._written = file
@@ -96,17 +96,17 @@ class Tail:
         self.is_astray = current is None or self._written not in (None, current)
 
     def begin_anew(self) -> None:
-        """The writer was told where the log is: what it writes from now on says whether it heard."""
+        """Reset `is_astray` after the writer was told to reopen the log; its next write shows whether it did."""
         self._written = None
         self.is_astray = False
 
     def forget(self) -> None:
-        """Read again from the offsets: what was read came to nothing."""
-        for open_file in self._held.values():
+        """Read again from the offsets, because the last chunks could not be committed."""
+        for open_file in self._open.values():
             open_file.is_level = False
 
     def heads(self) -> set[str]:
-        """By what the files are known that lie beside the log now, whatever their names. Raises OSError."""
+        """The heads of all files in the log's folder, whatever their names. Raises OSError."""
         heads = set()
         for path in self.path.parent.iterdir():
             if path.is_file():
@@ -115,11 +115,11 @@ class Tail:
         return heads
 
     def finished(self, offsets: dict[str, int], before_ns: int) -> tuple[Path, ...]:
-        """Rotated files that were read to their very end and last written before a time in nanoseconds since 1970."""
+        """Rotated files that were read to their end and last written to before a time in nanoseconds since 1970."""
         return tuple(path for path in self.files() if path != self.path and _is_read(path, offsets, before_ns))
 
     def unread(self, offsets: dict[str, int]) -> int:
-        """Bytes beyond the offsets, lines that are not whole included."""
+        """The number of bytes after the offsets, including incomplete lines."""
         return sum(_unread(path, offsets) for path in self.files(offsets))
 
     def _is_of_log(self, path: Path, known: Collection[str]) -> bool:
@@ -130,7 +130,7 @@ class Tail:
         return is_named or (bool(known) and self._head_of(path) in known)
 
     def _head_of(self, path: Path) -> str | None:
-        """The digest of the first line of a file whose name says nothing."""
+        """The head of a file whose name does not identify it."""
         try:
             status = path.stat()
             file = (status.st_dev, status.st_ino)
@@ -142,28 +142,28 @@ class Tail:
         return self._heads[file]
 
     def _open_files(self, offsets: Collection[str]) -> tuple[int, int] | None:
-        """Open what came, let go what left long ago; which file has the log's path."""
+        """Open new files, and close those that left the folder long ago; returns the file at the log's path."""
         present: dict[tuple[int, int], Path] = {}
         for path in self.files(offsets):
             with suppress(FileNotFoundError):
                 status = path.stat()
                 present[status.st_dev, status.st_ino] = path
         for file, path in present.items():
-            if file not in self._held:
+            if file not in self._open:
                 with suppress(FileNotFoundError):
-                    self._held[file] = _Held(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                    self._open[file] = _OpenFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         for file in [
-            file for file, open_file in self._held.items() if file not in present and open_file.still > _PASSES_AWAY
+            file for file, open_file in self._open.items() if file not in present and open_file.still > _PASSES_AWAY
         ]:
-            os.close(self._held.pop(file).descriptor)
+            os.close(self._open.pop(file).descriptor)
         return next((file for file, path in present.items() if path == self.path), None)
 
     def _changed(self, file: tuple[int, int]) -> int:
-        return os.fstat(self._held[file].descriptor).st_mtime_ns
+        return os.fstat(self._open[file].descriptor).st_mtime_ns
 
     def _next(self, file: tuple[int, int], offsets: dict[str, int]) -> tuple[Chunk | None, bool]:
-        """The next chunk of a file, and whether the file changed since the last pass."""
-        open_file = self._held[file]
+        """The next chunk of a file, and whether the file has changed since the last pass."""
+        open_file = self._open[file]
         status = os.fstat(open_file.descriptor)
         stamp, before = (status.st_size, status.st_mtime_ns), open_file.stamp
         open_file.stamp = stamp
@@ -178,13 +178,13 @@ class Tail:
         return chunk, has_changed
 
     def _cut(self, file: tuple[int, int], size: int, offsets: dict[str, int]) -> Chunk | None:
-        """Of a file that became shorter than what was read of it: the next line begins at its new end.
+        """An empty chunk that moves the offset of a truncated file to its new end, where the next line begins.
 
-        Not where a copy of it is there, which would be read again from that place.
+        None if there is a copy of the file, which would be read again from there.
         """
-        head = _head(self._held[file].descriptor)
+        head = _head(self._open[file].descriptor)
         start = 0 if head is None else offsets.get(head, 0)
-        others = (open_file.descriptor for other, open_file in self._held.items() if other != file)
+        others = (open_file.descriptor for other, open_file in self._open.items() if other != file)
         if head is None or size >= start or head in map(_head, others):
             return None
         return Chunk(head=head, start=start, end=size, lines=[], is_last=True)
@@ -210,7 +210,7 @@ def _read(descriptor: int, status: os.stat_result, offsets: dict[str, int]) -> C
 
 
 def _head(descriptor: int) -> str | None:
-    """None while the first line is not complete: nothing can have been read from such a file."""
+    """The digest of a file's first line; None while that line is incomplete, and nothing can have been read."""
     first = os.pread(descriptor, _FIRST, 0)
     line, newline, _ = first.partition(b"\n")
     if not newline and len(first) < _FIRST:
@@ -219,7 +219,7 @@ def _head(descriptor: int) -> str | None:
 
 
 def head_of(path: Path) -> str | None:
-    """By what a file is known; None while its first line is not complete."""
+    """The digest of a file's first line, which identifies it; None while that line is incomplete."""
     with path.open("rb", buffering=0) as file:
         return _head(file.fileno())
 

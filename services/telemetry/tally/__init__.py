@@ -1,1 +1,1 @@
-"""What one request adds up to: exposures, scores and sums."""
+"""Computes exposures, scores and sums from requests."""

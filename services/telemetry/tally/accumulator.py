@@ -1,4 +1,4 @@
-"""Accumulator: values gathered in memory by key over one transaction, each key's tally worked out once. Pure."""
+"""Accumulator: collects values by key during one transaction, and computes each key's tally once. Pure."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Accumulator(Generic[KeyT]):
         self._values[key].append(value)
 
     def add(self, key: KeyT, tally: Tally) -> None:
-        """Add what is tallied already."""
+        """Add a tally."""
         self._tallies[key] += tally
 
     def tallies(self) -> dict[KeyT, Tally]:
-        """What every key adds up to."""
+        """The tally of every key."""
         gathered = {key: Tally.from_values(values) for key, values in self._values.items()}
         return gathered | {key: tally + gathered.get(key, Tally()) for key, tally in self._tallies.items()}

@@ -1,7 +1,7 @@
-"""Answers: what many prediction summaries say, read once and told by column. Pure.
+"""Answers: many prediction summaries, parsed once and returned as columns. Pure.
 
-What one of them says is told by `measurements` and `scores`, and is the same. Most summaries begin alike, and
-so are not taken apart one by one.
+The results equal those of `measurements` and `scores` for single summaries. This is faster, because most summaries
+begin with the same text, which is parsed only once.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ class Answers:
 
     @cached_property
     def broken(self) -> Floats:
-        """1 where an answer is not what the signature promises, 0 where it is; not a number where no summary tells."""
+        """1 if an answer breaks the signature, 0 if not, NaN without a summary that shows it."""
         return _column([0.0 if isinstance(each, tuple) else contract(each) for each in self._read])
 
     def first(self, field: PredictionField | None) -> Floats:
-        """The prediction of each first row; not a number where there is none that is one."""
-        found = self._first.get(field)
-        if found is None:
-            found = self._first[field] = _column([_cell(each, field) for each in self._read])
-        return found
+        """The prediction in each answer's first row; NaN if it is missing or not a number."""
+        column = self._first.get(field)
+        if column is None:
+            column = self._first[field] = _column([_cell(each, field) for each in self._read])
+        return column
 
     @cached_property
     def _read(self) -> list[_Row | Summary]:
         heads, which, rests = split_heads(self._texts)
         columns = [_columns(head) for head in heads]
-        found = list[_Row | Summary]()
+        parsed = list[_Row | Summary]()
         for text, place, rest in zip(self._texts, which.tolist(), rests, strict=True):
             names = columns[place]
             row = None if names is None or rest is None else _first_row(rest)
-            found.append(Summary(text) if row is None or names is None else (names, row))
-        return found
+            parsed.append(Summary(text) if row is None or names is None else (names, row))
+        return parsed
 
 
 def _columns(head: str) -> list[str] | None:
-    """The columns that the beginning of summaries names; None where it says more than them, or nothing."""
+    """The columns named in the beginning of a summary; None if it contains anything else, or no columns."""
     try:
         body = orjson.loads(f"{head}0}}")
     except ValueError:
@@ -67,7 +67,7 @@ def _columns(head: str) -> list[str] | None:
 
 
 def _first_row(rest: str) -> list[object] | None:
-    """The values of the first row, where what follows the columns is a list of rows and nothing else."""
+    """The values of the first row; None unless the rest of the summary is just a list of rows."""
     try:
         rows = orjson.loads(rest[:-1]) if rest.endswith("}") else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Batch: requests as columns, so that what many of them add up to is worked out for all at once. Pure."""
+"""Batch: requests as columns, so that sums over many of them are computed at once. Pure."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 NO_DURATION = -1
 _HEAD = '"r":'
-"""Ends the part of a prediction summary that all answers of a build share: the columns."""
+"""The end of the part of a prediction summary that all answers of a build share, which names the columns."""
 _LONGEST_HEAD = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Some requests, in the order of the log. Row n of every column is of one request."""
+    """Some requests, in the order of the log. Row n of every column belongs to the same request."""
 
     kinds: tuple[Exposure, ...]
-    """What requests have in common; their own fields are empty."""
+    """The common parts of requests; their individual fields are empty."""
     kind: Ints
-    """Of each request, the place of its kind."""
+    """The index of each request's kind."""
     at: Ints
     bucket: Ints
     duration: Ints
-    """Microseconds; NO_DURATION where there is none."""
+    """Microseconds; NO_DURATION if there is none."""
     rids: Sequence[str | None]
     units: Sequence[str | None]
     predictions: Sequence[str | None]
     slices: Sequence[str | None] | None
-    """None where no request has any."""
+    """None if no request has any."""
 
     def __len__(self) -> int:
         return len(self.kind)
 
     @classmethod
     def of(cls, exposures: Sequence[Exposure]) -> Batch:
-        """The same requests as columns."""
+        """A batch of these exposures."""
         places: dict[Exposure, int] = {}
         kind = [places.setdefault(kind_of(each), len(places)) for each in exposures]
         slices = [each.slices for each in exposures]
@@ -56,7 +56,7 @@ class Batch:
         )  # fmt: skip
 
     def exposure(self, row: int) -> Exposure:
-        """One of the requests."""
+        """The request in a row, as an exposure."""
         duration = int(self.duration[row])
         kind = self.kinds[int(self.kind[row])]
         return kind._replace(
@@ -66,7 +66,7 @@ class Batch:
         )  # fmt: skip
 
     def select(self, rows: Ints) -> Batch:
-        """Some of the requests, by their places."""
+        """A batch of some of the requests, by their rows."""
         chosen = rows.tolist()
 
         def of(column: Sequence[str | None]) -> list[str | None]:
@@ -79,22 +79,22 @@ class Batch:
         )  # fmt: skip
 
     def flags(self, of_kind: Callable[[Exposure], bool]) -> Flags:
-        """Of each request, what holds for its kind."""
+        """For each request, whether `of_kind` is true for its kind."""
         return np.fromiter(map(of_kind, self.kinds), np.bool_, len(self.kinds))[self.kind]
 
 
 def kind_of(exposure: Exposure) -> Exposure:
-    """What a request has in common with others."""
+    """The part of a request that it has in common with others."""
     return exposure._replace(rid=None, at=0, bucket=0, unit=None, duration=None, prediction=None, slices=None)
 
 
 def integers(values: Sequence[int]) -> Ints:
-    """A column of whole numbers."""
+    """A column of integers."""
     return np.array(values, np.int64)
 
 
 def groups(*columns: Ints) -> list[tuple[tuple[int, ...], Ints]]:
-    """The values that rows have together, in the order in which they come first, and the places of those rows."""
+    """The distinct combinations of values, in order of their first row, each with its rows."""
     if not len(columns[0]):
         return []
     order, starts = _runs(columns)
@@ -103,7 +103,7 @@ def groups(*columns: Ints) -> list[tuple[tuple[int, ...], Ints]]:
 
 
 def counted(*columns: Ints) -> list[tuple[tuple[int, ...], int]]:
-    """The values that rows have together, and how many rows have them."""
+    """The distinct combinations of values, each with its number of rows."""
     if not len(columns[0]):
         return []
     order, starts = _runs(columns)
@@ -113,7 +113,7 @@ def counted(*columns: Ints) -> list[tuple[tuple[int, ...], int]]:
 
 
 def distinct(numbers: Ints) -> tuple[Ints, Ints]:
-    """The numbers that there are, in order, and the place of each among them; none is below zero."""
+    """The distinct numbers, sorted, and the index of each number among them. Numbers must not be negative."""
     end = int(numbers.max(initial=-1)) + 1
     if end > _DENSE * len(numbers):
         return np.unique(numbers, return_inverse=True)
@@ -123,11 +123,11 @@ def distinct(numbers: Ints) -> tuple[Ints, Ints]:
 
 
 _DENSE = 4
-"""Where numbers lie no thinner than one in so many, they are marked rather than sorted."""
+"""If the range of the numbers is at most this many times their count, `distinct` marks them instead of sorting."""
 
 
 def _runs(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
-    """The rows in order of the columns, equal ones as they came; and where another value begins."""
+    """The rows sorted by the columns, stably, and the positions where a new combination begins."""
     order = np.lexsort(columns[::-1]) if len(columns) > 1 else np.argsort(columns[0], kind="stable")
     changes: Any = np.zeros(len(order), np.bool_)
     changes[0] = True
@@ -138,7 +138,7 @@ def _runs(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
 
 
 def split_heads(predictions: Sequence[str | None]) -> tuple[list[str], Ints, list[str | None]]:
-    """How prediction summaries begin, each way once; of each the place of its beginning, and the rest of it."""
+    """The distinct beginnings of prediction summaries; the index of each summary's beginning, and the rest of each."""
     places, which, rests = dict[str, int](), list[int](), list[str | None]()
     head, place = "", -1
     for prediction in predictions:

@@ -1,14 +1,14 @@
-"""Exposure: what is kept of a request that was assigned to an arm, and how its success is attributed. Pure.
+"""Exposure: a request that was assigned to an arm, and how its result is attributed. Pure.
 
-Who is counted for what. Everything is by the arm that was *assigned*, whoever answered:
+Every request counts for the arm that it was *assigned* to, even if another build answered:
 
-- The assigned build failed (1) when the answer is 5xx, when the request needed another try, when another build
-  answered for it, or when the service broke off: timeout, reset, no connection. A 4xx is the caller's affair (0), and
-  so is leaving once the answer has begun: it is counted as closed, without a duration.
-- Where the client left before the answer, it is abandoned: nobody knows how it would have ended, and it has no
-  duration. It is an error all the same, in the rates of both arms alike: callers leave for reasons of their own as
-  often in one arm as in the other, so what differs is the build's doing. A build that hangs shows nothing else.
-- The duration is what the caller waited in all, retries and fallbacks included, whatever the status.
+- The assigned build failed (1) if the answer is 5xx, the request needed another attempt, another build answered
+  instead, or the connection failed: timeout, reset, no connection. It did not fail (0) on a 4xx, which is the caller's
+  fault, or if the client left after the answer had begun; such a request counts as closed, and has no duration.
+- If the client left before the answer, the request is abandoned: its result is unknown, and it has no duration. It
+  still counts as an error in both arms. Callers leave for their own reasons equally often in both arms, so a difference
+  is caused by the build. Abandoned requests are the only sign of a build that hangs.
+- The duration is the caller's total waiting time, including retries and fallbacks, whatever the status.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sluicegate.registry.words.units import FULL
 from sluicegate.services.telemetry.tally.slicing import written
 
 _REFUSED = 400
-"""Status codes from here on are no predictions."""
+"""Answers with this status or a higher one are not predictions."""
 FAR, _WIDE, _SMALL = 2**53, 2**31, 2**15
 
 
 class Exposure(NamedTuple):
-    """One request, in the order of the table's columns. A tuple, because tens of thousands a second are made."""
+    """One request, in the order of the table's columns. A tuple, because tens of thousands are created each second."""
 
     rid: str | None
     at: int
@@ -33,7 +33,7 @@ class Exposure(NamedTuple):
     model: str
     variation: str
     audience: str | None
-    """None where the caller asked for the variation by its name."""
+    """None if the caller addressed the variation by its name."""
     rollout: str | None
     epoch: int
     bucket: int
@@ -45,7 +45,7 @@ class Exposure(NamedTuple):
     unit: str | None
     status: int
     failed: int | None
-    """None where the client left; unless another try was needed before, which is a failure."""
+    """None if the client left, unless another attempt had been needed before, which is a failure."""
     duration: int | None
     """Microseconds."""
     attempts: int
@@ -54,7 +54,7 @@ class Exposure(NamedTuple):
     """The values of the headers by which its rollout is sliced, see `tally.slicing`."""
 
     def require_storable(self) -> None:
-        """Raise ValueError for a text that some database cannot keep: NUL, or half of a surrogate pair."""
+        """Raise ValueError for a text that some database cannot store: NUL, or half of a surrogate pair."""
         for text in self:
             if isinstance(text, str) and "\0" in text:
                 raise ValueError("a text contains NUL")
@@ -63,40 +63,40 @@ class Exposure(NamedTuple):
 
     @property
     def side(self) -> tuple[str, int, int, str, int]:
-        """Rollout, epoch, bucket, arm and weight; only of exposures in a rollout."""
+        """Rollout, epoch, bucket, arm and weight; only for exposures in a rollout."""
         return (self.rollout or "", self.epoch, self.bucket, self.arm, self.weight)
 
     @property
     def is_error(self) -> bool:
-        """Whether the assigned build failed, or let the client wait until it left: the value of `source: status`."""
+        """Whether the assigned build failed, or the client left before its answer: the value of `source: status`."""
         return self.failed != 0
 
     @property
     def has_stayed(self) -> bool:
-        """Whether the client waited for the answer's end, so that there is a duration to tell, or ought to be."""
+        """Whether the client waited for the end of the answer, so that there is, or should be, a duration."""
         return self.failed == 1 or (self.failed == 0 and self.duration is not None)
 
     @property
     def is_answered(self) -> bool:
-        """Whether the client got a prediction of the assigned build, which can be judged then."""
+        """Whether the client got a prediction from the assigned build, so that it can be judged."""
         return self.failed == 0 and self.status < _REFUSED and self.served == self.assigned
 
     @property
     def is_timed(self) -> bool:
-        """Whether its duration, where it has one, tells how long the client waited for an answer."""
+        """Whether its duration, if it has one, is the time that the client waited for an answer."""
         return self.failed is not None
 
     @property
     def is_judged(self) -> bool:
-        """Whether it is one that its rollout's gates judge: part of the requests, or after a switch all of them, are
-        the candidate's. After a promotion nothing weighs anything."""
+        """Whether its rollout's gates judge it: the candidate gets part of the requests or, after a switch, all of
+        them. After a promotion the weight is 0."""
         return self.rollout is not None and self.weight > 0
 
 
 def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
-    """The exposure that a line tells of; None for mirrored copies and for requests assigned to nothing.
+    """The exposure in a line; None for mirrored copies and for requests that were assigned to no build.
 
-    Raises ValueError for numbers that no database can keep: one such line would stop the collector for ever.
+    Raises ValueError for numbers that no database can store, since one such line would stop the collector for ever.
     """
     assigned = line.assigned
     if line.is_shadow or assigned is None:
@@ -129,5 +129,5 @@ def expose(line: LogLine, bucket_seconds: int) -> Exposure | None:
 
 
 def _failed(end: End) -> int | None:
-    """1 where the assigned build failed, 0 where it did not, None where the client left before anyone could tell."""
+    """1 if the assigned build failed, 0 if it did not, None if the client left before that was known."""
     return None if end is End.LEFT else int(end.is_failure)

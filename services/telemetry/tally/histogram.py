@@ -1,4 +1,4 @@
-"""Histogram: durations counted on a logarithmic scale, and quantiles read from such counts. Pure."""
+"""Histogram: counts durations on a logarithmic scale, and computes quantiles from such counts. Pure."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ BINS = 128
 _SHORTEST = 50.0
 """Microseconds at the lower end of bin 0."""
 _PER_DECADE = 20
-"""Bins per factor of ten: each is 12 % wide; the last begins at 112 seconds."""
+"""Bins per factor of ten. Each is 12 % wide; the last one begins at 112 seconds."""
 UNTIMED = -1
 """The bin of requests without a duration."""
 
 
 def bin_of(duration_us: int) -> int:
-    """The bin of a duration in microseconds; too short and too long go to the first and last."""
+    """The bin of a duration in microseconds. The first and last bins include all shorter and longer durations."""
     return bisect_right(_STARTS, duration_us)
 
 
 def _start(number: int) -> int:
-    """The shortest duration in whole microseconds whose logarithm reaches a bin."""
+    """The shortest duration in whole microseconds that belongs to a bin."""
     near = math.floor(_SHORTEST * 10 ** (number / _PER_DECADE)) - 1
     return next(each for each in range(near, near + 4) if int(_PER_DECADE * math.log10(each / _SHORTEST)) >= number)
 
 
 def bins_of(durations: NDArray[Any]) -> NDArray[np.int64]:
-    """The bins of durations in microseconds; one below zero is of a request without a duration."""
+    """The bins of durations in microseconds; a negative one means a request without a duration."""
     return np.where(durations < 0, UNTIMED, np.searchsorted(_STARTS, durations, side="right"))
 
 
 _STARTS = tuple(map(_start, range(1, BINS)))
-"""Where each bin but the first begins."""
+"""The starts of all bins but the first."""
 
 
 def edge(number: float) -> float:
-    """The duration in seconds at the lower end of a bin; fractions lie inside the bin."""
+    """The duration in seconds at the lower end of a bin; a fraction of a bin lies inside it."""
     return _SHORTEST * 10 ** (number / _PER_DECADE) / 1e6
 
 
 def quantile(counts: Mapping[int, int], q: float) -> float | None:
-    """The q-quantile in seconds of durations counted by bin, to within a bin; None without any."""
+    """The q-quantile in seconds of durations counted by bin, accurate to a bin; None without durations."""
     timed = sorted((number, n) for number, n in counts.items() if number != UNTIMED and n)
     total = sum(n for _, n in timed)
     below = 0

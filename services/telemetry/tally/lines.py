@@ -1,7 +1,7 @@
-"""Lines: many lines of the access log at once, read into one batch. Pure.
+"""Lines: parses many lines of the access log at once into a batch. Pure.
 
-What lines have in common is read once for all of them, and their own fields are checked by column. Where anything is
-amiss, each line is looked at alone, so that only those are set aside that cannot be read.
+The common part of lines is parsed once, and their individual fields are checked by column. If a column is invalid, each
+line is checked separately, so that only unreadable ones are set aside.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _NONE = -(1 << 62)
 _NO_TEXT = {type(None)}
 _NOTHING = -1
 Unreadable = tuple[bytes, str]
-"""A line, and why it cannot be read."""
+"""An unreadable line, and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lines:
-    """What lines say."""
+    """The parsed lines."""
 
     batch: Batch
     """The requests that were assigned to an arm."""
     ends: tuple[End, ...]
-    """Of each of the batch's kinds, how its requests ended."""
+    """How the requests of each of the batch's kinds ended."""
     shadows: int
     """Lines of mirrored copies."""
     unassigned: int
@@ -43,16 +43,16 @@ class Lines:
 
 
 class _Common(NamedTuple):
-    """What many lines say."""
+    """The common part of many lines."""
 
     exposure: Exposure | None
-    """None for copies, and for requests that were assigned to nothing."""
+    """None for copies, and for requests that were assigned to no build."""
     end: End
     is_shadow: bool
 
 
 def read_lines(lines: Sequence[bytes], width: int) -> tuple[Lines, list[Unreadable]]:
-    """What lines say, those that cannot be read left out; `width` is the length of a time bucket in seconds."""
+    """Parse lines; unreadable ones are returned apart. `width` is the length of a time bucket in seconds."""
     places: dict[bytes, int] = {}
     commons, which, owns, texts = list[_Common](), list[int](), list[Any](), list[bytes]()
     unreadable: list[Unreadable] = []
@@ -63,7 +63,7 @@ def read_lines(lines: Sequence[bytes], width: int) -> tuple[Lines, list[Unreadab
             if place is None:
                 commons.append(_common(half))
                 place = places[half] = len(commons) - 1
-            if b"\\u" in text:  # an escape may stand for what no database keeps
+            if b"\\u" in text:  # an escape may be a character that no database can store
                 _require_storable(checked_own(own), commons[place].exposure)
         except (ValueError, RecursionError) as error:
             unreadable.append((text, str(error)))
@@ -88,14 +88,14 @@ def _common(half: bytes) -> _Common:
 
 
 def _require_storable(own: Sequence[Any], exposure: Exposure | None) -> None:
-    """Raise ValueError for a text that some database cannot keep; values of headers are spelled so that all can."""
+    """Raise ValueError for a text that some database cannot store. Header values are escaped, so that all can be."""
     if exposure is not None:
         _, rid, _, unit, _, _, _, prediction, *_ = own
         exposure._replace(rid=rid, unit=unit, prediction=prediction).require_storable()
 
 
 class _Columns(NamedTuple):
-    """The own fields of requests, by column."""
+    """The individual fields of requests, by column."""
 
     at: Ints
     duration: Ints
@@ -106,7 +106,7 @@ class _Columns(NamedTuple):
 
 
 def _columns(owns: Sequence[Any]) -> _Columns | None:
-    """The own fields of lines by column; None where one of them has not the right type, or is out of range."""
+    """The individual fields of lines by column; None if one has the wrong type or is out of range."""
     if not owns:
         return _Columns(integers(()), integers(()), (), (), (), ())
     if not set(map(type, owns)) <= {list} or set(map(len, owns)) != {len(OWN)}:
@@ -125,7 +125,7 @@ def _columns(owns: Sequence[Any]) -> _Columns | None:
 
 
 def _wrong(own: Any) -> str | None:
-    """What is wrong with a line's own fields; None: nothing is."""
+    """What is wrong with a line's individual fields; None if nothing is."""
     try:
         at, _, _, _, duration, *_ = checked_own(own)
         if not (0 <= int(at) < FAR and 0 <= (duration or 0) < FAR):
@@ -160,7 +160,7 @@ def _lines(commons: Sequence[_Common], place: Ints, columns: _Columns, width: in
 def _slices(
     kinds: Sequence[Exposure], kind: Ints, segments: Sequence[Sequence[str | None]]
 ) -> Sequence[str | None] | None:
-    """Of each request the values of the headers by which its rollout is sliced."""
+    """For each request, the values of the headers by which its rollout is sliced."""
     if all(set(map(type, column)) == _NO_TEXT for column in segments):
         return None
     is_judged = [number != _NOTHING and kinds[number].is_judged for number in kind.tolist()]

@@ -1,4 +1,4 @@
-"""Measurements: what a request and its prediction summary alone tell, as values of metrics. Pure."""
+"""Measurements: the metric values that a request and its prediction summary give without a label. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sluicegate.services.telemetry.tally.spec import Measures
 
 
 def request_values(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
-    """The values that a request adds, by name of the metric; None is missing."""
+    """The values that a request adds, by metric; None means missing."""
     yield from ending_values(exposure, measures)
     yield from answer_values(exposure, measures)
 
 
 def ending_values(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
-    """The values that a request's status and duration add, by name of the metric; None is missing."""
+    """The values that a request's status and duration add, by metric; None means missing."""
     for metric in measures.statuses:
         yield metric, float(exposure.is_error)
     if exposure.has_stayed:
@@ -29,10 +29,9 @@ def ending_values(exposure: Exposure, measures: Measures) -> Iterator[tuple[str,
 
 
 def answer_values(exposure: Exposure, measures: Measures) -> Iterator[tuple[str, float | None]]:
-    """The values that a request's answer adds, by name of the metric; None is missing, nothing is no answer.
+    """The values that a request's answer adds, by metric; None means missing, and no value means no answer.
 
-    One prediction a request counts, that of its first row: rows of one request are alike, and chance assigned them
-    together.
+    Only the prediction in the first row counts, because the rows of a request are similar and were assigned together.
     """
     if not (measures.judges_answers and exposure.is_answered):
         return
@@ -47,14 +46,14 @@ def answer_values(exposure: Exposure, measures: Measures) -> Iterator[tuple[str,
 
 
 def contract(summary: Summary) -> float | None:
-    """1 where the answer is not what the signature promises, 0 where it is; None where no summary tells."""
+    """1 if the answer breaks the signature, 0 if not, None without a summary that shows it."""
     if summary.missing is Missing.PREDICTION:
         return None
     return float(summary.broken is not None)
 
 
 def prediction(summary: Summary, field: PredictionField | None) -> float | None:
-    """The first row's prediction; None where there is none that is a number."""
+    """The prediction in the first row; None if it is missing or not a number."""
     cell = summary.cell(0, field)
     number = None if isinstance(cell, Missing) else number_of(cell)
     return number if number is not None and abs(number) <= LIMIT else None

@@ -1,4 +1,4 @@
-"""The recent past of each build: counts by ten seconds and bin of duration. Pure."""
+"""Recent requests of each build, counted by ten seconds and bin of duration. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sluicegate.services.telemetry.tally.batch import Batch, counted
 from sluicegate.services.telemetry.tally.histogram import bins_of
 
 SECONDS = 10
-"""Length of an interval."""
+"""The length of an interval."""
 
 
 def recent_rows(batch: Batch) -> list[tuple[Any, ...]]:

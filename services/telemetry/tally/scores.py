@@ -1,7 +1,7 @@
-"""Scores: how a prediction and its outcome become one number. Pure.
+"""Scores: compute one number from a prediction and its outcome. Pure.
 
-A score is a finite float or a Missing, which says why there is none; a missing value is tallied as missing and never
-as a number. Truth values, numbers and texts that spell either are the same: `true`, 1, 1.0 and "1" agree.
+A score is a finite float or a Missing, which says why there is none; a missing value is tallied as missing, never as a
+number. Booleans, numbers and texts that spell them are equivalent: `true`, 1, 1.0 and "1" agree.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Value = bool | int | float | str | None
 _WORDS = {"true": 1, "false": 0}
 
 LIMIT = 2.0**53
-"""Beyond this no number is exact, and none was measured: the value is set aside."""
+"""Larger numbers are not exact as floats, and no measurement is that large; they count as missing."""
 
 
 class Missing(StrEnum):
-    """Why a score could not be had."""
+    """Why there is no score."""
 
     OUTCOME = "the outcome is not a finite number of the kind the score needs"
     PREDICTION = "the answer carried no prediction summary that can be read"
@@ -39,7 +39,7 @@ class Missing(StrEnum):
 class Summary:
     """The prediction summary of one answer: `{"c": columns, "r": rows}` or `{"n": rows, "truncated": true}`.
 
-    Either holds `"x": reason` where the answer is not what the model's signature promises.
+    Either contains `"x": reason` if the answer breaks the model's signature.
     """
 
     __slots__ = ("broken", "columns", "missing", "rows", "size")
@@ -47,17 +47,17 @@ class Summary:
     def __init__(self, text: str | None) -> None:
         self.missing: Missing | None = None
         self.size: int | None = None
-        """How many rows the request had; None when it is not known."""
+        """The number of rows in the request; None if it is not known."""
         self.broken: str | None = None
-        """How the answer breaks the model's signature; None where it does not, or nothing is known of it."""
+        """How the answer breaks the model's signature; None if it does not, or if that is not known."""
         self.columns: list[str] = []
         self.rows: list[list[object]] = []
-        """Values by row, in the order of the columns; empty where they are missing."""
+        """Values by row, in the order of the columns; empty if they are missing."""
         self._read(text)
 
     @classmethod
     def of(cls, columns: list[str], rows: list[list[object]]) -> Summary:
-        """One whose values are known."""
+        """A summary with these values."""
         summary = cls.__new__(cls)
         summary.missing, summary.broken = None, None
         summary.columns, summary.rows, summary.size = columns, rows, len(rows)
@@ -78,7 +78,7 @@ class Summary:
             self.missing = Missing.PREDICTION
 
     def cell(self, row: int, field: PredictionField | None) -> object:
-        """The value in a row's column; without a field, the only column. Missing where there is none."""
+        """The value in a row's column; without a field, in the only column. Missing if there is none."""
         if self.missing is not None:
             return self.missing
         name = (field or PredictionField()).column
@@ -91,7 +91,7 @@ class Summary:
 
 
 def _loaded(text: str) -> Any:
-    """JSON as Python writes it: what the fast parser does not take may hold NaN, or a number too large for it."""
+    """Parses JSON as Python writes it. The fast parser refuses NaN and very large numbers, which Python's accepts."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -99,21 +99,21 @@ def _loaded(text: str) -> Any:
 
 
 def score_row(name: str, metric: MetricSpec, summary: Summary, row: int, value: Value) -> float | Missing:
-    """The number that a metric gives to a row of an answer once its outcome is known."""
+    """A metric's score for a row of an answer and its outcome."""
     kind = score_of(name, metric)
     prediction = summary.cell(row, metric.prediction) if needs_prediction(kind) else None
     return score(kind, metric, prediction, value)
 
 
 def score_of(name: str, metric: MetricSpec) -> Score:
-    """How a metric scores: as it says, else as its own name says, else the outcome itself."""
+    """The kind of score of a metric: its own setting, or else what its name says, or else the outcome itself."""
     if metric.score is not None:
         return metric.score
     return Score(name) if name in set(Score) else Score.OUTCOME
 
 
 def score(kind: Score, metric: MetricSpec, prediction: object, value: Value) -> float | Missing:
-    """The number a metric gives to a prediction once its outcome is known: capped, and less its origin."""
+    """A metric's score for a prediction and its outcome: capped, and minus the metric's origin."""
     if not _is_plausible(metric, value):
         return Missing.RANGE
     scored = _score(kind, metric, prediction, value)
@@ -124,19 +124,19 @@ def score(kind: Score, metric: MetricSpec, prediction: object, value: Value) -> 
 
 
 def _is_plausible(metric: MetricSpec, value: Value) -> bool:
-    """Whether an outcome that is a number lies where the metric says that it can."""
+    """Whether an outcome is within the metric's range; True if it is not a number."""
     number = number_of(value)
     low, high = metric.range or (-LIMIT, LIMIT)
     return number is None or low <= number <= high
 
 
 def needs_prediction(kind: Score) -> bool:
-    """Whether a score compares with the prediction; the outcome itself does not."""
+    """Whether a score uses the prediction; all kinds but the outcome itself do."""
     return kind is not Score.OUTCOME
 
 
 def same(left: object, right: object) -> bool:
-    """Whether two outcome values or labels agree, whichever way they were spelled."""
+    """Whether two outcome values or labels agree, however they are spelled."""
     return _plain(left) == _plain(right)
 
 
@@ -178,7 +178,7 @@ def _of_probability(
 
 
 def _zero_one(prediction: object, value: Value, positive: object) -> float | Missing:
-    """1 where prediction and outcome differ; with a positive class, a probability stands for it from one half on."""
+    """1 if prediction and outcome differ. With a positive class, a probability of at least 0.5 predicts that class."""
     probability = number_of(prediction)
     if positive is None or probability is None or not 0 <= probability <= 1:
         return Missing.PREDICTION if prediction is None else float(not same(prediction, value))
@@ -204,7 +204,7 @@ def _hit(value: Value, positive: object) -> bool | None:
 
 
 def number_of(value: object) -> float | None:
-    """A finite number, whichever way it was spelled; None for anything else."""
+    """A finite number, however it is spelled; None for anything else."""
     plain = _plain(value)
     if not isinstance(plain, int | float):
         return None
@@ -216,7 +216,7 @@ def number_of(value: object) -> float | None:
 
 
 def _plain(value: object) -> object:
-    """Truth values and texts that spell a number as that number; whole floats as whole numbers."""
+    """The canonical value: booleans and texts that spell a number become numbers, whole floats become integers."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, str):
@@ -244,5 +244,5 @@ def _is_nan(value: object) -> bool:
 
 
 def _capped(value: float, cap: float | None) -> float:
-    """Values beyond the cap count as it, on both sides of zero."""
+    """The value limited to the cap on both sides of zero."""
     return value if cap is None else max(-abs(cap), min(abs(cap), value))

@@ -1,4 +1,4 @@
-"""RolloutSpec: what the collector must know of a rollout to tally its requests. Pure."""
+"""RolloutSpec: the settings of a rollout that the collector needs to tally its requests. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sluicegate.registry.words.metric import capped_name, exceedance_name
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutSpec:
-    """A rollout's metrics, as the ledger tells them."""
+    """A rollout's metrics, from the ledger."""
 
     rollout: str
     metrics: dict[str, MetricSpec] = field(default_factory=dict)
     thresholds: dict[str, float] = field(default_factory=dict)
-    """Frozen thresholds by the name that `thresholds_of` gives them; of durations in seconds."""
+    """Frozen thresholds by their names from `thresholds_of`; those of durations in seconds."""
     margins: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """Relative margins of a latency metric for which exceedance is tallied besides 0."""
+    """Relative margins of a latency metric for which exceedance is tallied, in addition to 0."""
 
     by_unit: bool = False
     """Whether a unit keeps its arm, so that its requests count together."""
@@ -29,16 +29,16 @@ class RolloutSpec:
     joins_more: bool = False
     """Whether bodies are joined to its requests."""
     sliced: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
-    """By metric, the headers by whose values it is counted besides, with their positions in the log."""
+    """The headers by which each metric is sliced, with their positions in the log."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing of it can change any more: every threshold it needs is frozen."""
+        """Whether it can no longer change, because all its thresholds are frozen."""
         return all(name in self.thresholds for each in self.metrics.items() for name in thresholds_of(*each))
 
     @cached_property
     def measures(self) -> Measures:
-        """What is tallied of every request, compiled for speed."""
+        """What is tallied for every request, prepared for speed."""
         statuses, contracts = [], []
         means: list[tuple[str, float]] = []
         limits: list[tuple[str, float]] = []
@@ -65,16 +65,17 @@ class RolloutSpec:
 
     @cached_property
     def of_generated(self) -> Measures:
-        """What is tallied of a request that no caller sent: how it ended, how long it took, and its answer's form."""
+        """What is tallied for generated requests: how they ended, their duration, and whether answers break the
+        signature."""
         return replace(self.measures, predictions=(), slicings=())
 
     @property
     def keeps_requests(self) -> bool:
-        """Whether anything may be joined to its requests once they were counted."""
+        """Whether anything may be joined to its requests later, so that they must be stored."""
         return self.joins_more or any(each.source is Source.OUTCOME for each in self.metrics.values())
 
     def scored_by(self, outcome: str) -> tuple[tuple[str, MetricSpec], ...]:
-        """The metrics that outcomes of this name feed."""
+        """The metrics that are computed from outcomes with this name."""
         return tuple(
             (name, metric)
             for name, metric in self.metrics.items()
@@ -90,7 +91,8 @@ class RolloutSpec:
         )
 
     def _limits(self, name: str) -> list[tuple[str, float]]:
-        """Exceedance metrics of a latency metric with their limits in microseconds; none until it is frozen."""
+        """Exceedance metrics of a latency metric with their limits in microseconds; none until its threshold is
+        frozen."""
         threshold = self.thresholds.get(name)
         if threshold is None:
             return []
@@ -110,21 +112,21 @@ def _have_labels(specs: Mapping[str, MetricSpec], metrics: frozenset[str]) -> bo
 
 @dataclass(frozen=True, kw_only=True)
 class Slicing:
-    """One header by whose values some metrics are counted besides."""
+    """A header by which some metrics are sliced."""
 
     position: int
     header: str
     metrics: frozenset[str]
     has_labels: bool
-    """Whether labels are among them, which are compared with the requests of each slice."""
+    """Whether some of the metrics need labels, whose number is compared with the requests of each slice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:
-    """A prediction metric: which cell of the answer it reads, and above which thresholds it counts."""
+    """A prediction metric: the cell of the answer that it reads, and the thresholds above which it counts."""
 
     name: str
-    """Its tally is of the predictions themselves."""
+    """The metric for the predictions themselves."""
     field: PredictionField | None
     levels: tuple[tuple[str, float], ...]
     """Derived 0/1 metrics with stable's frozen quantiles; none until they are frozen."""
@@ -132,23 +134,23 @@ class Predicted:
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """Names of the metrics that a request alone decides."""
+    """The names of the metrics that need no label."""
 
     statuses: tuple[str, ...]
-    """1 where the assigned build failed or the client left, else 0."""
+    """1 if the assigned build failed or the client left, else 0."""
     means: tuple[tuple[str, float], ...]
-    """Duration in seconds, at most the cap; infinite: there is none."""
+    """The duration in seconds, limited to the cap; an infinite cap means none."""
     limits: tuple[tuple[str, float], ...]
-    """1 where the duration is above the limit in microseconds, else 0."""
+    """1 if the duration is above the limit in microseconds, else 0."""
     contracts: tuple[str, ...] = ()
-    """1 where the answer is not what the signature promises, else 0."""
+    """1 if the answer breaks the signature, else 0."""
     predictions: tuple[Predicted, ...] = ()
-    """The first row's prediction, and 1 where it is above a threshold, else 0."""
+    """The first row's prediction, and 1 if it is above a threshold, else 0."""
     by_unit: bool = False
     slicings: tuple[Slicing, ...] = ()
 
     def only(self, metrics: frozenset[str]) -> Measures:
-        """Those of some metrics."""
+        """The part that belongs to these metrics."""
         return replace(
             self,
             statuses=tuple(each for each in self.statuses if each in metrics),
@@ -160,7 +162,7 @@ class Measures:
 
     @property
     def judges_answers(self) -> bool:
-        """Whether the answers themselves are looked at."""
+        """Whether some metrics need the answers themselves."""
         return bool(self.contracts or self.predictions)
 
 

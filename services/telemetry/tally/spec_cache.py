@@ -1,4 +1,4 @@
-"""SpecCache: the specs of rollouts, asked for once they are complete and again until then."""
+"""SpecCache: caches the specs of rollouts, and reloads those that are unknown or incomplete."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 ASK_AGAIN = 1_000_000
-"""Microseconds after which a spec that is unknown or incomplete is asked for again, or once the clock was set back."""
+"""Microseconds after which an unknown or incomplete spec is loaded again; also if the clock has been set back."""
 _LIMIT = 1_000
 
 
 class Complete(Protocol):
-    """What can be asked for again until it is whole."""
+    """A spec that is reloaded until it is complete."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing of it can change any more."""
+        """Whether the spec can no longer change."""
         ...
 
 
@@ -23,7 +23,8 @@ SpecT = TypeVar("SpecT", bound=Complete)
 
 
 class SpecCache(Generic[SpecT]):
-    """Remembers complete specs for ever, since plans are frozen; asks again for others, at most once a second each."""
+    """Caches complete specs for ever, since a rollout's plan never changes; reloads others at most once a second
+    each."""
 
     def __init__(self, source: Callable[[str], SpecT | None]) -> None:
         self._source = source

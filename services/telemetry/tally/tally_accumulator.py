@@ -1,4 +1,4 @@
-"""TallyAccumulator: sums gathered in memory over one transaction, then added to the tables as few rows. Pure."""
+"""TallyAccumulator: collects sums during one transaction, to be added to the tables in few rows. Pure."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from sluicegate.services.telemetry.tally.unit_sheet import UnitSheet, Values
 
 
 class Requests:
-    """The requests of one side."""
+    """The requests of one side: one rollout, epoch, bucket, arm and weight."""
 
     def __init__(self, batch: Batch, rows: Ints) -> None:
-        """`rows` are their places in the batch."""
+        """`rows` are their rows in the batch."""
         self.batch = batch
         self.rows = rows
         sizes: list[int] = np.bincount(batch.kind[rows], minlength=len(batch.kinds)).tolist()
@@ -39,50 +39,51 @@ class Requests:
         durations = batch.duration[rows]
         is_timed = batch.flags(lambda kind: kind.is_timed)[rows]
         self.durations = np.sort(durations[is_timed & (durations != NO_DURATION)])
-        """Microseconds that the clients waited who stayed; some requests have none."""
+        """The durations in microseconds, sorted, of requests whose client stayed; some requests have none."""
         self.timeless = int((batch.flags(lambda kind: kind.failed == 1)[rows] & (durations == NO_DURATION)).sum())
-        """Requests without a duration although the client stayed."""
+        """The number of requests without a duration although the client stayed."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def errors(self) -> int:
-        """Requests that the assigned build failed, or let the client wait for until it left."""
+        """The number of requests that the assigned build failed, or whose client left before the answer."""
         return self.failed + self.abandoned
 
     @cached_property
     def answers(self) -> Answers:
-        """What the answers say, those of requests that got a prediction of the assigned build."""
+        """The answers of requests that got a prediction from the assigned build."""
         answered = self.rows[self.batch.flags(lambda kind: kind.is_answered)[self.rows]]
         return Answers([self.batch.predictions[row] for row in answered.tolist()])
 
 
 class TallyAccumulator:
-    """Tallies to be added, by side and metric."""
+    """Sums to be added to the tallies, by side and metric."""
 
     def __init__(self) -> None:
         self._sums = Accumulator[tuple[Side, str]]()
         self.units = UnitAccumulator()
-        """The same by unit, where units keep their arm: what came late, one by one."""
+        """Late values by unit, if units keep their arm."""
         self.sheets: defaultdict[str, UnitSheet] = defaultdict(UnitSheet)
-        """Requests by unit, of each rollout."""
+        """Requests by unit, for each rollout."""
 
     def __bool__(self) -> bool:
         return bool(self._sums or self.units or self.sheets)
 
     def take(self, side: Side, metric: str, value: float | None) -> None:
-        """Add one value of a metric; None is missing."""
+        """Add one value of a metric; None means missing."""
         self._sums.take(_cell(side, metric), value)
 
     def take_late(self, side: Side, unit: str | None, metric: str, value: float | None) -> None:
-        """Add a value that came after its request; `unit`: None where units do not count together, empty for none."""
+        """Add a value that arrived after its request. `unit` is None if requests are not counted by unit, and empty if
+        the request has none."""
         self.take(side, metric, value)
         if unit is not None:
             self.units.take(side, unit, row_of(((metric, value),)))
 
     def take_requests(self, side: Side, requests: Requests, measures: Measures) -> None:
-        """Add what requests alone decide."""
+        """Add the metrics that need no label."""
         for metric, tally in _endings(requests, measures):
             self._sums.add((side, metric), tally)
         if measures.judges_answers or measures.by_unit:
@@ -91,7 +92,7 @@ class TallyAccumulator:
             self._take_slices(side, requests, slicing, measures.only(slicing.metrics))
 
     def _take_each(self, side: Side, requests: Requests, measures: Measures) -> None:
-        """Add what cannot be told from the counts of a side: answers, and everything by unit."""
+        """Add what needs each request separately: answers, and everything by unit."""
         for metric, tally in _answers(requests, measures):
             self._sums.add(_cell(side, metric), tally)
         if not measures.by_unit:
@@ -104,7 +105,7 @@ class TallyAccumulator:
         self.sheets[side[0]].take(side, keys_of(units), has_unit, values)
 
     def _take_slices(self, side: Side, requests: Requests, slicing: Slicing, measures: Measures) -> None:
-        """Add the same of each slice by one header."""
+        """Add the same for each slice by one header."""
         slices: defaultdict[Slice, list[int]] = defaultdict(list)
         texts = requests.batch.slices
         for row in requests.rows.tolist():
@@ -123,13 +124,13 @@ class TallyAccumulator:
 
 
 def _cell(side: Side, metric: str) -> tuple[Side, str]:
-    """Where a metric is counted."""
+    """The key under which a metric is counted."""
     rollout, epoch, bucket, arm, weight = side
     return (rollout, epoch, stratum_bucket(metric, bucket), arm, weight), metric
 
 
 def _sliced(values: Sequence[Values], requests: Requests, slicing: Slicing) -> Iterator[Values]:
-    """The same values in the slices by one header that their requests are in."""
+    """The same values, for the slices of their requests by one header."""
     parts = dict[Slice, int]()
     texts = requests.batch.slices
     which = [
@@ -145,7 +146,7 @@ def _sliced(values: Sequence[Values], requests: Requests, slicing: Slicing) -> I
 
 
 def _values(requests: Requests, measures: Measures) -> Iterator[Values]:
-    """The values of each request by metric; rows are places among the requests."""
+    """The values of each request by metric; rows are indexes into `requests.rows`."""
     batch, rows = requests.batch, requests.rows
     every = np.arange(len(rows))
     durations = batch.duration[rows]
@@ -164,13 +165,13 @@ def _values(requests: Requests, measures: Measures) -> Iterator[Values]:
     for predicted in measures.predictions:
         first = answers.first(predicted.field)
         yield Values(predicted.name, answered, first)
-        known = ~np.isnan(first)
+        present = ~np.isnan(first)
         for metric, limit in predicted.levels:
-            yield Values(metric, answered[known], (first[known] > limit).astype(np.float64))
+            yield Values(metric, answered[present], (first[present] > limit).astype(np.float64))
 
 
 def _endings(requests: Requests, measures: Measures) -> Iterator[tuple[str, Tally]]:
-    """What the status and the durations of requests add to each metric."""
+    """The tallies of metrics that use the status and the durations of requests."""
     for metric in measures.statuses:
         yield metric, Tally.from_events(len(requests), requests.errors)
     durations = requests.durations
@@ -183,36 +184,36 @@ def _endings(requests: Requests, measures: Measures) -> Iterator[tuple[str, Tall
 
 
 def _answers(requests: Requests, measures: Measures) -> Iterator[tuple[str, Tally]]:
-    """What the answers to requests add to each metric. Where none was answered, nothing is."""
+    """The tallies of metrics that use the answers to requests; none if no request was answered."""
     if not (measures.judges_answers and requests.answers):
         return
     for metric in measures.contracts:
         yield metric, _of_events(requests.answers.broken)
     for predicted in measures.predictions:
         values = requests.answers.first(predicted.field)
-        known = values[~np.isnan(values)]
-        yield predicted.name, Tally.from_values(known.tolist())._replace(missing=len(values) - len(known))
+        present = values[~np.isnan(values)]
+        yield predicted.name, Tally.from_values(present.tolist())._replace(missing=len(values) - len(present))
         for metric, limit in predicted.levels:
-            yield metric, Tally.from_events(len(known), int((known > limit).sum()), len(values) - len(known))
+            yield metric, Tally.from_events(len(present), int((present > limit).sum()), len(values) - len(present))
 
 
 def _of_events(events: Floats) -> Tally:
-    """The tally of zeros and ones; what is not a number is missing."""
+    """The tally of zeros and ones; NaN means missing."""
     missing = int(np.isnan(events).sum())
     return Tally.from_events(len(events) - missing, int((events == 1).sum()), missing)
 
 
 def by_side(batch: Batch) -> dict[Side, Requests]:
-    """The requests of each side of a rollout; those outside of any rollout are left out."""
+    """The requests of each side; requests outside of rollouts are left out."""
     places: dict[tuple[Any, ...], int] = {}
     of_kind = [_OUTSIDE if each.rollout is None else places.setdefault(_place(each), len(places))
                for each in batch.kinds]  # fmt: skip
     place = integers(of_kind)[batch.kind]
     inside = np.flatnonzero(place != _OUTSIDE)
-    known = list(places)
+    partial_sides = list(places)
     sides: dict[Side, Requests] = {}
     for (number, bucket), rows in groups(place[inside], batch.bucket[inside]):
-        rollout, epoch, arm, weight = known[number]
+        rollout, epoch, arm, weight = partial_sides[number]
         sides[rollout, epoch, bucket, arm, weight] = Requests(batch, inside[rows])
     return sides
 
@@ -221,22 +222,22 @@ _OUTSIDE = -1
 
 
 def _place(kind: Exposure) -> tuple[Any, ...]:
-    """The side of a request, but for its bucket."""
+    """The side of a request without its bucket."""
     return kind.rollout, kind.epoch, kind.arm, kind.weight
 
 
 def is_judged(side: Side) -> bool:
-    """Whether the gates judge what is at this side."""
+    """Whether gates judge the requests of this side."""
     return side[4] > 0
 
 
 def seen_rows(sides: dict[Side, Requests]) -> list[tuple[Any, ...]]:
-    """Rows for the table of what was seen."""
+    """Rows for the table `seen`."""
     return [(*side, len(each), each.abandoned, each.failed, each.fallbacks) for side, each in sides.items()]
 
 
 def end_rows(batch: Batch, ends: Sequence[End]) -> list[tuple[Any, ...]]:
-    """Rows for the table of ends; `ends` are those of the batch's kinds."""
+    """Rows for the table `ends`; `ends` belong to the batch's kinds."""
     counts: Counter[tuple[Any, ...]] = Counter()
     for (kind, bucket), n in counted(batch.kind, batch.bucket):
         if batch.kinds[kind].rollout is not None:
@@ -245,7 +246,7 @@ def end_rows(batch: Batch, ends: Sequence[End]) -> list[tuple[Any, ...]]:
 
 
 def latency_rows(sides: dict[Side, Requests]) -> list[tuple[Any, ...]]:
-    """Rows for the table of latencies."""
+    """Rows for the table `latencies`."""
     return [
         (*side, number, n) for side, requests in sides.items() for (number,), n in counted(bins_of(requests.durations))
     ]

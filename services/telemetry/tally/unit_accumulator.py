@@ -1,8 +1,8 @@
-"""Unit sheet: what units add over one transaction, where a unit keeps its arm and comes again. Pure.
+"""Unit accumulator: the sums of units during one transaction, if a unit keeps its arm and may return. Pure.
 
-How a unit's rows are put into strata is said at `sluicegate.registry.words.tally.UnitSums`. A request is a meeting
-whether or not it has a value. Who turns up in both arms of one epoch was not assigned by chance there; the arm met
-first stands, and rows of the other are left out.
+`sluicegate.registry.words.tally.UnitSums` explains how a unit's rows are divided into strata. A request counts as a
+meeting with its unit even without a value. A unit that appears in both arms of one epoch was not assigned at random
+there; its first arm counts, and rows of the other arm are left out.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from sluicegate.services.telemetry.tally.batch import Ints
 from sluicegate.services.telemetry.tally.slicing import stratum_bucket
 
 Side = tuple[str, int, int, str, int]
-"""Rollout, epoch, bucket, arm, weight. Of units, the bucket is that of their stratum."""
+"""Rollout, epoch, bucket, arm, weight. For units, the bucket is that of their stratum."""
 Sums = tuple[tuple[str, float, int], ...]
-"""What a unit, or a single row of it, adds to each metric: its name, the sum of values and the number of rows."""
+"""The sums of a unit, or of one of its rows, by metric: the name, the sum of values and the number of rows."""
 Step = tuple[Side, Sums, Sums]
-"""What a unit has added before and after. Many units take the same step, so steps are counted."""
+"""The sums of a unit before and after a change. Many units make the same step, so steps are counted."""
 Place = tuple[str, str, int, int, str, int]
-"""Rollout, metric, epoch, bucket of a stratum of units, arm, weight: a row of unit sums."""
+"""The key of a row of unit sums: rollout, metric, epoch, bucket of a stratum of units, arm, weight."""
 _NO_ROWS = (0.0, 0)
 _REMEMBERED = 4_096
 
 
 def key_of(unit: str) -> int:
-    """The number under which a unit is kept: 64 bits of hash, signed."""
+    """The number of a unit: its hash as a signed 64-bit integer."""
     number = xxhash.xxh64_intdigest(unit.encode())
     return number - (1 << 64) if number >> 63 else number
 
 
 def keys_of(units: Sequence[str]) -> Ints:
-    """The same of many."""
+    """The numbers of many units."""
     return np.fromiter(map(xxhash.xxh64_intdigest, map(str.encode, units)), np.uint64, len(units)).view(np.int64)
 
 
 def row_of(values: Iterable[tuple[str, float | None]]) -> Sums:
-    """A single row; a value that is missing adds nothing."""
+    """The sums of a single row; missing values add nothing."""
     return tuple((metric, value, 1) for metric, value in values if value is not None)
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def merged(had: Sums, more: Sums) -> Sums:
-    """Both together."""
+    """The sums of both."""
     sums = {metric: (x, n) for metric, x, n in had}
     for metric, x, n in more:
         had_x, had_n = sums.get(metric, _NO_ROWS)
@@ -60,33 +60,34 @@ def merged(had: Sums, more: Sums) -> Sums:
 
 @dataclass(slots=True)
 class Entry:
-    """What one unit has added in one epoch."""
+    """The sums of one unit in one epoch."""
 
     arm: str
     weight: int
     bucket: int | None
-    """The stratum it belongs to; in a sheet, that of its first row there. None: it belongs to none."""
+    """The stratum that it belongs to; before that is settled, the bucket of its first row. None: it belongs to none."""
     sums: Sums = ()
 
 
 Epochs = dict[int, Entry]
-"""What a unit has added, by epoch."""
+"""A unit's entries by epoch."""
 
 
 class UnitAccumulator:
-    """Units met and their values, to be added to what is known of them."""
+    """New values of units, to be added to their stored sums."""
 
     def __init__(self) -> None:
         self.entries: dict[tuple[str, int], Epochs] = defaultdict(dict)
         """By rollout and unit."""
         self.loose: Counter[Step] = Counter()
-        """Rows without a unit: each is a unit of its own."""
+        """Rows without a unit, each of which counts as a unit of its own."""
 
     def __bool__(self) -> bool:
         return bool(self.entries or self.loose)
 
     def take(self, side: Side, unit: str, row: Sums) -> None:
-        """Add a request, or late values of one; an empty unit is none. Without values it is only met."""
+        """Add a request, or late values of one. An empty `unit` means none; without values, the unit only counts as
+        met."""
         if not unit:
             self.loose[side, (), row] += 1
             return
@@ -100,13 +101,13 @@ class UnitAccumulator:
             entry.sums = merged(entry.sums, row)
 
 
-def enter(known: Epochs, new: Epochs, rollout: str, steps: Counter[Step]) -> Epochs:
-    """One unit's epochs as they will be, where they change; the steps it takes to get there are counted in `steps`."""
+def enter(stored: Epochs, new: Epochs, rollout: str, steps: Counter[Step]) -> Epochs:
+    """One unit's changed entries by epoch; the steps from the stored to the changed ones are added to `steps`."""
     changed: Epochs = {}
     for epoch, entry in sorted(new.items()) if len(new) > 1 else new.items():
-        had = known.get(epoch)
+        had = stored.get(epoch)
         if had is None:
-            bucket = entry.bucket if not known and not changed else bucket_of(known | changed, epoch, entry)
+            bucket = entry.bucket if not stored and not changed else bucket_of(stored | changed, epoch, entry)
             had = Entry(entry.arm, entry.weight, bucket)
         if had.arm != entry.arm:
             continue
@@ -118,7 +119,7 @@ def enter(known: Epochs, new: Epochs, rollout: str, steps: Counter[Step]) -> Epo
 
 
 def added(steps: Mapping[Step, int]) -> dict[Place, UnitSums]:
-    """What so many steps of units add to the unit sums."""
+    """The changes of the unit sums that result from counted steps."""
     changes: Counter[tuple[Place, tuple[float, int], tuple[float, int]]] = Counter()
     for ((rollout, epoch, bucket, arm, weight), before, after), units in steps.items():
         had = {metric: (x, n) for metric, x, n in before}
@@ -133,12 +134,12 @@ def added(steps: Mapping[Step, int]) -> dict[Place, UnitSums]:
     return sums
 
 
-def bucket_of(known: Mapping[int, Entry], epoch: int, entry: Entry) -> int | None:
-    """The stratum of a unit that is met in an epoch for the first time."""
-    before = {each: had.arm for each, had in known.items() if each < epoch}
+def bucket_of(earlier: Mapping[int, Entry], epoch: int, entry: Entry) -> int | None:
+    """The stratum of a unit that is met for the first time in an epoch."""
+    before = {each: had.arm for each, had in earlier.items() if each < epoch}
     if not before:
         return entry.bucket
-    last = known[max(before)]
-    if last.weight == entry.weight:  # the same draw once more
+    last = earlier[max(before)]
+    if last.weight == entry.weight:  # the same assignment again
         return last.bucket if last.arm == entry.arm else None
     return None if Arm.CANDIDATE in before.values() else -max(before)

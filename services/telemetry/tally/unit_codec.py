@@ -1,7 +1,7 @@
-"""Unit codec: what units have added, in few bytes, many units at once. Pure.
+"""Unit codec: the compact storage format of units' sums, for many units at once. Pure.
 
-Of each unit: how many small entries follow (one byte), those (metric, rows, sum of values: a byte each), then the
-others (metric in two bytes, rows in four, sum as a float). Metrics are told by their position in the rollout.
+Each unit has the number of small entries (one byte), these entries (metric, rows, sum of values: one byte each), and
+then the others (metric in two bytes, rows in four, sum as a float). Metrics are given by their number in the rollout.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Entries(NamedTuple):
     """Sums of values and numbers of rows, by unit and metric."""
 
     unit: Ints
-    """The place of the unit among those that are told of."""
+    """The index of the unit."""
     metric: Ints
     x: Floats
     n: Ints
 
 
 def packed_sums(entries: Entries, units: int) -> list[bytes]:
-    """What each of so many units has added."""
+    """The sums of each unit in the storage format; `units` is their number."""
     if not units:
         return []
     unit, metric, x, n = entries
@@ -56,7 +56,7 @@ def packed_sums(entries: Entries, units: int) -> list[bytes]:
 
 
 def unpacked_sums(texts: Sequence[bytes]) -> Entries:
-    """What each unit has added, as `packed_sums` packed it."""
+    """The sums of each unit from the storage format; the inverse of `packed_sums`."""
     data = np.frombuffer(b"".join(texts), np.uint8)
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     starts = np.cumsum(sizes) - sizes
@@ -75,5 +75,5 @@ def unpacked_sums(texts: Sequence[bytes]) -> Entries:
 
 
 def _within(sizes: Ints) -> Ints:
-    """0, 1, … for each group of these sizes."""
+    """The numbers 0, 1, … for each group of these sizes."""
     return np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)

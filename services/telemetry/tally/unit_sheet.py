@@ -1,6 +1,6 @@
-"""UnitSheet: the requests of many units at once, and what they add to the sums of units. Pure.
+"""UnitSheet: the requests of many units at once, and the changes that they make to the sums of units. Pure.
 
-What one unit adds is told by `unit_accumulator`, and is the same: late labels come one by one and go that way.
+The results equal those of `unit_accumulator`, which handles late labels one by one.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ class Values(NamedTuple):
 
     metric: str
     row: Ints
-    """The places of their requests."""
+    """The rows of their requests."""
     value: Floats
 
 
 @dataclass
 class UnitSheet:
-    """Requests of one rollout by unit, in the order in which they were taken."""
+    """Requests of one rollout by unit, in the order in which they were added."""
 
     sides: list[Side] = field(default_factory=list)
     metrics: dict[str, int] = field(default_factory=dict)
-    """Places of metrics."""
+    """The index of each metric."""
     _keys: list[Ints] = field(default_factory=list)
     _side: list[Ints] = field(default_factory=list)
     _rows: int = 0
@@ -44,24 +44,24 @@ class UnitSheet:
     _has_unit: list[Flags] = field(default_factory=list)
 
     def take(self, side: Side, keys: Ints, has_unit: Flags, values: Iterable[Values]) -> None:
-        """Add requests; those without a unit are each a unit of its own."""
+        """Add requests. Each one without a unit counts as a unit of its own."""
         self._side.append(np.full(len(keys), len(self.sides)))
         self.sides.append(side)
         self._keys.append(keys)
         self._has_unit.append(has_unit)
         for metric, row, value in values:
             place = self.metrics.setdefault(metric, len(self.metrics))
-            known = ~np.isnan(value)
-            rows = row[known] + self._rows
-            self._values.append((rows, np.full(len(rows), place), value[known]))
+            present = ~np.isnan(value)
+            rows = row[present] + self._rows
+            self._values.append((rows, np.full(len(rows), place), value[present]))
         self._rows += len(keys)
 
     def columns(self) -> tuple[Ints, Ints, Flags]:
-        """Of each request the key of its unit, the place of its side, and whether it has a unit."""
+        """For each request the key of its unit, the index of its side, and whether it has a unit."""
         return np.concatenate(self._keys), np.concatenate(self._side), np.concatenate(self._has_unit)
 
     def values(self) -> tuple[Ints, Ints, Floats]:
-        """Row, metric and value of everything that was measured."""
+        """The row, metric and value of every measurement."""
         if not self._values:
             return integers(()), integers(()), np.empty(0)
         rows, metrics, values = zip(*self._values, strict=True)
@@ -69,7 +69,7 @@ class UnitSheet:
 
 
 class Known(NamedTuple):
-    """What a database holds of a unit in one epoch."""
+    """A unit's stored entry in one epoch."""
 
     key: int
     epoch: int
@@ -79,18 +79,18 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """What became of units."""
+    """The changes that a sheet makes."""
 
     rows: list[tuple[Any, ...]]
-    """Unit, epoch, arm, weight and bucket of each that changed."""
+    """Unit, epoch, arm, weight and bucket of each changed entry."""
     entries: Entries
-    """What each of these has added by now."""
+    """The new sums of these entries."""
     sums: list[tuple[Any, ...]]
-    """Metric, epoch, bucket, arm, weight, and what is to be added to its sums of units."""
+    """Metric, epoch, bucket, arm, weight, and the change of the unit sums."""
 
 
 def changed(sheet: UnitSheet, known: Sequence[Known], had: Entries) -> Changed:
-    """What the requests of a sheet change; `had` is what the known units have added, by their places in `known`."""
+    """The changes that a sheet's requests make; `had` are the stored sums of the units, by their indexes in `known`."""
     keys, side, has_unit = sheet.columns()
     names = list(sheet.metrics)
     rows, metrics, values = sheet.values()
@@ -132,7 +132,7 @@ def changed(sheet: UnitSheet, known: Sequence[Known], had: Entries) -> Changed:
 
 
 class _Slots:
-    """Units by epoch: of each, the arm that it was met in first, and its stratum."""
+    """Units by epoch, each with the arm in which it was first met, and its stratum."""
 
     def __init__(self, sides: Sequence[Side], keys: Ints, side: Ints, has_unit: Flags) -> None:
         epochs = integers([each[1] for each in sides])[side]
@@ -159,7 +159,7 @@ class _Slots:
         self.has_stratum = np.ones(len(first), np.bool_)
 
     def settle(self, known: Sequence[Known]) -> dict[tuple[int, int], int]:
-        """Give each its stratum, by what is known; the places of those that stay."""
+        """Assign each slot its stratum, given the stored entries; returns the indexes of the slots that are kept."""
         places = {(key, side[1]): slot for slot, (key, side) in enumerate(zip(self.keys, self.sides, strict=True))}
         of_unit: defaultdict[int, Epochs] = defaultdict(dict)
         for each in known:
@@ -187,7 +187,7 @@ class _Slots:
         return {place: slot for place, slot in places.items() if self.is_kept[slot]}
 
     def strata(self, slots: Ints) -> tuple[list[Side], Ints]:
-        """Every stratum, and the place of that of each of some units."""
+        """All strata, and the index of the stratum of each of some slots."""
         places: dict[Side, int] = {}
         of_all = integers([places.setdefault(side, len(places)) for side in self.sides])
         return list(places), of_all[slots]
@@ -198,7 +198,7 @@ class _Slots:
 
 
 class _Steps:
-    """What units add to the sums of units, from what they had added before to what they have by now."""
+    """The changes of the unit sums that result from units' old and new sums."""
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self._metrics = metrics
@@ -207,7 +207,7 @@ class _Steps:
     def take(
         self, strata: Sequence[Side], place: Ints, metric: Ints, x: Floats, n: Ints, new_x: Floats, new_n: Ints
     ) -> None:
-        """Add steps, each of one unit and metric."""
+        """Add steps, each for one unit and metric."""
         if not len(place):
             return
         codes, inverse = distinct(place * len(self._metrics) + metric)
@@ -226,7 +226,7 @@ class _Steps:
 
 
 def _sums(x: Floats, n: Ints) -> list[Floats]:
-    """As `UnitSums.from_unit`, of each; one without rows is none."""
+    """The fields of `UnitSums.from_unit` for each unit; all are 0 for a unit without rows."""
     rows = n.astype(np.float64)
     xx, xn, nn = x * x, x * rows, rows * rows
     return [(n > 0).astype(np.float64), x, rows, xx, xn, nn, xx * x, xx * rows, xn * rows, nn * rows]
