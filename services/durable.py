@@ -9,8 +9,11 @@ import contextlib
 import ctypes
 import errno
 import os
+import secrets
 from pathlib import Path
 
+_OWN = secrets.token_hex(4)
+"""Of this process: containers that share a folder may all be process 1."""
 PRIVATE = 0o600
 """The mode of files that only their owner may read; it holds from their creation on."""
 
@@ -80,7 +83,7 @@ _KEEP_SIZE = 1
 def _draft(path: Path, text: str, mode: int) -> Path:
     """A draft with the content beside its target, synced to the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{_OWN}")
     draft.unlink(missing_ok=True)
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
