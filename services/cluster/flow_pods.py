@@ -32,7 +32,7 @@ class FlowPods:
     def seen(self) -> Mapping[str, Hindrance | None]:
         """What hinders the pod of each run that has one; None: nothing. No pod at all while the API does not answer."""
         try:
-            pods = self._api.select(POD, _ANY).items
+            pods = sorted(self._api.select(POD, _ANY).items, key=_made)
         except SluiceError:
             return {}
         return {run: self._hindrance(pod) for pod in pods if (run := _run(pod)) is not None}
@@ -86,6 +86,11 @@ def _node(name: str) -> str:
 def _run(pod: Object) -> str | None:
     said: str | None = (pod["metadata"].get("labels") or {}).get(RUN)
     return said
+
+
+def _made(pod: Object) -> str:
+    """Prefect starts a run that was interrupted once more, with another pod: the last one counts."""
+    return str(pod["metadata"].get("creationTimestamp", ""))
 
 
 def _when(event: Object) -> str:

@@ -272,6 +272,8 @@ def outlook(
         case None:
             return coming
         case Run(state="SCHEDULED", is_queued=True):
+            if pod is not None and pod.obstacle is Obstacle.LOST:
+                return pod  # Prefect starts the run itself once more
             if age < START:
                 return Driver.COMING
             return Hindrance(obstacle=Obstacle.WAITING, detail=f"Prefect does not start its run {attempt.run}")

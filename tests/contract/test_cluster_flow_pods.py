@@ -96,6 +96,17 @@ def test_a_pod_that_runs_or_will_is_not_told(cluster: Cluster, phase: str) -> No
     assert dict(FlowPods(cluster.api()).seen()) == {"run": None}
 
 
+def test_of_two_pods_of_a_run_the_last_counts(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    if cluster.server is None:
+        pytest.skip("a real API says itself when an object was made")
+    old, new = running_pod("run", **EVICTED), running_pod("run", phase="Running")
+    old["metadata"]["name"], new["metadata"]["name"] = "run-b", "run-a"
+    for minute, pod in enumerate((old, new)):
+        monkeypatch.setattr("tests.doubles.api_objects.now", lambda minute=minute: f"2026-11-30T10:0{minute}:00Z")
+        put(cluster, pod)
+    assert dict(FlowPods(cluster.api()).seen()) == {"run": None}
+
+
 def event(cluster: Cluster, job: str, message: str, at: str, reason: str = "FailedCreate") -> None:
     meant = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "namespace": cluster.namespace}
     told = {"reason": reason, "message": message, "type": "Warning", "lastTimestamp": f"2026-11-30T10:{at}:00Z"}

@@ -561,6 +561,18 @@ def test_a_run_whose_pod_ended_before_prefect_heard_of_it_is_told_and_replaced(h
     assert pods.removed == [], "somebody may read their logs"
 
 
+def test_a_run_that_prefect_itself_starts_again_after_its_pod_was_lost_is_told_and_not_doubled(
+    house: House, pods: FakePods
+) -> None:
+    house.look()
+    house.prefect.put("run-1", "SCHEDULED", "rescheduled")
+    pods.pods["run-1"] = EVICTED
+    house.look()
+    assert house.noted() is Obstacle.LOST
+    house.look(timedelta(minutes=1))
+    assert house.run() == "run-1"
+
+
 def test_a_pod_that_runs_is_waited_for_and_one_that_is_gone_is_not(house: House, pods: FakePods) -> None:
     house.look()
     house.prefect.put("run-1", "PENDING")
