@@ -154,7 +154,7 @@ def _pod(ours: Mapping[str, str], packed: Packed, serve: Serve, kit: Kit) -> Obj
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "nodeSelector": dict(placement.node_selector),
-        "tolerations": [*map(_toleration, placement.tolerations), *_of_lost_nodes()],
+        "tolerations": [*map(_toleration, placement.tolerations), *of_lost_nodes()],
         "imagePullSecrets": [{"name": name} for name in dict.fromkeys((*placement.pull_secrets, *kit.pull_secrets))],
         "topologySpreadConstraints": [
             {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
@@ -261,7 +261,8 @@ def _toleration(said: Toleration) -> Object:
     return found
 
 
-def _of_lost_nodes() -> list[Object]:
+def of_lost_nodes() -> list[Object]:
+    """Tolerations by which a pod is made elsewhere soon after its node was lost: by default it takes five minutes."""
     return [
         {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _LOST}
         for what in ("not-ready", "unreachable")

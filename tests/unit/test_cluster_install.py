@@ -74,6 +74,14 @@ def test_every_pod_is_admitted_as_restricted() -> None:
     assert {name: errors for name, pod in found.items() if (errors := list(restricted_errors(pod)))} == {}
 
 
+def test_whoever_holds_no_log_is_made_elsewhere_soon_after_its_node_is_lost() -> None:
+    """By default Kubernetes waits for five minutes: so long there would be no keeper, and no driver."""
+    for name, pod in pods(PLAIN).items():
+        said = {each["key"]: each["tolerationSeconds"] for each in pod["tolerations"]}
+        lost = {"node.kubernetes.io/not-ready": 10, "node.kubernetes.io/unreachable": 10}
+        assert said == ({} if name == "sluicegate-gateway" else lost)
+
+
 @pytest.mark.parametrize(
     ("change", "control"),
     [

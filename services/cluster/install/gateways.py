@@ -61,6 +61,7 @@ def gateways(installation: Installation) -> list[Object]:
         [gateway],
         storage=installation.storage.gateway,
         volumes=[{"name": "table", "configMap": {"name": TABLE, "optional": True}}],
+        leaves_lost_node=False,  # its log may not be counted yet, and the other gateways serve
         terminationGracePeriodSeconds=75,
         topologySpreadConstraints=spread("gateway"),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from sluicegate.services.cluster.install.installation import Installation, Resources
 from sluicegate.services.cluster.kinds import Object
 from sluicegate.services.cluster.names import COMPONENT_LABEL, NAME_LABEL
+from sluicegate.services.cluster.objects import of_lost_nodes
 
 USER = 65532
 """Who every process is, and whose group may write to the folders."""
@@ -90,9 +91,13 @@ def pod(
     storage: str,
     volumes: Sequence[Object] = (),
     talks_to_api: bool = True,
+    leaves_lost_node: bool = True,
     **more: Any,
 ) -> Object:
-    """A pod's specification, as the standard "restricted" admits it."""
+    """A pod's specification, as the standard "restricted" admits it.
+
+    `leaves_lost_node`: it is made elsewhere soon, and what is in its folder is gone although the node comes back.
+    """
     return {
         "serviceAccountName": account,
         "automountServiceAccountToken": talks_to_api,
@@ -105,6 +110,7 @@ def pod(
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        "tolerations": of_lost_nodes() if leaves_lost_node else [],
         "containers": list(containers),
         "volumes": [
             {"name": "state", "emptyDir": {"sizeLimit": storage}},
