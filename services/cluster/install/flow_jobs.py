@@ -105,7 +105,7 @@ def _job(installation: Installation) -> Object:
     }
 
 
-_MISPLACED = {"parallelism": 1, "completions": 1}
+_MISPLACED: Object = {"parallelism": 1, "completions": 1}
 """prefect-kubernetes 0.8 wants them in the pod, where Kubernetes has no such fields and ignores them."""
 _SETTLED: Object = {
     "command": "{{ command }}",
