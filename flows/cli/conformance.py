@@ -206,10 +206,13 @@ def _know_mlflow() -> None:
 
 def _register(model: str, slope: float) -> str:
     """A build that multiplies, registered by MLflow's own client."""
+    import logging
+
     import mlflow
     import numpy as np
     from sklearn.linear_model import LinearRegression
 
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
     x = np.array([[0.0], [1.0]])
     fitted = LinearRegression().fit(x, slope * x[:, 0])
     with redirect_stdout(sys.stderr), mlflow.start_run(run_name=model):
@@ -219,7 +222,7 @@ def _register(model: str, slope: float) -> str:
 
 def _plan(model: str) -> dict[str, Any]:
     """One step that lasts until somebody decides."""
-    return {"kind": "plan", "model": model, "steps": [{"weight": _WEIGHT, "soak": "1d"}]}
+    return {"kind": "plan", "model": model, "unit": "x-caller", "steps": [{"weight": _WEIGHT, "soak": "1d"}]}
 
 
 @contextmanager
