@@ -224,6 +224,15 @@ def test_of_replicas_with_nobody_behind_them_some_are_never_passed_over() -> Non
     assert {found["enforcing_consecutive_5xx"] for found in outliers.values()} == {100}
 
 
+def test_a_replica_that_comes_gets_its_share_little_by_little() -> None:
+    stable = BuildRef(model="m", version="1")
+    for replicas, window in ((3, "10.000s"), (1, None)):
+        state = Standing(model="m", variation="default", stable=stable, serve=Serve(replicas=replicas))
+        given_clusters: dict[str, Any] = clusters(routes([state], state.needed), {}, Limits(), SOCKET, SOCKET.parent)
+        slow = given_clusters["m.v1"].get("least_request_lb_config", {}).get("slow_start_config", {})
+        assert slow.get("slow_start_window") == window
+
+
 def _outliers(state: Standing) -> dict[str, Any]:
     """How hosts are passed over, of the clusters of which any are."""
     given_clusters = clusters(routes([state], state.needed), {}, Limits(), SOCKET, None)
