@@ -156,7 +156,7 @@ app.register_install_completion_command(
 DryRun = Annotated[bool, Parameter(negative=(), help="Show what the command would record, and record nothing.")]
 
 
-app.meta.suppress_keyboard_interrupt = False  # as of `app`: Ctrl-C is told by main, not left in silence
+app.meta.suppress_keyboard_interrupt = False  # like that of `app`: main reports Ctrl-C
 
 
 @app.meta.default
@@ -181,7 +181,7 @@ def launch(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
 
 
 def _read_files() -> None:
-    """Settings and secrets that stand in files, as if the environment had them."""
+    """Load settings and secrets from the files that the environment names, into the environment."""
     if "SLUICE_SETTINGS" in os.environ or any(name.endswith("_FILE") for name in os.environ):
         from sluicegate.registry.words.setting_files import with_files
 
@@ -189,14 +189,14 @@ def _read_files() -> None:
 
 
 def main() -> None:
-    """Run the command line; every expected error is one line with its fix, a traceback only with SLUICE_DEBUG."""
+    """Run the command line. Prints an expected error in one line, with its fix; SLUICE_DEBUG adds the traceback."""
     try:
         _read_files()
         code = app.meta(print_error=True, exit_on_error=False, result_action="return_value")
     except SluiceError as error:
         if os.environ.get("SLUICE_DEBUG"):
             raise
-        _tell(error)
+        _print_error(error)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         print("sluice: interrupted; a rollout or a start under way continues.", file=sys.stderr)
@@ -208,7 +208,7 @@ def main() -> None:
         extra = missing_extra(error)
         if extra is None or os.environ.get("SLUICE_DEBUG"):
             raise
-        _tell(extra)
+        _print_error(extra)
         raise SystemExit(extra.exit_code) from None
     except Exception as error:
         if type(error).__module__.startswith("cyclopts"):
@@ -217,7 +217,7 @@ def main() -> None:
     raise SystemExit(code if isinstance(code, int) else 0)
 
 
-def _tell(error: SluiceError) -> None:
+def _print_error(error: SluiceError) -> None:
     if isinstance(error, InvalidDocument):
         print(str(error), file=sys.stderr)
         return

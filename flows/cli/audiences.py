@@ -1,4 +1,4 @@
-"""audience apply, check, order, list, show, delete, test: who requests come from."""
+"""audience apply, check, order, list, show, delete, test: groups of callers."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def order(
     *,
     output: Output = Format.TABLE,
 ) -> None:
-    """Ask a model's audiences in this order; the first that matches takes the request.
+    """Set the order in which the gateway tries a model's audiences; the first that matches takes the request.
 
     Audiences that are not named come after these, in their present order.
     """
@@ -142,7 +142,7 @@ def order(
 
 
 def _fallback_now(model: str) -> list[str]:
-    """What share of the requests of the last minute no audience took, if there were any."""
+    """The fallback's share of the last minute's requests, if there were any."""
     served = call("GET", "/api/v1/overview", query={"model": model})["served"]
     shares = {each["taken"] for each in served if each["audience"] == FALLBACK and each["taken"] is not None}
     return [
@@ -170,7 +170,7 @@ def _applied(document: ReadDocument) -> dict[str, Any]:
 
 
 def _connected(document: ReadDocument, model: str) -> list[str]:
-    """Connect the routes of a Qwak file; those that answer come before those that get copies."""
+    """Connect the routes of a Qwak file: first those that answer requests, then those that get copies."""
     lines = []
     for route in sorted(document.routes, key=lambda route: route.shadow):
         share = {"sample": float(route.weight)} if route.shadow else {"weight": route.weight}

@@ -1,4 +1,4 @@
-"""backup, restore: everything that cannot be made again."""
+"""backup, restore: everything that cannot be recreated."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def backup(
         raise NotFound(f"there is no ledger in {runtime.settings.state}.", fix="set SLUICE_STATE or SLUICE_LEDGER.")
     has_telemetry = runtime.settings.telemetry_file() is not None
     ledger = runtime.settings.ledger_url()
-    taken = take_backup(runtime.folder, ledger, to, runtime.clock(), has_telemetry=has_telemetry)
+    manifest = take_backup(runtime.folder, ledger, to, runtime.clock(), has_telemetry=has_telemetry)
     if not has_telemetry:
         remark(
             f"not in it: the telemetry in {runtime.telemetry_place()}. Use its server's own backup, such as pg_dump."
         )
-    summary = f"{len(taken.files)} files are in {to}; the ledger's head is {taken.head}"
-    emit({"folder": str(to), "files": len(taken.files), "head": taken.head}, output, table=summary)
+    summary = f"{len(manifest.files)} files are in {to}; the ledger's head is {manifest.head}"
+    emit({"folder": str(to), "files": len(manifest.files), "head": manifest.head}, output, table=summary)
 
 
 def restore(

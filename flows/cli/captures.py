@@ -1,4 +1,4 @@
-"""captures export: requests and answers that services wrote down, as a file."""
+"""captures export: write captured requests and answers to a file."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def render(
         ),
     ] = None,
 ) -> None:
-    """Print the manifests of an installation, for kubectl apply -f -. The cluster is not asked.
+    """Print the manifests of an installation, for kubectl apply -f -. Does not contact the cluster.
 
     The same options give the same bytes. No Secret is among them: create sluicegate-connections yourself, and
     sluicegate-keys by sluice cluster keys.
@@ -55,7 +55,7 @@ def render(
 
 
 def chart(folder: Annotated[Path, Parameter(help="A folder for the chart.")]) -> None:
-    """Write the Helm chart of this Sluicegate: the same manifests, and each option of --values as a value.
+    """Write the Helm chart of this version: the same manifests, with each option of --values as a value.
 
     helm install sluicegate FOLDER --namespace sluicegate --set image=registry.example.com/sluicegate:1.0
     """
@@ -73,10 +73,10 @@ def chart(folder: Annotated[Path, Parameter(help="A folder for the chart.")]) ->
 
 
 def keys(*, namespace: Namespace = None, values: Values = None) -> None:
-    """Draw the secrets of a new installation, and print them as a Secret, for kubectl create -f -.
+    """Generate the secrets of a new installation, and print them as a Secret, for kubectl create -f -.
 
     They are the admin's token (admin_token), and the keys that sign calls of checks (check_key), browsers' cookies
-    (session_secret) and MLflow's webhook (webhook_secret). Each call draws others.
+    (session_secret) and MLflow's webhook (webhook_secret). Each call generates new ones.
     """
     from sluicegate.services.cluster.install.drawn_keys import keys_secret
     from sluicegate.services.cluster.install.texts import document
@@ -111,13 +111,13 @@ def image(
 
 
 def run(
-    role: Annotated[PodRole, Parameter(help="What this container is for.")],
-    *command: Annotated[str, Parameter(allow_leading_hyphen=True, help="Of a flow: what to run.")],
+    role: Annotated[PodRole, Parameter(help="The role of this container.")],
+    *command: Annotated[str, Parameter(allow_leading_hyphen=True, help="For a flow: the command to run.")],
     keys: Annotated[Path, Parameter(help="Folder where the Secret of keys is mounted.")] = Path(KEYS),
     flows: Annotated[Path, Parameter(help="Folder where the work pool's template is mounted.")] = Path(FLOWS),
     port: Annotated[int, Parameter(validator=Number(gte=1, lte=65535), help="Port of the console.")] = CONSOLE_PORT,
 ) -> None:
-    """Run one role of an installation in its pod, until it is stopped. The manifests call it.
+    """Run one role of an installation in its pod, until it is stopped. The manifests use this command.
 
     SLUICE_CLUSTER, SLUICE_LEDGER, SLUICE_TELEMETRY, SLUICE_STORE, MLFLOW_TRACKING_URI and PREFECT_API_URL must be set.
     """
@@ -129,7 +129,7 @@ def run(
 def conform(
     *,
     job: Annotated[
-        bool, Parameter(negative=(), help="Print a Job that does it in the cluster, for kubectl create -f -.")
+        bool, Parameter(negative=(), help="Print a Job that does this in the cluster, for kubectl create -f -.")
     ] = False,
     image: Image = None,
     namespace: Namespace = None,
@@ -139,7 +139,7 @@ def conform(
 ) -> int:
     """Try an installation: a tiny model of its own is deployed, tried, taken back, promoted and removed again.
 
-    It asks SLUICE_API with SLUICE_TOKEN, SLUICE_GATEWAY and MLFLOW_TRACKING_URI. Exit code 1: something did not hold.
+    Uses SLUICE_API with SLUICE_TOKEN, SLUICE_GATEWAY and MLFLOW_TRACKING_URI. Exit code 1 if a check fails.
     """
     if job:
         from sluicegate.services.cluster.install.conformance import conformance_job
@@ -152,7 +152,7 @@ def conform(
     checks = conformance(timeout)
     emit_rows(
         plain(checks), output, ("HELD", "CHECK", "FOUND"),
-        lambda each: ("yes" if each["held"] else "NO", each["check"], each["found"]), none="nothing was looked at",
+        lambda each: ("yes" if each["held"] else "NO", each["check"], each["found"]), none="no checks ran",
     )  # fmt: skip
     return 0 if all(each.held for each in checks) else 1
 
@@ -177,18 +177,18 @@ class Progress:
 def _installation(image: str | None, namespace: str | None, values: Path | None) -> Installation:
     from sluicegate.services.cluster.install.values import read_installation
 
-    given = {"image": image, "namespace": namespace}
+    options = {"image": image, "namespace": namespace}
     text = ""
     if values is not None:
         try:
             text = values.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise NotFound(f"{values} cannot be read: {error}.", fix="name a YAML file: --values.") from error
-    return read_installation(text, str(values or "values"), {name: word for name, word in given.items() if word})
+    return read_installation(text, str(values or "values"), {name: value for name, value in options.items() if value})
 
 
 def _write(folder: Path, texts: dict[str, str]) -> None:
-    """Write the files; those that an earlier kustomization of ours named, and this one does not, are removed."""
+    """Write the files. Remove those that our earlier kustomization.yaml lists and the new one does not."""
     from sluicegate.services import durable
     from sluicegate.services.cluster.install.texts import KUSTOMIZATION, named_in
 

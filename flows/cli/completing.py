@@ -1,6 +1,6 @@
-"""Completion with the names that are there now: rollouts, models, audiences, variations, tokens.
+"""Shell completion with the current names of rollouts, models, audiences, variations and tokens.
 
-A completer must never disturb who types: where nothing answers, nothing is offered.
+A completer must never disturb the person who types: if the console does not answer, it offers nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _names(find: Callable[[], Iterable[str]]) -> Completer:
     def complete(context: CompletionContext) -> list[str]:
         try:
             names = sorted(set(find()))
-        except Exception:  # noqa: BLE001  # whatever is wrong, a command will say it; a completion must not
+        except Exception:  # noqa: BLE001  # commands report what is wrong; a completion must not
             return []
         return [name for name in names if name.startswith(context.incomplete)]
 

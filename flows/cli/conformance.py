@@ -1,4 +1,4 @@
-"""cluster conform: a tiny model goes out and comes back through an installation that runs; what was seen is told."""
+"""cluster conform: check a running installation by rolling a tiny model out, back and out again."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 _WEIGHT = 50
 _ENOUGH = 20
-"""Answers of a build after which it is known that it answers."""
+"""Number of answers after which a build counts as serving."""
 _PAUSE = 0.05
 _AFTER = 20.0
-"""Seconds after an abort for which callers go on, and in which the last gateway goes back to stable alone."""
+"""Seconds that callers continue after an abort. By then the last gateway sends requests to stable only."""
 _PROMISED = 15.0
-"""Seconds after an abort within which the candidate's last answer comes, whatever is cut off."""
+"""Longest time in seconds from an abort to the candidate's last answer, even if parts are cut off."""
 _WHY = "sluice cluster conform"
 _PREFIX = "sluicegate-conformance-"
 _AT_WORK = "sluicegate.at-work"
-"""Tag of a model in MLflow: its run changes it while it goes on, so that no other run takes the model for left over."""
+"""Tag of a model in MLflow. The model's run keeps changing it, so that no other run takes the model for a leftover."""
 _BEAT, _SILENT = 4.0, 15.0
-"""Seconds between two changes of the tag, and after which one that does not change is of a run that has ended."""
+"""Seconds between two changes of the tag, and seconds without a change after which the run counts as ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     held: bool
@@ -49,19 +49,19 @@ class Check:
 
 @dataclass
 class Callers:
-    """Requests one after another, each of another unit."""
+    """Sends requests one after another, each with a new unit."""
 
     client: Client
     model: str
     answered: int = 0
     builds: Counter[str] = field(default_factory=Counter)
-    """Answers of each build since somebody began to count."""
+    """Answers of each build since the counter was last cleared."""
     last: dict[str, float] = field(default_factory=dict)
-    """By build, when its last answer came, on the clock of intervals."""
+    """When each build last answered, in seconds of the monotonic clock."""
     failures: list[str] = field(default_factory=list)
 
     def go_on(self, stop: threading.Event) -> None:
-        """Ask until stopped."""
+        """Send requests until `stop` is set."""
         from sluicegate.services.client.problems import ClientError
 
         while not stop.wait(_PAUSE):
@@ -76,12 +76,12 @@ class Callers:
 
 
 def conformance(timeout: float) -> tuple[Check, ...]:
-    """Register two builds of a model of its own, deploy, ramp, abort, promote, and remove it all again.
+    """Register two builds of a new model, deploy, ramp, abort and promote them, then remove everything again.
 
-    Each step may take `timeout` seconds. Whatever fails, what follows it is left out and what was made is removed.
+    Each step may take `timeout` seconds. If one fails, the steps after it are skipped and the cleanup still runs.
     """
-    _know_mlflow()
-    signal.signal(signal.SIGTERM, _end)  # a Job that is deleted removes what it made, too
+    _configure_mlflow()
+    signal.signal(signal.SIGTERM, _end)  # the cleanup also runs when the Job is deleted
     model = f"{_PREFIX}{secrets.token_hex(3)}"
     checks = [_told(each) for each in _left_over()]
     try:
@@ -105,7 +105,7 @@ def _end(*_: object) -> None:
 
 
 def _left_over() -> Iterator[Check]:
-    """Remove what runs have left that were killed: the models of ours that no run is at work on."""
+    """Remove what killed runs left behind: our models on which no run is at work."""
     before = _models()
     if before:
         remark(f"whether another run is at work on {', '.join(sorted(before))} shows in {_SILENT:.0f} s")
@@ -116,20 +116,20 @@ def _left_over() -> Iterator[Check]:
 
 
 def _models() -> dict[str, str | None]:
-    """The models of such runs, with what each says of its run."""
+    """The models in MLflow that conformance runs created, each with the value of its tag."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
-        found = MlflowClient().search_registered_models(filter_string=f"name LIKE '{_PREFIX}%'")
+        models = MlflowClient().search_registered_models(filter_string=f"name LIKE '{_PREFIX}%'")
     except MlflowException as error:
         raise Unreachable(f"MLflow does not tell its models: {error}", fix="check MLFLOW_TRACKING_URI") from error
-    return {each.name: each.tags.get(_AT_WORK) for each in found}
+    return {each.name: each.tags.get(_AT_WORK) for each in models}
 
 
 @contextmanager
 def _at_work(model: str) -> Iterator[None]:
-    """Have the model, empty at first, say that a run is at work on it."""
+    """Create the model, empty at first, and keep changing its tag during the block."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -165,21 +165,21 @@ def _story(model: str, timeout: float) -> Iterator[Check]:
         began = time.monotonic()
         rollout = str(call("POST", "/api/v1/rollouts", {"model": model, "build": second})["id"])
         _until(lambda: callers.builds[second] >= _ENOUGH, "the candidate answers nobody", timeout)
-        found = f"{_WEIGHT} % asked for, its first answers after {time.monotonic() - began:.0f} s"
-        yield Check(check="a candidate gets its share", held=True, found=found)
+        result = f"{_WEIGHT} % asked for, its first answers after {time.monotonic() - began:.0f} s"
+        yield Check(check="a candidate gets its share", held=True, found=result)
         yield _aborted(rollout, callers, second, timeout)
-        again = str(_order(rollout, "retry")["id"])
+        retried = str(_order(rollout, "retry")["id"])
         callers.builds.clear()
         _until(lambda: callers.builds[second] >= _ENOUGH, "the candidate is not tried again", timeout)
-        _order(again, "promote")
-        _until(lambda: _view(again)["ending"] == "promoted", "the promotion does not end", timeout)
+        _order(retried, "promote")
+        _until(lambda: _view(retried)["ending"] == "promoted", "the promotion does not end", timeout)
         callers.builds.clear()
         _until(lambda: callers.builds[second] >= _ENOUGH, "the promoted build answers nobody", timeout)
         only = set(callers.builds) == {second}
         yield Check(check="a promoted build answers everybody", held=only, found=str(dict(callers.builds)))
     why = f": {callers.failures[0]}" if callers.failures else ""
-    found = f"{callers.answered} answered, {len(callers.failures)} failed{why}"
-    yield Check(check="no request failed", held=not callers.failures, found=found)
+    result = f"{callers.answered} answered, {len(callers.failures)} failed{why}"
+    yield Check(check="no request failed", held=not callers.failures, found=result)
 
 
 def _aborted(rollout: str, callers: Callers, candidate: str, timeout: float) -> Check:
@@ -189,23 +189,23 @@ def _aborted(rollout: str, callers: Callers, candidate: str, timeout: float) -> 
     in_force = time.monotonic() - began
     time.sleep(_AFTER)
     late = max(0.0, callers.last[candidate] - began)
-    found = f"in force after {in_force:.1f} s; the candidate's last answer came {late:.1f} s after the order"
-    return Check(check="an abort takes every request back", held=late <= _PROMISED, found=found)
+    result = f"in force after {in_force:.1f} s; the candidate's last answer came {late:.1f} s after the order"
+    return Check(check="an abort takes every request back", held=late <= _PROMISED, found=result)
 
 
-def _know_mlflow() -> None:
-    """Have MLflow's client ask the server that Sluicegate asks."""
+def _configure_mlflow() -> None:
+    """Point MLflow's client at the server that Sluicegate uses."""
     from sluicegate.registry.words.settings import Settings
     from sluicegate.services.host.addresses import mlflow_server
 
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # an image may have no git, and no run is of a commit
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # an image may have no git, and runs belong to no commit
     server = mlflow_server(Settings.read())
-    known = {"URI": server.url, "USERNAME": server.username, "PASSWORD": server.password, "TOKEN": server.token}
-    os.environ.update({f"MLFLOW_TRACKING_{name}": value for name, value in known.items() if value})
+    variables = {"URI": server.url, "USERNAME": server.username, "PASSWORD": server.password, "TOKEN": server.token}
+    os.environ.update({f"MLFLOW_TRACKING_{name}": value for name, value in variables.items() if value})
 
 
 def _register(model: str, slope: float) -> str:
-    """A build that multiplies, registered by MLflow's own client."""
+    """Register a build that multiplies its input by `slope`, with MLflow's own client. Returns its version."""
     import logging
 
     import mlflow
@@ -214,14 +214,14 @@ def _register(model: str, slope: float) -> str:
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     x = np.array([[0.0], [1.0]])
-    fitted = LinearRegression().fit(x, slope * x[:, 0])
+    regression = LinearRegression().fit(x, slope * x[:, 0])
     with redirect_stdout(sys.stderr), mlflow.start_run(run_name=model):
-        told = mlflow.sklearn.log_model(fitted, name="model", input_example=x, registered_model_name=model)
-    return str(told.registered_model_version)
+        logged = mlflow.sklearn.log_model(regression, name="model", input_example=x, registered_model_name=model)
+    return str(logged.registered_model_version)
 
 
 def _plan(model: str) -> dict[str, Any]:
-    """One step that lasts until somebody decides."""
+    """A plan whose one step lasts until somebody decides."""
     return {"kind": "plan", "model": model, "unit": "x-caller", "steps": [{"weight": _WEIGHT, "soak": "1d"}]}
 
 
@@ -244,25 +244,25 @@ def _calling(model: str) -> Iterator[Callers]:
 
 
 def _order(rollout: str, verb: str) -> dict[str, Any]:
-    ordered: dict[str, Any] = call("POST", f"/api/v1/rollouts/{segment(rollout)}/{verb}", {"reason": _WHY})
-    return ordered
+    view: dict[str, Any] = call("POST", f"/api/v1/rollouts/{segment(rollout)}/{verb}", {"reason": _WHY})
+    return view
 
 
 def _view(rollout: str) -> dict[str, Any]:
-    found: dict[str, Any] = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
-    return found
+    view: dict[str, Any] = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
+    return view
 
 
 def _until(is_so: Callable[[], bool], what: str, timeout: float) -> None:
-    until = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout
     while not is_so():
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise TimedOut(f"after {timeout:g} s {what}.", fix="look at it: sluice overview, sluice rollout list")
         time.sleep(LOOK_SECONDS)
 
 
 def _removed(check: str, model: str) -> Check:
-    """What was made of a model is removed, as far as it was made: the model itself last, as it tells what is left."""
+    """Remove whatever a run created for a model. The model itself goes last, since it shows what is left."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

@@ -1,4 +1,4 @@
-"""Deployment files of Qwak's: what of them goes where."""
+"""Translates Qwak's deployment files into audiences and into the body of a deploy request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluicegate.registry.audience.short_form import audience_written
 
 
 def apply_audiences(file: QwakDeployment, where: Path | None) -> None:
-    """Apply the audiences of which the file says who belongs to them, and say what of it changes nothing."""
+    """Apply the audiences that the file defines by conditions, and name its keys that have no effect."""
     for each in file.audiences:
         if each.has_conditions:
             body = {"values": audience_written(each.audience), "where": str(where)}
@@ -24,7 +24,7 @@ def apply_audiences(file: QwakDeployment, where: Path | None) -> None:
 
 
 def routing(file: QwakDeployment, *, is_fallback: bool) -> dict[str, Any]:
-    """Who is sent where, as the order of a deployment says it."""
+    """The file's routes, in the form that a deploy request uses."""
     routed = [
         {
             "audience": each.audience.name,

@@ -46,7 +46,7 @@ def diff(
     file: Files, *, environment: Environment = None, detailed_exitcode: Detailed = False,
     output: Output = Format.TABLE,
 ) -> int:  # fmt: skip
-    """Show what apply would change, value by value. For a folder also applied documents that are not in it."""
+    """Show what apply would change, value by value. For a folder, also list applied documents that it lacks."""
     from sluicegate.registry.documents.diff import State
 
     with errors_exit_with_1() if detailed_exitcode else nullcontext():
@@ -120,17 +120,17 @@ def _read(file: tuple[Path, ...], environment: str | None) -> tuple[ReadDocument
 
 
 def _differences(file: tuple[Path, ...], environment: str | None) -> tuple[Difference, ...]:
-    """Of the documents, and of those that count and are not in the folder where one is named."""
+    """How the documents differ from the applied ones; for a folder, also the applied documents that it lacks."""
     from sluicegate.flows.cli.reach import call
     from sluicegate.registry.documents.diff import Known, absent, differences
 
     documents = _read(file, environment)
-    known = [
+    applied = [
         Known(kind=each["kind"], name=each["name"], digest=each["digest"], body=each["body"], is_bare=each["is_bare"])
         for each in call("GET", "/api/v1/documents")["documents"]
     ]
     has_all = any(path.is_dir() for path in file)
-    return (*differences(documents, known), *(absent(documents, known) if has_all else ()))
+    return (*differences(documents, applied), *(absent(documents, applied) if has_all else ()))
 
 
 def _refuse_single_files(file: tuple[Path, ...]) -> None:

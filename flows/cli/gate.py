@@ -1,4 +1,4 @@
-"""gate replay, certify, forecast: judge data, a policy, or what a policy will need, without a running system."""
+"""gate replay, gate certify, rollout forecast: judge data and plans without a running system."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def certify(*, file: File, output: Output = Format.TABLE) -> int:
 
 
 def _record(plan: Plan, sheet: Certificate) -> None:
-    """Record what was found, where there is a record. Raises what keeps it from one that the plan asks for."""
+    """Record the result if a ledger can be reached. Raises SluiceError only if the plan requires `certified`."""
     from sluicegate.flows.cli.reach import call
 
     if not sheet.checks:
@@ -102,10 +102,10 @@ def _record(plan: Plan, sheet: Certificate) -> None:
             raise
         remark(f"the result is not recorded, which this plan does not require: {error.message}")
         return
-    remark(f"result recorded for the plan of {plan.model}/{plan.variation} {done['digest'][:12]}: {_said(sheet)}")
+    remark(f"result recorded for the plan of {plan.model}/{plan.variation} {done['digest'][:12]}: {_result(sheet)}")
 
 
-def _said(sheet: Certificate) -> str:
+def _result(sheet: Certificate) -> str:
     return "certified" if sheet.ok else "failed"
 
 
@@ -116,15 +116,15 @@ def forecast(
     variation: Annotated[str, Parameter(help="The slot of the model.")] = "default",
     output: Output = Format.TABLE,
 ) -> None:
-    """What a plan's gates will need: requests and time to pass each step, and the smallest harm they find."""
+    """Estimate what a plan's gates need: requests and time to pass each step, and the smallest harm they detect."""
     from sluicegate.flows.rehearsal.forecast import forecast as expected
     from sluicegate.flows.rehearsal.rehearsal import caveats
 
     plans = _plans(model, variation, file)
     remark(_PATIENCE)
     forecasts = [
-        (plan, expected(plan, known, on_part=lambda metric, part: remark(f"simulated {metric}: {part}")))
-        for plan, known in plans
+        (plan, expected(plan, baselines, on_part=lambda metric, part: remark(f"simulated {metric}: {part}")))
+        for plan, baselines in plans
     ]
     rows = [line for _, gates in forecasts for gate in gates for line in _lines(gate)]
     rows += [f"note: {caveat}" for plan, _ in forecasts for caveat in caveats(plan)]
@@ -133,7 +133,7 @@ def forecast(
 
 
 def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[Plan, dict[str, Baseline]]]:
-    """The plans to forecast, each with what is measured of stable."""
+    """The plans to forecast, each with stable's measured values by metric."""
     if model is None and file is None:
         raise UsageError("name a model, a plan, or both.", fix="sluice rollout forecast MODEL, or -f plan.yaml")
     plans = []
@@ -146,33 +146,33 @@ def _plans(model: str | None, variation: str, file: Path | None) -> list[tuple[P
     from sluicegate.flows.wiring.runtime import current_runtime
 
     runtime = current_runtime()
-    known = _measured(runtime, model, variation)
-    return [(plan, known) for plan in plans or [runtime.plan(model, variation)]]
+    baselines = _measured(runtime, model, variation)
+    return [(plan, baselines) for plan in plans or [runtime.plan(model, variation)]]
 
 
-_LATELY = 20
-"""The newest rollouts of a target, among which the last that had traffic is looked for."""
+_RECENT = 20
+"""How many of a target's newest rollouts to search for the last one that had traffic."""
 
 
 def _measured(runtime: Runtime, model: str, variation: str) -> dict[str, Baseline]:
-    """Stable's values in the target's last rollout; nothing where there was none."""
+    """Stable's values by metric in the target's last rollout that had traffic; empty if there was none."""
     from sluicegate.flows.rehearsal.rehearsal import Baseline
     from sluicegate.registry.words.metric import Arm
     from sluicegate.registry.words.tally import Tally, UnitSums
 
     sums, units = dict[str, Tally](), dict[str, UnitSums]()
-    lately = runtime.ledger.rollouts(Selection(model=model, variation=variation, newest=_LATELY))
-    rollouts = [rollout for rollout in lately if rollout.step >= 0]
+    recent = runtime.ledger.rollouts(Selection(model=model, variation=variation, newest=_RECENT))
+    rollouts = [rollout for rollout in recent if rollout.step >= 0]
     for row in runtime.telemetry.tallies(rollouts[-1].id)[1] if rollouts else ():
         if row.arm is Arm.STABLE:
             sums[row.metric] = sums.get(row.metric, Tally()) + row.tally
             units[row.metric] = units.get(row.metric, UnitSums()) + (row.units or UnitSums())
     specs = rollouts[-1].plan.metrics if sums else {}
-    known = {
+    baselines = {
         metric: Baseline.from_tally(tally, units[metric], specs[metric].origin if metric in specs else 0.0)
         for metric, tally in sums.items()
     }
-    return {metric: baseline for metric, baseline in known.items() if baseline is not None}
+    return {metric: baseline for metric, baseline in baselines.items() if baseline is not None}
 
 
 def _lines(gate: GateForecast) -> list[str]:
@@ -180,10 +180,10 @@ def _lines(gate: GateForecast) -> list[str]:
 
     basis = "assumed" if gate.baseline.assumed else "measured"
     harm = "more than ten times" if gate.smallest_harm is None else share(gate.smallest_harm)
-    found = f"detects with 80 % power a candidate that is worse by {harm}"
+    power = f"detects with 80 % power a candidate that is worse by {harm}"
     exposed = (f"{'more than planned' if n is None else f'{n:,.0f}'} if {h:g} times as bad" for h, n in gate.exposed)
     return [
-        f"{gate.metric} (mean {gate.baseline.mean:g}, {basis}): {found}",
+        f"{gate.metric} (mean {gate.baseline.mean:g}, {basis}): {power}",
         *(_step(step) for step in gate.steps),
         f"  requests that a worse candidate gets until it is stopped: {', '.join(exposed)}",
     ]

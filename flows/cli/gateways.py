@@ -1,4 +1,4 @@
-"""gateway remove: forget a gateway of another host that is lost."""
+"""gateway remove: remove a gateway on another host that is lost."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def remove(
 ) -> None:
     """Remove a gateway of another host that is lost for good, and revoke its token.
 
-    Weights, aborts and late labels wait for it no longer. What it sent of its log is counted; requests that it served
-    and whose lines never came are shown as missing. For one that still runs, stop it on its host instead.
+    Weights, aborts and late labels no longer wait for it. The log lines that it sent are counted; requests that it
+    served and whose lines never came are shown as missing. To remove one that still runs, stop it on its host instead.
     """
     answer = call("DELETE", f"/api/v1/gateways/{segment(name)}")
     missing = answer["missing"]
-    known = f"{missing:,} requests that it served are" if missing else "no request that it served is known to be"
-    emit(answer, output, table=f"{name} is removed, and its token revoked; {known} missing from what was counted")
+    count = f"{missing:,} requests that it served are" if missing else "no request that it served is known to be"
+    emit(answer, output, table=f"{name} is removed, and its token revoked; {count} missing from what was counted")

@@ -40,7 +40,7 @@ def home() -> int:
 
 
 def _is_stopped() -> bool:
-    """Whether this machine has an installation that does not run; unknown counts as no."""
+    """Whether this machine has an installation that does not run. False if that is unknown."""
     settings = Settings.read()
     if settings.api_url is not None or settings.ledger is not None:
         return False
@@ -53,7 +53,7 @@ def _is_stopped() -> bool:
 
 
 def folded(line: str, width: int | None) -> str:
-    """A line in as many as a terminal of this width needs. A command stays whole, so that it can be copied."""
+    """Wrap a line to the terminal's width. A command stays on one line, so that it can be copied."""
     text = line.lstrip("\n")
     if width is None or len(text) <= width or text.strip().startswith("sluice "):
         return line
@@ -64,12 +64,12 @@ def folded(line: str, width: int | None) -> str:
 def describe(
     rollouts: Sequence[View], served: Sequence[View], proposals: Sequence[View] = (), *, is_stopped: bool = False
 ) -> Iterator[str]:
-    """The lines: what needs a person first, then what is in progress, then what serves."""
+    """The lines of the overview: first what needs a person, then what is in progress, then what serves."""
     if is_stopped:
         yield "Nothing runs here now, so nobody is answered. To start everything: sluice up\nThe record says:\n"
-    going = [view for view in rollouts if view["ending"] is None]
-    waiting = [view for view in going if view["needs_person"]]
-    others = [view for view in going if not view["needs_person"]]
+    open_rollouts = [view for view in rollouts if view["ending"] is None]
+    waiting = [view for view in open_rollouts if view["needs_person"]]
+    others = [view for view in open_rollouts if not view["needs_person"]]
     yield f"Needs you: {len(waiting) + len(proposals) or 'nothing'}"
     for each in proposals:
         yield f"  {', '.join(each['targets'])} is protected; {each['asked_by']} asked for {each['says']}"
@@ -95,9 +95,9 @@ def describe(
 
 
 def _rollout(view: View) -> Iterator[str]:
-    came = f"v{view['stable']} -> " if view["stable"] else ""
+    origin = f"v{view['stable']} -> " if view["stable"] else ""
     step = f", step {view['step']} of {view['steps']}" if view["step"] else ""
-    yield f"  {view['model']} {came}v{view['candidate']}  {view['strategy']} {view['phase']}{step}  [{view['id']}]"
+    yield f"  {view['model']} {origin}v{view['candidate']}  {view['strategy']} {view['phase']}{step}  [{view['id']}]"
     if view["strategy"] != "shadow" and view["weight"]:
         yield f"    {bar(view['weight'])} {per_cent(view['weight'])} of requests to v{view['candidate']}"
     paused = f"paused by {view['actor']}: {view['reason']}" if view["phase"] == "paused" else None

@@ -75,21 +75,21 @@ def down(*, quiet: Quiet = False) -> None:
 def status(*, output: Output = Format.TABLE) -> int:
     """Show what runs, and where. Exit code 6 if nothing runs, 1 if a program does not run as it should."""
     from sluicegate.flows.wiring.keeper_names import named_keepers
-    from sluicegate.flows.wiring.machine import machine, telemetry_server, told_gaps
+    from sluicegate.flows.wiring.machine import gaps_in_words, machine, telemetry_server
     from sluicegate.services.host.doctor.finding import CheckStatus
 
     now = datetime.now(UTC)
     try:
         stack = machine().status(now)
     except NotFound as error:
-        raise Unreachable(error.message, fix=_instead() or error.fix) from error
-    blind, gateways, ledger = ((), (), None) if stack.supervisor is None else _noted()
+        raise Unreachable(error.message, fix=_console_hint() or error.fix) from error
+    blind, gateways, ledger = ((), (), None) if stack.supervisor is None else _keeper_notes()
     replicas = {} if stack.supervisor is None else _replicas()
     unwatched = () if stack.supervisor is None else _unwatched()
     keepers = () if stack.supervisor is None or ledger is not None else _keepers()
     fewer = (f"{build}: {have} of {planned} replicas" for build, (have, planned) in replicas.items())
     telemetry = None if stack.supervisor is None else telemetry_server()
-    gaps = () if stack.supervisor is None else told_gaps()
+    gaps = () if stack.supervisor is None else gaps_in_words()
     text = (
         _status_table(stack, now),
         *fewer,
@@ -101,8 +101,8 @@ def status(*, output: Output = Format.TABLE) -> int:
         *([] if telemetry is None else [f"telemetry: {telemetry.found}"]),
         *gaps,
     )
-    said = _status(stack, blind, gateways, unwatched, ledger, replicas, keepers, telemetry, gaps, now)
-    emit(said, output, table="\n".join(text))
+    report = _status(stack, blind, gateways, unwatched, ledger, replicas, keepers, telemetry, gaps, now)
+    emit(report, output, table="\n".join(text))
     if stack.supervisor is None:
         return UNREACHABLE
     are_all_there = all(have == planned for have, planned in replicas.values())
@@ -135,8 +135,7 @@ def doctor(
 ) -> int:
     """Check this machine and everything that sluice needs. Each line says PASS, WARN or FAIL, and how to fix it.
 
-    Where SLUICE_CLUSTER is set it is the cluster that is checked: rights, versions, databases, store, work pool and
-    gateways.
+    If SLUICE_CLUSTER is set, checks the cluster instead: rights, versions, databases, store, work pool and gateways.
     """
     from sluicegate.flows.wiring.machine import examine
     from sluicegate.registry.words.settings import Settings
@@ -150,19 +149,18 @@ def doctor(
     return 1 if any(each.status is CheckStatus.FAIL for each in findings) else 0
 
 
-def _instead() -> str | None:
-    """What to ask where the environment names a console elsewhere."""
+def _console_hint() -> str | None:
+    """How to ask the console that SLUICE_API names; None if it names none."""
     from sluicegate.registry.words.settings import Settings
 
     url = Settings.read().api_url
     return f"to ask the console at {url}, which SLUICE_API names: sluice overview" if url else None
 
 
-def _noted() -> tuple[Sequence[str], Sequence[GatewayState], str | None]:
-    """Of which listener too many requests are not counted, and why; which rollouts cannot be judged. What each gateway
-    serves.
+def _keeper_notes() -> tuple[Sequence[str], Sequence[GatewayState], str | None]:
+    """What the ledger's notes say: blind listeners and rollouts with their reasons, and the state of each gateway.
 
-    And why the ledger cannot be read, where it cannot: then nothing is known of these.
+    If the ledger cannot be read, both are empty and the third value says why.
     """
     import sqlalchemy as sa
 
@@ -171,23 +169,23 @@ def _noted() -> tuple[Sequence[str], Sequence[GatewayState], str | None]:
 
     try:
         runtime = current_runtime()
-        seen, gateways, at = sights(runtime.ledger), gateway_states(runtime.ledger), runtime.clock()
+        notes, gateways, at = sights(runtime.ledger), gateway_states(runtime.ledger), runtime.clock()
     except (sa.exc.SQLAlchemyError, SluiceError) as error:
         return (), (), str(error)
-    listeners = [(f"listener {name.value}", sight.blind) for name, sight in seen.at(at).items()]
-    blind = [f"{what}: {blind}" for what, blind in (*listeners, *seen.unjudged.items()) if blind is not None]
+    listeners = [(f"listener {name.value}", sight.blind) for name, sight in notes.at(at).items()]
+    blind = [f"{what}: {blind}" for what, blind in (*listeners, *notes.unjudged.items()) if blind is not None]
     return blind, gateways.at(at), None
 
 
 def _unwatched() -> Sequence[Unwatched]:
-    """Gateways that serve stable builds only, as no keeper watches them."""
+    """Gateways that serve only stable builds, because no keeper watches them."""
     from sluicegate.flows.wiring.runtime import current_runtime
 
     return current_runtime().unwatched()
 
 
 def _keepers() -> Sequence[Keeping]:
-    """Who leads and who stands by."""
+    """The keeper that leads and those that stand by."""
     from sluicegate.flows.wiring.runtime import current_runtime
 
     runtime = current_runtime()
@@ -203,10 +201,10 @@ def _plain_keepers(keepers: Sequence[Keeping]) -> list[dict[str, object]]:
 
 
 def _replicas() -> Mapping[str, tuple[int, int]]:
-    """Of every build that is served by several replicas: how many answer, and how many there are to be."""
+    """For each build with several replicas: how many answer, and how many are planned."""
     from sluicegate.flows.wiring.runtime import current_runtime
 
-    return {str(build): found for build, found in current_runtime().fleet.replicas().items()}
+    return {str(build): counts for build, counts in current_runtime().fleet.replicas().items()}
 
 
 def _status(

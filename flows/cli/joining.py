@@ -1,4 +1,4 @@
-"""gateway: answer callers on this host for an installation of another one, or in a pod for one of a cluster."""
+"""gateway: run a gateway on this host for an installation on another host, or in a pod of a cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gateway(
         int | None,
         Parameter(
             validator=Number(gte=1, lte=65535),
-            help=f"Port at which callers are answered; by default {_JOINED}, with --cluster {_IN_CLUSTER}.",
+            help=f"The port for callers; by default {_JOINED}, with --cluster {_IN_CLUSTER}.",
         ),
     ] = None,
     table: Annotated[
@@ -31,9 +31,9 @@ def gateway(
 
     When it is stopped, it first finishes open requests and sends the rest of its log.
 
-    SLUICE_API, SLUICE_TOKEN (of the role gateway) and SLUICE_CA name the console to join. Callers of other hosts are
-    answered where SLUICE_LISTEN is set. With --cluster, SLUICE_CLUSTER names the namespace, and whoever may reach the
-    pod is answered.
+    SLUICE_API, SLUICE_TOKEN (with the role gateway) and SLUICE_CA name the console to join. Set SLUICE_LISTEN to answer
+    callers on other hosts. With --cluster, SLUICE_CLUSTER names the namespace, and everybody who can reach the pod is
+    answered.
     """
     from sluicegate.flows.wiring import gateway_pod, joining
     from sluicegate.flows.wiring.loops import log_plainly

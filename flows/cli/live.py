@@ -14,7 +14,7 @@ from sluicegate.services.host.raising import Mark, Progress
 
 
 class Live:
-    """Call it with each Progress while it is entered."""
+    """A context manager that is called with each Progress."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._bar = Bar(

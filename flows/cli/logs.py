@@ -1,4 +1,4 @@
-"""logs: what the parts of this machine wrote, by rollout or by part."""
+"""logs: show what the programs on this machine logged, by rollout or by program."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def logs(name: Name = None, *, lines: Most = 50, output: Output = Format.TABLE) 
     root = runtime.settings.state
     if name is None:
         files = {part: str(path) for part, path in reading.files(root).items()}
-        listed = "\n".join(f"{part:<24} {path}" for part, path in files.items())
-        emit(files, output, table=listed or f"there are no logs in {root} yet: sluice up")
+        table = "\n".join(f"{part:<24} {path}" for part, path in files.items())
+        emit(files, output, table=table or f"there are no logs in {root} yet: sluice up")
         return
     try:
         rollout = find(runtime.ledger, name) if has_ledger(runtime.settings) else None
     except NotFound:
         rollout = None
     if rollout is None:
-        written = list(reading.file_lines(root, name, lines))
+        log_lines = list(reading.file_lines(root, name, lines))
     else:
         try:
             prefect = runtime.prefect
         except SluiceError:
             prefect = None
-        written = list(reading.rollout_lines(rollout, root, prefect, lines))
-    emit(plain(written), output, table="\n".join(f"{line.source:<20} {line.text}" for line in written))
+        log_lines = list(reading.rollout_lines(rollout, root, prefect, lines))
+    emit(plain(log_lines), output, table="\n".join(f"{line.source:<20} {line.text}" for line in log_lines))

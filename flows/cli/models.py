@@ -84,7 +84,7 @@ def overview(
 
 
 def _whose(row: Mapping[str, Any], targeted: Container[str]) -> str:
-    """The audience as people read it. `targeted`: the models of which some audience has a variation of its own."""
+    """The audience for people. `targeted`: models of which some audience has its own variation."""
     if row["audience"] != FALLBACK:
         return str(row["audience"])
     return "everybody else" if row["model"] in targeted else "everybody"
@@ -152,22 +152,22 @@ def outcome(
     receipt = call("POST", "/api/v1/outcomes", [body])
     for refusal in receipt["refused"]:
         raise UsageError(f"{refusal['reason']}.")
-    emit(receipt, output, table=_became(receipt))
+    emit(receipt, output, table=_outcome_result(receipt))
 
 
-def _became(receipt: Mapping[str, Any]) -> str:
-    """What became of one outcome, in a line."""
-    became = next(what for what in ("accepted", "duplicate", "contradictory") if receipt[what])
+def _outcome_result(receipt: Mapping[str, Any]) -> str:
+    """One line on what happened to an outcome."""
+    result = next(what for what in ("accepted", "duplicate", "contradictory") if receipt[what])
     means = {
         "duplicate": ": it was reported before",
         "contradictory": ": another value was reported before, and that one counts",
     }
     waits = ", waiting for its prediction: the gateway has logged none with this id yet" if receipt["waiting"] else ""
-    return f"{became}{means.get(became, '')}{waits}"
+    return f"{result}{means.get(result, '')}{waits}"
 
 
 def _refusal(model: str, status: int, text: str) -> SluiceError:
-    """What the gateway or the service said against a request, with its fixes."""
+    """The error for a request that the gateway or the service refused, with the fixes that they name."""
     kind = UsageError if 400 <= status < 500 else SluiceError
     try:
         problem_document = json.loads(text)

@@ -69,7 +69,7 @@ def _notifications() -> list[Notification]:
 
 
 def _problem(name: str) -> str | None:
-    """What is wrong with an address; None when nothing is."""
+    """What is wrong with the notification's address; None if nothing is."""
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.words.errors import SluiceError
 

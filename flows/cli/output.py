@@ -1,4 +1,4 @@
-"""What a command prints: data on stdout as a table, JSON or YAML; talk on stderr."""
+"""What a command prints: data on stdout as a table, JSON or YAML; remarks on stderr."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Output = Annotated[Format, Parameter(name=["--output", "-o"], help="Form of the 
 
 
 def emit(value: object, output: Format, *, table: str | None = None) -> None:
-    """Print data; `table` is its form for people."""
+    """Print data in the chosen format. `table` is the text for the table format."""
     match output:
         case Format.JSON:
             print(json.dumps(value, indent=2, ensure_ascii=False))
@@ -37,7 +37,7 @@ def emit(value: object, output: Format, *, table: str | None = None) -> None:
 
 
 def remark(text: str) -> None:
-    """Talk to the person, apart from the data."""
+    """Print a message for the person to stderr, apart from the data."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -53,19 +53,19 @@ def errors_exit_with_1() -> Iterator[None]:
 def emit_rows(
     items: Sequence[Any], output: Format, heads: Sequence[str], row: Callable[[Any], Sequence[object]], *, none: str
 ) -> None:
-    """Print items; for people a row each under the heads, or `none` where there are none."""
+    """Print items. The table has a row for each item under the heads, or is the text `none` if there are no items."""
     emit(items, output, table=columns(heads, [row(item) for item in items]) if items else none)
 
 
 def plain(value: object) -> Any:
-    """A value of this process, such as a dataclass, in JSON values."""
+    """Convert a value such as a dataclass to JSON values."""
     from pydantic_core import to_jsonable_python
 
     return to_jsonable_python(value)
 
 
 def columns(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows under their heads, aligned, without lines."""
+    """A plain-text table with aligned columns."""
     cells = [[str(cell) if cell is not None else "-" for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(heads), *cells]) for i in range(len(heads))]
     lines = [list(heads), *cells]

@@ -1,4 +1,4 @@
-"""proposal list, approve, reject: what waits for a second named person."""
+"""proposal list, approve, reject: changes that wait for a second named person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command reaches the record: the console's API where one answers, else the same acts on the ledger itself."""
+"""How a command reaches the ledger: through the console's API if one answers, otherwise directly, by the same acts."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from sluicegate.services.host.installation import CONSOLE
 
 SECONDS = 30.0
 HUNG = 5.0
-"""Seconds without a heartbeat after which this machine's console is not asked."""
+"""Seconds without a heartbeat after which commands skip this machine's console."""
 PAUSES = (0.5, 1.0, 2.0)
-"""Seconds before asking again for an answer that was lost."""
-_WAYS = (
+"""Seconds to wait before each retry after a lost answer."""
+_FIX_UNREACHABLE = (
     "start it here with sluice up, or set SLUICE_API to the URL of a console that runs and SLUICE_TOKEN to its token"
 )
-_WHOSE = "name a console in SLUICE_API, by a name that it knows: its setting SLUICE_CONSOLE_HOSTS adds names"
-_TOLD = 200
-"""Bytes that are repeated of an answer that is no console's."""
+_FIX_NO_CONSOLE = "name a console in SLUICE_API, by a name that it knows: its setting SLUICE_CONSOLE_HOSTS adds names"
+_QUOTED = 200
+"""Bytes of an answer to quote when it does not come from a console."""
 DRY_RUN: ContextVar[bool] = ContextVar("dry_run", default=False)
-"""Whether acts are only tried: `sluice --dry-run`."""
+"""Whether this is a dry run: `sluice --dry-run`."""
 
 
-class Tried(Exception):  # not an error: the end of a command that was only tried
-    """What an act would have done."""
+class Tried(Exception):  # not an error: it ends a dry run
+    """Carries what the command would have done."""
 
     def __init__(self, answer: dict[str, Any]) -> None:
         super().__init__("tried")
@@ -52,33 +52,33 @@ class Tried(Exception):  # not an error: the end of a command that was only trie
 
 
 class NotSent(Unreachable):
-    """Nothing listens there: the request cannot have had an effect."""
+    """Nothing listens at the address, so the request had no effect."""
 
 
 class Unanswered(Unreachable):
-    """The request was sent, and no whole answer came back: it may have had its effect."""
+    """The request was sent, but no complete answer came back; it may have had its effect."""
 
 
 def call(method: str, path: str, body: object = None, query: Mapping[str, str | None] | None = None) -> Any:
-    """Ask for an act and return its answer. Raises the act's own error, whichever way it was reached.
+    """Carry out an act of the API and return its answer. Raises the act's own error, whether by HTTP or directly.
 
-    What may change something has a key, so that asking again after a lost answer does it once.
+    A request that may change something carries an idempotency key, so that a retry does not do it twice.
     """
     settings = Settings.read()
-    words = {name: value for name, value in (query or {}).items() if value is not None}
-    is_tried = DRY_RUN.get() and method != "GET"
-    if is_tried:
-        words["dry_run"] = "1"
+    parameters = {name: value for name, value in (query or {}).items() if value is not None}
+    is_dry_run = DRY_RUN.get() and method != "GET"
+    if is_dry_run:
+        parameters["dry_run"] = "1"
     key = None if method == "GET" else uuid4().hex
-    answer = _answer(settings, Asking(method=method, path=path, body=body, query=words, key=key))
-    if is_tried:
+    answer = _answer(settings, Asking(method=method, path=path, body=body, query=parameters, key=key))
+    if is_dry_run:
         raise Tried(answer)
     return answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """What is asked for, wherever that will be."""
+    """A request, independent of how it is carried out."""
 
     method: str
     path: str
@@ -94,7 +94,7 @@ def _answer(settings: Settings, asking: Asking) -> Any:
             raise UsageError(
                 f"the console at {settings.api_url} requires a token, but none is set.", fix="set SLUICE_TOKEN"
             )
-        raise Unreachable(f"nothing runs in {settings.state}, and it has no ledger.", fix=_WAYS)
+        raise Unreachable(f"nothing runs in {settings.state}, and it has no ledger.", fix=_FIX_UNREACHABLE)
     if api is not None and not _is_hung(settings):
         try:
             return ask(api, asking)
@@ -110,7 +110,7 @@ def _answer(settings: Settings, asking: Asking) -> Any:
 
 
 def _is_hung(settings: Settings) -> bool:
-    """Whether the console of this machine hangs: then nobody waits for it, and the ledger is here."""
+    """Whether this machine's console hangs. Then the command uses the ledger instead of waiting."""
     if settings.api_url is not None or not has_ledger(settings):
         return False
     silence = Heartbeats(folder=StateFolder(root=settings.state).beats).silence(CONSOLE)
@@ -118,9 +118,9 @@ def _is_hung(settings: Settings) -> bool:
 
 
 def ask(api: Api, asking: Asking) -> Any:
-    """The act's answer from a console; asked again there, with the same key, where an answer was lost.
+    """Get the act's answer from a console; retries there with the same key if an answer was lost.
 
-    Raises NotSent where nothing was sent at all, and Unanswered where it may have had its effect.
+    Raises NotSent if nothing was sent at all, and Unanswered if the request may have had its effect.
     """
     try:
         return over_http(api, asking)
@@ -137,7 +137,7 @@ def ask(api: Api, asking: Asking) -> Any:
 
 
 def over_http(api: Api, asking: Asking) -> Any:
-    """The act's answer from a console, asked once. Raises NotSent, Unanswered, and the act's own error."""
+    """Get the act's answer from a console, without retries. Raises NotSent, Unanswered, or the act's own error."""
     target = api.url.rstrip("/") + asking.path + (f"?{urllib.parse.urlencode(asking.query)}" if asking.query else "")
     headers = {
         "authorization": f"Bearer {api.token}",
@@ -167,7 +167,7 @@ def over_http(api: Api, asking: Asking) -> Any:
 
 
 def actor() -> str:
-    """Who runs this command, as it is written into the ledger."""
+    """The user who runs this command, as the ledger records it."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -175,12 +175,12 @@ def actor() -> str:
 
 
 def segment(name: str) -> str:
-    """A name as one segment of a path."""
+    """The name, quoted as one segment of a URL path."""
     return urllib.parse.quote(name, safe="")
 
 
 def opener(ca: Path | None) -> urllib.request.OpenerDirector:
-    """Asks directly, whatever proxies the environment names. Raises UsageError."""
+    """An opener that ignores the environment's proxies. Raises UsageError if `ca` holds no certificate."""
     try:
         trusted = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca))
     except OSError as error:
@@ -189,16 +189,16 @@ def opener(ca: Path | None) -> urllib.request.OpenerDirector:
 
 
 def _problem(error: urllib.error.HTTPError) -> SluiceError:
-    """What was answered; in words of its own where it is no answer of a console."""
+    """The error that the answer describes; if it does not come from a console, an error that quotes it."""
     text = error.read()
     try:
         body = json.loads(text)
     except ValueError:
         body = None
     if not isinstance(body, dict) or "detail" not in body:
-        said = text[:_TOLD].decode(errors="replace").strip() or "nothing more"
+        quoted = text[:_QUOTED].decode(errors="replace").strip() or "nothing more"
         unknown = UsageError if error.code < HTTPStatus.INTERNAL_SERVER_ERROR else SluiceError
-        return unknown(f"{error.url} answered {error.code}: {said}", fix=_WHOSE)
+        return unknown(f"{error.url} answered {error.code}: {quoted}", fix=_FIX_NO_CONSOLE)
     kind = getattr(errors, str(body.get("title")), SluiceError)
     if not (isinstance(kind, type) and issubclass(kind, SluiceError)) or kind is errors.InvalidDocument:
         kind = errors.UsageError if error.code in (400, 422) else SluiceError
@@ -213,18 +213,18 @@ def _on_ledger(asking: Asking) -> Any:
     from sluicegate.services.console.tokens import OWNER
 
     try:
-        behind = desk_without_doors()
+        desk = desk_without_doors()
     except Unreachable as error:
         if asking.method == "GET":
             raise
         raise Unreachable(f"nothing was recorded: {error.message}", fix=error.fix) from error
-    words = {name: value for name, value in asking.query.items() if name != "dry_run"}
+    parameters = {name: value for name, value in asking.query.items() if name != "dry_run"}
     request = Request(
-        actor=actor(), role=Role.ADMIN, person=OWNER, door="cli", query=words, body=asking.body, key=asking.key
+        actor=actor(), role=Role.ADMIN, person=OWNER, door="cli", query=parameters, body=asking.body, key=asking.key
     )  # fmt: skip
     if "dry_run" in asking.query:
         from sluicegate.services.console.dry_run import dry_run
 
-        return dry_run(behind, asking.method, asking.path, request)[1]
-    operation, names = find(behind, asking.method, asking.path)
+        return dry_run(desk, asking.method, asking.path, request)[1]
+    operation, names = find(desk, asking.method, asking.path)
     return operation.run(replace(request, path=names))[1]

@@ -1,4 +1,4 @@
-"""verify, restored: the record itself, on the ledger and nothing else."""
+"""verify, restored: the integrity of the ledger. These commands need nothing but the ledger."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def say_restored(
 ) -> None:
     """Say that the ledger was restored from a backup, or lost its last facts when its database failed over.
 
-    Gateways refuse a route table that was made from an older state of the ledger than the one that they hold, so
-    after such a restore they keep the one that they have. First read with `sluice overview` what the restored ledger
-    asks for: an abort that the ledger has lost is no longer in force afterwards.
+    Gateways refuse a route table that comes from an older state of the ledger than theirs, so after such a restore they
+    keep the table that they have. First check with `sluice overview` what the restored ledger asks for: an abort that
+    the ledger has lost is no longer in force afterwards.
     """
     from sluicegate.flows.cli.reach import actor
     from sluicegate.flows.wiring.runtime import current_runtime
@@ -53,24 +53,24 @@ def verify(
 ) -> int:
     """Check that no fact, look or document in the ledger was changed, removed, added or reordered.
 
-    Exit code 1 if one was. Prints the head of the record. Keep it elsewhere and give it as --head later: only then the
-    command can tell whether the end was cut off, or everything rewritten. It works while everything runs.
+    Exit code 1 if one was. Prints the head of the record. Keep it elsewhere and pass it as --head later: only then can
+    the command detect that the end was cut off or everything was rewritten. Works while everything runs.
     """
     from sluicegate.flows.wiring.runtime import current_runtime
     from sluicegate.registry.ledger.chain import parse_head
     from sluicegate.services.host.addresses import has_ledger
 
-    kept = parse_head(head) if head is not None else None
+    known_head = parse_head(head) if head is not None else None
     settings = Settings.read()
     if not has_ledger(settings):
         raise NotFound(f"there is no ledger in {settings.state}.", fix="set SLUICE_STATE or SLUICE_LEDGER to it.")
-    seen = current_runtime().ledger.verify(kept)
-    summary = f"{seen.head.place} facts, looks and documents; head {seen.head}"
-    if not seen.faults:
+    result = current_runtime().ledger.verify(known_head)
+    summary = f"{result.head.place} facts, looks and documents; head {result.head}"
+    if not result.faults:
         text = f"the record is intact: {summary}"
     else:
-        more = len(seen.faults) - SHOWN
-        lines = [*seen.faults[:SHOWN], *([f"and {more} more: -o json shows all"] if more > 0 else [])]
+        more = len(result.faults) - SHOWN
+        lines = [*result.faults[:SHOWN], *([f"and {more} more: -o json shows all"] if more > 0 else [])]
         text = "\n".join([*lines, f"the record was changed: {summary}"])
-    emit({"intact": not seen.faults, "head": str(seen.head), "faults": list(seen.faults)}, output, table=text)
-    return 1 if seen.faults else 0
+    emit({"intact": not result.faults, "head": str(result.head), "faults": list(result.faults)}, output, table=text)
+    return 1 if result.faults else 0

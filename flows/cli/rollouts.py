@@ -103,12 +103,12 @@ def show(rollout: Id, *, watch: Watch = False, timeout: Timeout = None, output: 
 
 def history(rollout: Id, *, output: Output = Format.TABLE) -> None:
     """Tell what happened in a rollout, oldest first, with who did it and why; as JSON or YAML, every fact's fields."""
-    told = call("GET", f"/api/v1/rollouts/{segment(rollout)}/facts", query={"timeline": "1"})
+    events = call("GET", f"/api/v1/rollouts/{segment(rollout)}/facts", query={"timeline": "1"})
     rows = [
         (each["at"][:19].replace("T", " "), each["actor"], f"{each['text']}: {each['why']}".removesuffix(": "))
-        for each in told["timeline"]
+        for each in events["timeline"]
     ]
-    emit(told["facts"], output, table=columns(("AT (UTC)", "BY", "WHAT HAPPENED"), rows))
+    emit(events["facts"], output, table=columns(("AT (UTC)", "BY", "WHAT HAPPENED"), rows))
 
 
 def pause(rollout: Id, *, reason: Reason = "no reason given", output: Output = Format.TABLE) -> None:
@@ -131,8 +131,8 @@ def approve(
     output: Output = Format.TABLE,
 ) -> None:
     """Approve a step: it may end once its gates have passed. Refused if the rollout has left it already."""
-    seen = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
-    _order(seen["id"], "approve", reason, output, step=seen["step"] if step is None else step)
+    view = call("GET", f"/api/v1/rollouts/{segment(rollout)}")
+    _order(view["id"], "approve", reason, output, step=view["step"] if step is None else step)
 
 
 def jump(
@@ -206,15 +206,15 @@ def override_freeze(
 
 
 def _in_variation(model: str, variation: str | None) -> str:
-    """The model's rollout under way in a variation, else its latest there; without a variation the name as it is."""
+    """The model's open rollout in the variation, or its latest in_slot; without a variation, the name unchanged."""
     if variation is None:
         return model
     views = call("GET", "/api/v1/rollouts", query={"model": model, "limit": "1000"})["rollouts"]
-    there = [view for view in views if view["variation"] == variation]
-    if not there:
+    in_slot = [view for view in views if view["variation"] == variation]
+    if not in_slot:
         raise NotFound(f"{model} has no rollout in variation {variation}.", fix=f"sluice rollout list --model {model}")
-    under_way = [view for view in there if view["ending"] is None and view["phase"] != "queued"]
-    return str((under_way or there)[0]["id"])
+    under_way = [view for view in in_slot if view["ending"] is None and view["phase"] != "queued"]
+    return str((under_way or in_slot)[0]["id"])
 
 
 def _order(rollout: str, verb: str, reason: str, output: Format, **more: int) -> None:
@@ -223,7 +223,7 @@ def _order(rollout: str, verb: str, reason: str, output: Format, **more: int) ->
 
 
 def _watch(rollout: str, timeout: float | None, output: Format) -> int:
-    """Show the tree until the rollout has ended and its last weight is in force, or until it waits for a person."""
+    """Show the tree until the rollout has ended and its last weight is in force, or it waits for a person."""
     started, ended = time.monotonic(), None
     with closing(_Screen()) as screen:
         while True:
@@ -242,7 +242,7 @@ def _watch(rollout: str, timeout: float | None, output: Format) -> int:
 
 
 def _exit_code(view: dict[str, Any]) -> int | None:
-    """The exit code once nothing happens by itself any more."""
+    """The exit code once nothing more happens without a person; None before that."""
     if view["ending"] is None and view["needs_person"]:
         return WAITS
     match view["ending"], view["phase"]:
@@ -257,7 +257,7 @@ def _exit_code(view: dict[str, Any]) -> int | None:
 
 
 class _Screen:
-    """The tree redrawn in place on a terminal; elsewhere one line whenever something changed."""
+    """Redraws the tree in place on a terminal; elsewhere prints a line whenever something changes."""
 
     def __init__(self) -> None:
         self._live: Any = None
@@ -270,7 +270,7 @@ class _Screen:
             self._live.start()
 
     def close(self) -> None:
-        """Give the cursor back, however the watching ends."""
+        """Restore the cursor, however watching ends."""
         if self._live is not None:
             self._live.stop()
 

@@ -1,4 +1,4 @@
-"""service install: come up at boot, by systemd, as an installation or as a gateway of another one."""
+"""service install: write a systemd unit that starts an installation, or a gateway for another one, at boot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""shadow show, shadow replay: two answers to each request, compared; from copies of traffic, or offline."""
+"""shadow show, shadow replay: compare two builds' answers to the same requests, live or offline."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def _table(view: dict[str, Any], head: str) -> str:
     return "\n".join([*lines, *_segments(view), *_worst(view)])
 
 
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{kind} {n}" for kind, n in counts.items()) or "none yet"
+def _counted(counts_by_kind: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {n}" for kind, n in counts_by_kind.items()) or "none yet"
 
 
 def _within(judged: dict[str, Any]) -> str:
@@ -100,8 +100,8 @@ def _column(column: dict[str, Any]) -> list[str]:
         shown = ", ".join(f"{f['stable']} -> {f['candidate']} {f['n']}" for f in flips[:6])
         return [f"{head}: flips {_percent(column['flips'])}", *([f"         {shown}"] if shown else []), *missing]
     names = {"spread": "spread", "correlation": "correlation", "rank": "rank_agreement"}
-    known = "".join(f", {name} {number(column[key])}" for name, key in names.items() if column[key] is not None)
-    return [f"{head}: {_number(column['difference'])}{known}", *missing]
+    details = "".join(f", {name} {number(column[key])}" for name, key in names.items() if column[key] is not None)
+    return [f"{head}: {_number(column['difference'])}{details}", *missing]
 
 
 def _segments(view: dict[str, Any]) -> list[str]:

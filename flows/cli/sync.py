@@ -1,4 +1,4 @@
-"""sync: documents of a branch of a Git repository."""
+"""sync: apply the documents of a Git branch."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def sync(
             "only reported.",
         ),
     ] = False,
-    write_back: Annotated[
-        bool, Parameter(help="When a rollout was taken back, push a branch that names the build in use.")
-    ] = True,
+    write_back: Annotated[bool, Parameter(help="After a rollback, push a branch that names the build in use.")] = True,
     propose_to: Annotated[
         str | None, Parameter(help="When a build was promoted here, push a branch that deploys it in this environment.")
     ] = None,
@@ -42,9 +40,9 @@ def sync(
     ] = None,
     output: Output = Format.TABLE,
 ) -> int:
-    """Make this installation what a branch says: apply its documents, report or revert drift, write back rollbacks.
+    """Make this installation match a branch: apply its documents, report or revert drift, write back rollbacks.
 
-    Works on the ledger of this machine. Exit code 0: in sync, 2: something differs from Git, 1: error.
+    Uses the ledger of this machine. Exit code 0: in sync, 2: something differs from Git, 1: error.
     """
     from sluicegate.flows.cli.reach import actor
     from sluicegate.flows.sync.remembered import Standing, Tree, unfollow

@@ -1,4 +1,4 @@
-"""token give, list, revoke: who may ask the console for what."""
+"""token give, list, revoke, prefect: access to the console."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def prefect(
     *,
     output: Output = Format.TABLE,
 ) -> None:
-    """Set what runs that are started in Prefect may do. Prefect knows no names, so all of them act as prefect."""
+    """Set what runs started in Prefect may do. Prefect does not tell people apart, so all runs act as prefect."""
     answer = call("PUT", "/api/v1/roles/prefect", {"role": role})
     emit(answer, output, table=f"runs started in Prefect act with the role {answer['role']} from now on")
 

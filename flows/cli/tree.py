@@ -1,4 +1,4 @@
-"""The watch tree: one rollout in a few lines, the same for a terminal and a pipe. Pure."""
+"""The watch tree: one rollout in a few lines of text, the same for a terminal and a pipe. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sluicegate.registry.words.verdict import SliceFigures
 
 View = Mapping[str, Any]
 WIDE = 100
-"""Columns from which a gate's sentence stands beside its verdict; on a narrower terminal it stands below."""
+"""Terminal width, in columns, from which a gate's sentence is beside its verdict rather than below it."""
 _BESIDE = "\t"
-"""What stands between a gate with its verdict and its sentence until the width is known."""
+"""Separates a gate's verdict from its sentence until the width is known."""
 
 
 def tree(view: View, width: int | None = None) -> str:
-    """The rollout as a tree of text: head line, arms, gates, what it waits for; further lines of a reason below it.
+    """The rollout as a text tree: head line, arms, gates, what it waits for, and below it the rest of the reason.
 
-    With a width no line is longer: what does not fit goes on below, under its own beginning.
+    With a width, longer lines are wrapped and indented under their beginning.
     """
     text = _tree(view)
     if width is None:
@@ -29,7 +29,7 @@ def tree(view: View, width: int | None = None) -> str:
 
 
 def _folded(line: str, width: int) -> str:
-    """One line in as many as it takes; the branches of the tree go on beside it."""
+    """Wrap one line to the width; the branches of the tree continue beside it."""
     branch = line[: len(line) - len(line.lstrip("|`+- "))]
     below = "".join("|" if mark in "|+" else " " for mark in branch) + "  "
     gate, _, sentence = line.partition(_BESIDE)
@@ -50,8 +50,8 @@ def _tree(view: View) -> str:
         (_offline(each) for each in view["offline"]),
         (_external(each) for each in view["external"]),
     )
-    judged = [*before, *(_gate(each) for each in view["gates"]), *outside]
-    lines += [f"|  {'`' if position == len(judged) - 1 else '+'}- {each}" for position, each in enumerate(judged)]
+    gates = [*before, *(_gate(each) for each in view["gates"]), *outside]
+    lines += [f"|  {'`' if position == len(gates) - 1 else '+'}- {each}" for position, each in enumerate(gates)]
     lines += [f"+- errors of {arm}: {what}" for arm, what in view["errors"].items()]
     by = f"  (by {view['actor']})" if view["actor"] else ""
     reason, _, block = str(view["reason"]).partition("\n")
@@ -70,17 +70,17 @@ def _awaits(view: View) -> str:
 
 
 def _preview(view: View) -> list[str]:
-    """Where the candidate answers whoever asks for it by its name."""
+    """Where callers reach the candidate by its name."""
     return [f"+- preview: POST {view['preview']} at the gateway"] if view.get("preview") else []
 
 
 def _generated(view: View) -> list[str]:
-    """What Sluicegate sends itself."""
+    """The requests that Sluicegate generates itself."""
     return [f"+- generated: {view['generated']}"] if view.get("generated") else []
 
 
 def _awaited(view: View) -> str:
-    """What it waits for, without the sentences that stand beside the gates already."""
+    """What the rollout waits for, without the sentences that the gates show already."""
     awaited = str(view["waits_for"])
     for gate in (*view["gates"], *view["external"]):
         awaited = awaited.replace(f": {gate['reason']}", "")
@@ -90,22 +90,22 @@ def _awaited(view: View) -> str:
 def head(view: View) -> str:
     """The rollout in one line."""
     state = (view["ending"] or view["phase"]).upper()
-    seen = "" if view["seen"] is None else f", {per_cent(view['seen'])} observed"
-    weight = f"weight {per_cent(view['weight'])}{'' if view['observed'] else ' (not yet in force)'}{seen}"
+    observed = "" if view["seen"] is None else f", {per_cent(view['seen'])} observed"
+    weight = f"weight {per_cent(view['weight'])}{'' if view['observed'] else ' (not yet in force)'}{observed}"
     step = f"step {view['step']}/{view['steps']}  " if view["step"] else ""
     elapsed = lasting(view["elapsed"])
     return f"{view['model']}  {view['strategy'].upper()} {state}  {step}{weight}  {elapsed} elapsed  [{view['id']}]"
 
 
 def bar(weight: float, width: int = 20) -> str:
-    """The candidate's share of requests as a bar; any share shows, and less than all shows too."""
+    """The candidate's share of requests as a bar. Only 0 % is empty, and only 100 % is full."""
     filled = round(weight / 100 * width)
     filled = min(max(filled, 1), width - 1) if 0 < weight < 100 else filled
     return f"[{'#' * filled}{'.' * (width - filled)}]"
 
 
 def _launch(view: View) -> list[str]:
-    """How far a launch under way has come, stage by stage; how long each took is what it waits for."""
+    """The stages of a launch, with the present one marked. Their durations are in what the rollout waits for."""
     if view["launch"] is None:
         return []
     stages = [each.name.lower() for each in Stage if each not in OF_A_STORE or each.name.lower() == view["launch"]]
@@ -115,7 +115,7 @@ def _launch(view: View) -> list[str]:
 
 
 def _split(view: View) -> list[str]:
-    """How requests are split, while they are."""
+    """How requests are split between the builds, while both answer."""
     if view["strategy"] == "shadow" or view["ending"] is not None or not 0 < view["weight"] < 100:
         return []
     parts = f"{per_cent(view['weight'])} v{view['candidate']}, {per_cent(100 - view['weight'])} v{view['stable']}"
@@ -123,7 +123,7 @@ def _split(view: View) -> list[str]:
 
 
 def _arms(view: View) -> list[str]:
-    """Which builds there are; with requests while both are compared. A promoted candidate is the stable build."""
+    """The builds, with request counts while both are compared. A promoted candidate is listed as stable."""
     counts = (view["stable_requests"], view["candidate_requests"])
     first, second = ("former", "stable") if _took_over(view) else ("stable", "candidate")
     arms = ((first, view["stable"], counts[0]), (second, view["candidate"], counts[1]))
@@ -144,8 +144,8 @@ def _offline(gate: View) -> str:
 
 
 def _hook(hook: View) -> str:
-    said = f"{hook['answer'].replace('_', ' ').upper()} at attempt {hook['attempt']}"
-    return f"hook after {hook['after']}: {hook['hook']} {said}: {hook['reason']}"
+    outcome = f"{hook['answer'].replace('_', ' ').upper()} at attempt {hook['attempt']}"
+    return f"hook after {hook['after']}: {hook['hook']} {outcome}: {hook['reason']}"
 
 
 def _external(gate: View) -> str:

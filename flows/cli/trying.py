@@ -1,4 +1,4 @@
-"""--dry-run: what a command would append, told and not done."""
+"""--dry-run: show what a command would append, without doing it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ TRIED = frozenset(
         "experiment end",
     }
 )  # fmt: skip
-"""Commands that are one act, and so can be tried. `sluice diff` is the dry run of `sluice apply`."""
+"""Commands that consist of one act and so have a dry run. `sluice diff` is the dry run of `sluice apply`."""
 
 
 def refuse_untried(words: tuple[str, ...]) -> None:
-    """Raise UsageError unless these words begin with a command that can be tried."""
+    """Raise UsageError unless the words begin with a command that has a dry run."""
     if not any(" ".join(words[:count]) in TRIED for count in (1, 2)):
         fix = "to see what apply would change: sluice diff -f FILE" if "apply" in words[:2] else "leave it out"
         raise UsageError(f"--dry-run: {' '.join(words[:2]) or 'this'} has no dry run.", fix=fix)
 
 
 def describe_trial(answer: dict[str, Any]) -> str:
-    """What would be appended, a line each."""
-    hidden = ("rollout", "seq", "at", "fact", "plan")
+    """One line for each fact or document that would be written."""
+    left_out = ("rollout", "seq", "at", "fact", "plan")
     lines = [
         f"would append to {fact['rollout']}: {fact['fact']} "
-        + ", ".join(f"{name}={value}" for name, value in fact.items() if name not in hidden and value not in (None, ""))
+        + ", ".join(f"{key}={value}" for key, value in fact.items() if key not in left_out and value not in (None, ""))
         for fact in answer["facts"]
     ]
     lines += [f"would write: {document}" for document in answer["documents"]]

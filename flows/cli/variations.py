@@ -1,4 +1,4 @@
-"""deploy, undeploy, and variation list, connect, disconnect: a model's slots and who is sent to them."""
+"""deploy, undeploy, scale, and variation list, connect, set, disconnect: a model's slots and their audiences."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def deploy(
         raise UsageError("both the file and --audience name audiences.", fix="use one of the two")
     body = {
         "build": build or file.build or "latest", "variation": variation,
-        "audiences": _sent(audience, weight, sample), "fallback": fallback, "at_once": reason if now else None,
+        "audiences": _shares(audience, weight, sample), "fallback": fallback, "at_once": reason if now else None,
         "protected": file.protected, **routing(file, is_fallback=fallback),
     }  # fmt: skip
     apply_audiences(file, from_file)
@@ -133,11 +133,11 @@ def scale(
 ) -> None:
     """Run the stable build of a variation with another number of replicas, at once.
 
-    It keeps them until the variation gets another build, which starts with the `serve.replicas` of its plan.
+    It keeps this number until the variation gets another build, which starts with the `serve.replicas` of its plan.
     """
     view = call("POST", f"{_path(model, variation)}/scale", {"replicas": replicas, "reason": reason})
-    said = f"{model}/{variation}: v{view['build']} runs with {view['replicas']} replica(s); see sluice status"
-    emit(view, output, table=said)
+    summary = f"{model}/{variation}: v{view['build']} runs with {view['replicas']} replica(s); see sluice status"
+    emit(view, output, table=summary)
 
 
 def list_(
@@ -168,7 +168,7 @@ def connect(
     """Send audiences to a variation too, with a relative weight; 0 takes the variation out."""
     if not audience and not fallback:
         raise UsageError("name an audience, or --fallback.", fix="--audience NAME --weight 1")
-    body = {"audiences": _sent(audience, weight, sample), "fallback": fallback}
+    body = {"audiences": _shares(audience, weight, sample), "fallback": fallback}
     emit_connections(call("POST", f"{_path(model, variation)}/connect", body), output)
 
 
@@ -216,8 +216,8 @@ def _path(model: str, variation: str) -> str:
     return f"/api/v1/models/{segment(model)}/variations/{segment(variation)}"
 
 
-def _sent(names: tuple[str, ...], weights: tuple[int, ...], samples: tuple[float, ...]) -> list[dict[str, Any]]:
-    """Each audience with its weight or its sample. Raises UsageError where they do not go together."""
+def _shares(names: tuple[str, ...], weights: tuple[int, ...], samples: tuple[float, ...]) -> list[dict[str, Any]]:
+    """Each audience with its weight or its sample. Raises UsageError if the numbers of options differ."""
     if weights and samples:
         raise UsageError(
             "give either weights or samples, not both.", fix="connect the copies by a command of their own"
@@ -245,7 +245,7 @@ def _audiences(variation: dict[str, Any]) -> str:
 
 
 def emit_connections(connections: dict[str, Any], output: Format) -> None:
-    """Show who is sent where, in the order in which audiences are asked."""
+    """Show which variations each audience gets, in the order in which the gateway tries the audiences."""
     rows = [(str(place + 1), each["audience"], each["shares"]) for place, each in enumerate(connections["audiences"])]
     rows.append(("", "fallback", connections["fallback"]))
     rows += [

@@ -1,4 +1,4 @@
-"""Waiting until what was ordered serves."""
+"""Waiting until an ordered build serves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ Timeout = Annotated[float, Parameter(help="Wait at most this many seconds; then 
 
 
 def until_it_serves(view: dict[str, Any], timeout: float) -> dict[str, Any]:
-    """Follow a first build, a replacement or a rollback until it serves, or waits for a person."""
+    """Poll a first build, a replacement or a rollback until it serves or waits for a person.
+
+    Raises ServiceFailed, TimedOut.
+    """
     started, last_reason = time.monotonic(), ""
     while not _serves(view):
         if view["ending"] in ("failed", "aborted"):

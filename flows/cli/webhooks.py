@@ -1,4 +1,4 @@
-"""webhook register, test, remove: the webhook by which an MLflow server of yours tells the console to look."""
+"""webhook register, test, remove: the webhook by which your own MLflow server notifies the console."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def register(*, url: Url = None) -> None:
 
 
 def deliver(*, url: Url = None) -> int:
-    """Have MLflow deliver an example and say whether the console accepted it."""
+    """Have MLflow send a test delivery, and say whether the console accepted it."""
     wrong = _webhook(url).deliver_test()
     remark(wrong or "the console accepted the test delivery")
     return 1 if wrong else 0

@@ -1,7 +1,7 @@
-"""The Prefect flows that drive a rollout. Restartable: read the record, do the next thing, append, repeat.
+"""The Prefect flows that drive a rollout. They can be restarted: read the ledger, take the next step, append, repeat.
 
-What a driver may do is in the ledger; a run that is killed is replaced by another, which goes on where the facts end.
-Heavy modules are imported inside tasks: every run is a fresh process that waits for its imports.
+The ledger holds all state of a driver. If a run is killed, another one replaces it and continues where the facts end.
+Tasks import heavy modules themselves, because every run is a fresh process that waits for its imports.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """Why a step's task ended, and whether the driver should end with it."""
+    """Why a step of the driver ended, and whether the driver should end too."""
 
     reason: str
     is_long_wait: bool
     asks: bool = False
-    """Whether the step's check is to be asked now."""
+    """Whether to run the step's check now."""
 
 
 TICK_SECONDS = 1.0
 SHORT_PAUSE_SECONDS = 60.0
-"""A driver sits out pauses of this length, so that going on after a short one takes no new process."""
+"""A driver waits this long during a pause, so that resuming after a short pause needs no new process."""
 
 
 @flow(name="canary", flow_run_name="{order.model} {order.build}")
 def canary(order: StartForm) -> State[Any]:
-    """Roll a build out, gated by the applied plan of its model: step by step, or by a switch where it says blue-green.
+    """Roll a build out by its model's applied plan: step by step, or by one switch if the plan says blue-green.
     Also drives first builds and rollbacks."""
     return _run(order, Strategy.CANARY)
 
@@ -81,18 +81,21 @@ def _run(order: StartForm, strategy: Strategy) -> State[Any]:
         return Completed(message=str(unchanged))
     except SluiceError as refused:
         return Failed(message=str(refused))
-    return Completed(message=_held(runtime, name))
+    return Completed(message=_drive_with_lease(runtime, name))
 
 
 class Unchanged(Exception):
-    """There is nothing to roll out: said by a schedule's run every time, and no failure."""
+    """There is nothing to roll out. This is no failure: a scheduled run usually ends this way."""
 
 
 def _start(runtime: Runtime, order: StartForm, strategy: Strategy) -> str:
-    """Ask for the rollout. Raises Unchanged where the build is stable already, or was tried and has not changed."""
+    """Order the rollout and return its id.
+
+    Raises Unchanged if the build is stable already, or was tried before and nothing has changed.
+    """
     version = runtime.catalog.resolve(order.model, order.build).version
-    of_model = runtime.ledger.current(order.model)
-    refuse_namesake(of_model, runtime.catalog.builds(order.model), order.model, version)
+    model_rollouts = runtime.ledger.current(order.model)
+    refuse_namesake(model_rollouts, runtime.catalog.builds(order.model), order.model, version)
     if stable(runtime.ledger, order.model, order.variation) == version:
         raise Unchanged(f"{order.model} v{version} is stable already: there is nothing to roll out")
     is_switch = strategy is Strategy.CANARY and runtime.plan(order.model, order.variation).switches
@@ -107,14 +110,14 @@ def _start(runtime: Runtime, order: StartForm, strategy: Strategy) -> str:
     return rollout.id
 
 
-def _held(runtime: Runtime, name: str) -> str:
-    """Drive a rollout with its lease in hand; what came of it."""
+def _drive_with_lease(runtime: Runtime, name: str) -> str:
+    """Drive a rollout while holding its lease. Returns the outcome in words."""
     identifier = flow_run.get_id()
     owner = f"{socket.gethostname()}:{os.getpid()}:{identifier or 'local'}"
-    with hold_lease(runtime.ledger, name, owner, runtime.clock) as mine:
+    with hold_lease(runtime.ledger, name, owner, runtime.clock) as has_lease:
         rollout = runtime.ledger.rollout(name)
         show_rollout(rollout)
-        if not mine:
+        if not has_lease:
             return f"{name}: another driver has it"
         if identifier is not None:
             note_run(runtime.ledger, name, identifier, runtime.clock())
@@ -122,7 +125,7 @@ def _held(runtime: Runtime, name: str) -> str:
 
 
 def _drive(runtime: Runtime, name: str) -> str:
-    """Do the next thing until nothing is left to do now."""
+    """Take one step after another until nothing is left to do now. Returns the reason."""
     paused_since: float | None = None
     while True:
         rollout = runtime.ledger.rollout(name)
@@ -132,31 +135,31 @@ def _drive(runtime: Runtime, name: str) -> str:
             case Phase.QUEUED:
                 return f"{name} waits for its turn"
             case Phase.LAUNCHING:
-                waits = _launch_step(runtime, rollout)
+                hold = _launch_step(runtime, rollout)
             case Phase.RUNNING:
-                waits = ramp_step.with_options(task_run_name=_ramp_name(rollout))(name)
-                if waits.asks:
+                hold = ramp_step.with_options(task_run_name=_ramp_name(rollout))(name)
+                if hold.asks:
                     ask_check.with_options(task_run_name=f"check {_ramp_name(rollout)}")(name)
             case Phase.PAUSED:
-                waits = _sit_out(rollout, paused_since or time.monotonic())
+                hold = _sit_out(rollout, paused_since or time.monotonic())
             case Phase.CONFIRMING | Phase.BAKING | Phase.ENDED:
                 if not rollout.settled:
                     _hand_over(runtime, rollout)
                     settle_rollout.with_options(task_run_name=f"settle {rollout.candidate}")(name)
                 return f"{name} {rollout.ending or rollout.phase}: {rollout.reason}"
-        if waits.is_long_wait:
-            return f"{name}: {waits.reason}"
+        if hold.is_long_wait:
+            return f"{name}: {hold.reason}"
 
 
 def _sit_out(rollout: Rollout, since: float) -> Hold:
-    """A moment of a pause; a long one keeps no process."""
+    """Wait one tick of a pause. A long pause ends the driver."""
     time.sleep(TICK_SECONDS)
     is_long = time.monotonic() - since > SHORT_PAUSE_SECONDS
     return Hold(reason=f"paused: {rollout.reason}", is_long_wait=is_long)
 
 
 def _launch_step(runtime: Runtime, rollout: Rollout) -> Hold:
-    """One step of a launch: pack, wait for the keeper's Ready, then give traffic; or what that has to wait for."""
+    """One step of a launch: pack, wait for the keeper's Ready, then give traffic. Says what the launch waits for."""
     if rollout.packed is None and not rollout.is_comparison:
         pack_build.with_options(task_run_name=f"pack {rollout.candidate}")(rollout.id)
     elif not rollout.ready and not rollout.is_comparison:
@@ -169,17 +172,17 @@ def _launch_step(runtime: Runtime, rollout: Rollout) -> Hold:
             return Hold(reason=unsigned.reason, is_long_wait=True)
         progress.complete(runtime.ledger, rollout.id, runtime.clock())
     else:
-        seen = _tick(runtime, rollout.id)
-        if seen is not None and seen.decision.asks:
+        outcome = _tick(runtime, rollout.id)
+        if outcome is not None and outcome.decision.asks:
             ask_check.with_options(task_run_name=f"check {rollout.candidate}")(rollout.id)
-        elif seen is not None and seen.rollout.phase is Phase.LAUNCHING:
+        elif outcome is not None and outcome.rollout.phase is Phase.LAUNCHING:
             time.sleep(TICK_SECONDS)
-            return Hold(reason=seen.decision.reason, is_long_wait=seen.decision.is_long_wait)
+            return Hold(reason=outcome.decision.reason, is_long_wait=outcome.decision.is_long_wait)
     return Hold(reason="", is_long_wait=False)
 
 
 def _hand_over(runtime: Runtime, rollout: Rollout) -> None:
-    """Ask for what follows: a shadow's canary, the winner of an experiment. Where it cannot be, nothing follows."""
+    """Order what follows: a shadow's canary, or the promotion of an experiment's winner. Logs a refusal."""
     try:
         after = hand_over(runtime.ledger, rollout, runtime.clock()) or follow(runtime.ledger, rollout, runtime.clock())
     except SluiceError as refused:
@@ -195,7 +198,7 @@ def _ramp_name(rollout: Rollout) -> str:
 
 @task(persist_result=False, retries=3, retry_delay_seconds=[2, 10, 30])
 def pack_build(name: str) -> str:
-    """Turn the registered version into a bento; again while MLflow is away, as packing twice is packing once."""
+    """Turn the registered version into a bento. Retries while MLflow is away: packing twice has the effect of once."""
     from sluicegate.flows.stages.launch import launch
 
     runtime = current_runtime()
@@ -213,7 +216,7 @@ def wait_until_ready(name: str) -> str:
 
 @task(persist_result=False)
 def replay_requests(name: str) -> str:
-    """Have stable's service and the candidate's answer requests of before; what came of it."""
+    """Replay captured requests to stable's and the candidate's services. Returns the results in words."""
     from sluicegate.flows.rehearsal.before_first import replaying
 
     runtime = current_runtime()
@@ -223,28 +226,28 @@ def replay_requests(name: str) -> str:
 
 @task(persist_result=False)
 def ramp_step(name: str) -> Hold:
-    """Judge until the step is left, by whoever."""
+    """Judge the rollout until it leaves the step, no matter who moves it."""
     runtime = current_runtime()
     logger = get_run_logger()
     started = runtime.ledger.rollout(name)
     reason = ""
     while True:
-        seen = _tick(runtime, name)
-        if seen is not None:
-            show(partial(_show_verdicts, runtime, seen))
-            if seen.decision.reason != reason:
-                reason = seen.decision.reason
-                logger.info("%s: %s", seen.decision.choice.value, reason)
-            left = seen.rollout.step != started.step or seen.rollout.phase is not Phase.RUNNING
-            if left or seen.decision.is_long_wait or seen.decision.asks:
-                is_long_wait = seen.decision.is_long_wait and not left
-                return Hold(reason=reason, is_long_wait=is_long_wait, asks=seen.decision.asks and not left)
+        outcome = _tick(runtime, name)
+        if outcome is not None:
+            show(partial(_show_verdicts, runtime, outcome))
+            if outcome.decision.reason != reason:
+                reason = outcome.decision.reason
+                logger.info("%s: %s", outcome.decision.choice.value, reason)
+            has_left = outcome.rollout.step != started.step or outcome.rollout.phase is not Phase.RUNNING
+            if has_left or outcome.decision.is_long_wait or outcome.decision.asks:
+                is_long_wait = outcome.decision.is_long_wait and not has_left
+                return Hold(reason=reason, is_long_wait=is_long_wait, asks=outcome.decision.asks and not has_left)
         time.sleep(TICK_SECONDS)
 
 
 @task(persist_result=False)
 def ask_check(name: str) -> str:
-    """Put the step's question and record the answer. The keeper guards the rollout meanwhile."""
+    """Run the step's check and record the answer. The keeper guards the rollout meanwhile."""
     runtime = current_runtime()
     rollout = runtime.ledger.rollout(name)
     check = rollout.check
@@ -256,14 +259,14 @@ def ask_check(name: str) -> str:
         return not now.is_ended and now.step == rollout.step
 
     checked = runtime.asking.ask(rollout, check, is_open)
-    with suppress(IllegalMove):  # it was ended meanwhile
+    with suppress(IllegalMove):  # the rollout ended meanwhile
         progress.append(runtime.ledger, name, lambda _: checked, runtime.clock())
     return f"{checked.answer}: {checked.reason}"
 
 
 @task(persist_result=False, retries=5, retry_delay_seconds=[2, 5, 10, 20, 40])
 def settle_rollout(name: str) -> tuple[str, ...]:
-    """Tell MLflow how the rollout ended: aliases, stages, tags."""
+    """Write the rollout's ending to MLflow: aliases, stages, tags."""
     from sluicegate.flows.stages.settle import settle
 
     runtime = current_runtime()
@@ -277,16 +280,16 @@ def settle_rollout(name: str) -> tuple[str, ...]:
     return changes
 
 
-def _show_verdicts(runtime: Runtime, seen: Tick) -> None:
+def _show_verdicts(runtime: Runtime, outcome: Tick) -> None:
     from sluicegate.flows.views.evidence import all_seen
 
-    share = all_seen(runtime.telemetry, [(seen.rollout, seen.rollout.epoch)])[0].share
-    show_verdicts(seen, share, lambda: runtime.readings.report(seen.rollout.id))
+    share = all_seen(runtime.telemetry, [(outcome.rollout, outcome.rollout.epoch)])[0].share
+    show_verdicts(outcome, share, lambda: runtime.readings.report(outcome.rollout.id))
 
 
 def _tick(runtime: Runtime, name: str) -> Tick | None:
-    """One tick with authority to advance; None when somebody else appended meanwhile."""
-    from sluicegate.flows.stages.tick import Authority, tick  # scipy: no candidate has to wait for it
+    """One tick with the authority to advance; None if somebody else appended meanwhile."""
+    from sluicegate.flows.stages.tick import Authority, tick  # imports scipy, which delays no candidate here
 
     try:
         return tick(runtime.ledger, runtime.telemetry, name, runtime.clock(), Authority.ADVANCE)

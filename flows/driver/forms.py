@@ -1,7 +1,7 @@
-"""The forms of the Prefect UI: what each deployment asks for, with its words, defaults and choices.
+"""The forms of the Prefect UI: the fields of each deployment, with their help, defaults and choices.
 
-One model for each deployment of `prefect.yaml`; a new deployment is one more model and one more flow. Titles are given
-where Prefect would show the name of a class instead.
+Each deployment of `prefect.yaml` has one model here; a new deployment needs one more model and one more flow. A field
+has a title where Prefect would otherwise show the name of a class.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Form(BaseModel):
-    """A form: unknown fields are errors, texts are trimmed, docstrings are its help."""
+    """A form: rejects unknown fields, trims texts, and shows docstrings as help."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, str_strip_whitespace=True)
 
 
 class Again(StrEnum):
-    """Whether a version that was aborted or failed before is tried once more."""
+    """Whether to try a version again that was aborted or failed before."""
 
     BY_NAME = "if the build is named by its number"
     YES = "yes"
@@ -31,15 +31,15 @@ class StartForm(Form):
     model: str = Field(min_length=1, title="Model", examples=["delays"])
     """The MLflow registered model."""
     build: str = Field(default="latest", min_length=1, title="Build", examples=["7", "@candidate", "latest"])
-    """A version such as 7, an alias such as @candidate, or latest: the newest version there is."""
+    """A version such as 7, an alias such as @candidate, or latest: the newest version."""
     variation: str = Field(default="default", min_length=1, title="Variation")
     """The slot of the model that the build is for."""
     again: Again = Field(default=Again.BY_NAME, title="Try a failed version again")
-    """Whether a version that was aborted or failed before is tried once more. A schedule should leave this as it is."""
+    """Whether to try a version again that was aborted or failed before. A schedule should leave this as it is."""
     allow_older: bool = Field(default=False, title="Allow an older version")
     """Whether a version older than the stable one may be rolled out."""
     rollout: str = Field(default="", title="Rollout to drive")
-    """Leave empty. The keeper fills it in when it starts a driver for a rollout that is under way."""
+    """Leave empty. The keeper fills it in when it starts a driver for an open rollout."""
 
     @property
     def is_by_name(self) -> bool:
@@ -57,7 +57,7 @@ class SteerForm(Form):
     """An order to a rollout."""
 
     rollout: str = Field(min_length=1, title="Rollout", examples=["delays-v7-3fa2c1", "delays"])
-    """The rollout's id, or the name of a model of which one rollout alone is under way."""
+    """The rollout's id, or the name of a model that has exactly one open rollout."""
     why: str = Field(default="no reason given", min_length=1, title="Why")
     """The reason, which the ledger records."""
     who: str = Field(default="prefect", min_length=1, title="Who")
@@ -65,7 +65,7 @@ class SteerForm(Form):
 
 
 class AccountableForm(SteerForm):
-    """An order that somebody must answer for: Who and Why have no default."""
+    """An order that somebody must answer for, so Who and Why have no default."""
 
     why: str = Field(min_length=1, title="Why")
     """The reason, which the ledger records."""
@@ -74,28 +74,28 @@ class AccountableForm(SteerForm):
 
 
 class Opinion(StrEnum):
-    """What the approver says."""
+    """The approver's decision."""
 
     APPROVE = "approve"
     REJECT = "reject"
 
 
 class ApproveForm(AccountableForm):
-    """What a person says about the step that a rollout is at."""
+    """A person's decision on a rollout's present step."""
 
     step: str = Field(pattern=r"^[1-9][0-9]{0,2}$", title="Step", examples=["2"])
-    """The step that you looked at, from 1; refused when the rollout is at another by now."""
+    """The step that you looked at, counted from 1. Refused if the rollout is at another step by now."""
     opinion: Opinion = Field(default=Opinion.APPROVE, title="Opinion")
-    """approve: the step may be left once its gates have passed. reject: the rollout is aborted."""
+    """approve: the rollout may leave the step once its gates have passed. reject: the rollout is aborted."""
 
 
 class RollbackForm(Form):
-    """The way back to a build that was stable before."""
+    """A rollback to a build that was stable before."""
 
     model: str = Field(min_length=1, title="Model", examples=["delays"])
     """The MLflow registered model."""
     to: str = Field(default="", title="To version", examples=["6"])
-    """A version that was stable before; empty: the one before the present one."""
+    """A version that was stable before. If empty, the one before the present one."""
     variation: str = Field(default="default", min_length=1, title="Variation")
     """The slot of the model."""
     why: str = Field(min_length=1, title="Why")
@@ -119,23 +119,23 @@ class SyncForm(Form):
     """A branch of a Git repository to follow."""
 
     url: str = Field(min_length=1, title="Repository", examples=["https://git.example.com/ml/delivery.git"])
-    """A URL that git understands where the run happens. Leave passwords out: git uses its own credentials."""
+    """A URL that git understands on the machine of the run. Leave passwords out: git uses its own credentials."""
     branch: str = Field(default="main", min_length=1, title="Branch")
     """The branch whose newest commit counts."""
     path: str = Field(default=".", min_length=1, title="Folder")
     """The folder of documents in it."""
     environment: str = Field(default="", title="Environment", examples=["prod"])
-    """The environment of the folder; empty: SLUICE_ENVIRONMENT."""
+    """The environment of the folder. If empty, SLUICE_ENVIRONMENT."""
     revert: bool = Field(default=False, title="Revert drift")
-    """Whether what was changed here is put back as Git has it; otherwise it is only reported."""
+    """Whether to restore Git's version of documents that were changed here. Otherwise changes are only reported."""
     write_back: bool = Field(default=True, title="Write back")
-    """Whether a branch is pushed that names the build which serves, where another was taken back."""
+    """Whether to push a branch that names the build in use, after another build was taken back."""
     propose_to: str = Field(default="", title="Propose to", examples=["prod"])
-    """The environment for which a branch is pushed with a build that was promoted here; empty: none."""
+    """The environment for which to push a branch with a build that was promoted here. If empty, none."""
 
 
 class Look(StrEnum):
-    """What the scheduled look looks at."""
+    """What the scheduled run checks."""
 
     EVERYTHING = "everything"
     MLFLOW = "mlflow only"
@@ -144,8 +144,8 @@ class Look(StrEnum):
 
 
 class WatchForm(Form):
-    """What to look at."""
+    """What to check."""
 
     look: Look = Field(default=Look.EVERYTHING, title="Look at")
-    """everything: start what MLflow's aliases, stages and tags point at, follow what `sluice sync --follow` named, and
-    see that open rollouts have a driver."""
+    """everything: start what MLflow's aliases, stages and tags point at, follow the branches named by
+    `sluice sync --follow`, and see that open rollouts have a driver."""

@@ -1,6 +1,6 @@
-"""Identity: whoever starts a run in Prefect acts as `prefect`, with the role that an admin gave it.
+"""Identity: everybody who starts a run in Prefect acts as `prefect`, with the role that an admin gave it.
 
-Prefect has one password and tells nobody's name. A name that a form was told stands behind `prefect:`, as a claim.
+Prefect has one password and does not say who started a run. The name in a form is only a claim: `prefect:NAME`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _FIX = "give the order with a token of that role; or ask an admin to allow it in
 def order_as_prefect(
     runtime: Runtime, act: Act, *, who: str, why: str = "no reason given", party: Party = Party.PERSON
 ) -> Rollout:
-    """Give an order, once however often Prefect starts its run; the rollout it is about.
+    """Give an order and return its rollout. However often Prefect starts the run, the order is given once.
 
-    Raises Forbidden where Prefect's role does not reach; then the try stands beside the refused calls of the API.
+    Raises Forbidden if Prefect's role does not allow it, and records the attempt with the refused calls of the API.
     """
     actor = PREFECT if who == PREFECT else f"{PREFECT}:{who}"
     role = role_of_prefect(runtime.ledger)

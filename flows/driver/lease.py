@@ -1,4 +1,4 @@
-"""A driver's lease: a courtesy against idle double runs, renewed while the block lasts."""
+"""A driver's lease: keeps two drivers from doing the same work, though correctness does not depend on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RENEWED = 4.0
 
 @contextmanager
 def hold_lease(ledger: Ledger, rollout: str, owner: str, clock: Callable[[], datetime]) -> Iterator[bool]:
-    """Hold the rollout's lease during the block; False when another driver has it."""
+    """Hold the rollout's lease during the block and renew it. Yields False if another driver has it."""
     if not _take(ledger, rollout, owner, clock):
         yield False
         return

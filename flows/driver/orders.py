@@ -1,8 +1,8 @@
-"""Orders as Prefect flows: what a person does from the Prefect UI, a schedule or an automation.
+"""Orders as Prefect flows: given from the Prefect UI, a schedule or an automation.
 
-Each goes through the same door as the command line and the console, with the role that an admin gave to Prefect, and
-acts within a second: the keeper is woken. An order that is refused ends its run as Failed, with the reason and the way
-out in the state's message. A run that Prefect starts again gives its order once.
+They take the same path as orders from the command line and the console, with the role that an admin gave to Prefect.
+An order wakes the keeper and so takes effect within a second. A refused order ends its run as Failed, with the reason
+and the fix in the state's message. A run that Prefect repeats gives its order only once.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def promote(order: AccountableForm) -> State[Any]:
 
 @flow(name="ab", flow_run_name="ab {order.model}")
 def ab(order: ExperimentForm) -> State[Any]:
-    """Compare the variations that the model's applied plan names. Each comparison gets a driver of its own."""
+    """Compare the variations that the model's applied plan names. Each comparison gets its own driver."""
     return _give(StartExperiment(model=order.model, variation=order.variation), order.who, "no reason given")
 
 
 @flow(name="approve", flow_run_name="{order.opinion.value} {order.rollout}")
 def approve(order: ApproveForm) -> State[Any]:
-    """Let a rollout leave the step that you looked at once its gates have passed, or take it back."""
+    """Let a rollout leave the step that you looked at once its gates have passed, or abort it."""
     match order.opinion:
         case Opinion.APPROVE:
             return _steer(Approve(rollout=order.rollout, step=int(order.step) - 1), order)
@@ -55,25 +55,25 @@ def approve(order: ApproveForm) -> State[Any]:
 
 @flow(name="abort", flow_run_name="abort {order.rollout}")
 def abort(order: SteerForm) -> State[Any]:
-    """Take all traffic back to stable at once and end the rollout. Works in every phase; twice is once."""
+    """Send all traffic to stable again at once and end the rollout. Works in every phase, and may be repeated."""
     return _steer(Abort(rollout=order.rollout), order)
 
 
 @flow(name="pause", flow_run_name="pause {order.rollout}")
 def pause(order: SteerForm) -> State[Any]:
-    """Hold a rollout where it is. The weight stays, guardrails go on and may still abort."""
+    """Hold a rollout at its weight. Guardrails continue and may still abort it."""
     return _steer(Pause(rollout=order.rollout), order)
 
 
 @flow(name="resume", flow_run_name="resume {order.rollout}")
 def resume(order: SteerForm) -> State[Any]:
-    """Let a paused rollout go on; its time limits count again."""
+    """Let a paused rollout continue; its time limits run again."""
     return _steer(Resume(rollout=order.rollout), order)
 
 
 @flow(name="retry", flow_run_name="retry {order.rollout}")
 def retry(order: SteerForm) -> State[Any]:
-    """Try a rollout once more that was aborted, failed or superseded, by the plan that is applied now."""
+    """Try an aborted, failed or superseded rollout once more, by the plan that is applied now."""
     return _steer(Retry(rollout=order.rollout), order)
 
 
@@ -89,7 +89,7 @@ def _steer(act: Act, form: SteerForm) -> State[Any]:
 
 
 def _give(act: Act, who: str, why: str) -> State[Any]:
-    """Give the order; the state says what came of it."""
+    """Give the order. The returned state says what happened."""
     try:
         after = order_as_prefect(current_runtime(), act, who=who, why=why)
     except SluiceError as refused:

@@ -25,20 +25,20 @@ _shown: dict[str, str] = {}
 _bars: dict[str, UUID] = {}
 
 
-def show_verdicts(seen: Tick, share: float | None, make_report: Callable[[], Report]) -> None:
-    """Publish the table of verdicts, the evidence in pictures and the progress bar, where one says something new."""
-    rollout, key = seen.rollout, _key(seen.rollout.id)
-    rows = [_row(verdict) for verdict in seen.verdicts]
+def show_verdicts(outcome: Tick, share: float | None, make_report: Callable[[], Report]) -> None:
+    """Publish the table of verdicts, the charts of the evidence and the progress bar, each only if it has changed."""
+    rollout, key = outcome.rollout, _key(outcome.rollout.id)
+    rows = [_row(verdict) for verdict in outcome.verdicts]
     if _is_news(f"gate-{key}", [(row["metric"], row["verdict"], row["looks"]) for row in rows]) and rows:
         _show_table(rollout, rows, share)
-    answers = [(v.metric, v.answer.value, v.step) for v in seen.verdicts]
-    if _is_news(f"evidence-{key}", answers) and any(verdict.k for verdict in seen.verdicts):
+    answers = [(v.metric, v.answer.value, v.step) for v in outcome.verdicts]
+    if _is_news(f"evidence-{key}", answers) and any(verdict.k for verdict in outcome.verdicts):
         show_report(make_report(), key="evidence", about=f"evidence of {rollout.id} when an answer changed")
     _show_bar(rollout)
 
 
 def show_ending(report: Report, changes: tuple[str, ...], links: Mapping[str, str]) -> None:
-    """Publish the report once the catalog was told, with what it was told."""
+    """Publish the final report, with what was written to MLflow."""
     listed = "\n".join(f"- {change}" for change in changes)
     about = f"how {report.rollout.id} ended"
     show_report(report, key="report", about=about, links=links, more=f"\n## Written to MLflow\n\n{listed}\n")
@@ -47,7 +47,7 @@ def show_ending(report: Report, changes: tuple[str, ...], links: Mapping[str, st
 def show_report(
     report: Report, *, key: str, about: str, links: Mapping[str, str] | None = None, more: str = ""
 ) -> None:
-    """Publish the report in short, with its pictures."""
+    """Publish the short report with its charts."""
     from prefect.artifacts import create_markdown_artifact
 
     charts = [("weight over time", weight_chart(report, "w"))]
@@ -81,7 +81,7 @@ def _show_bar(rollout: Rollout) -> None:
 
 
 def _is_news(key: str, value: object) -> bool:
-    """Whether this differs from what was shown last under the key; it then counts as shown."""
+    """Whether the value differs from the one last shown under the key. Remembers it as shown."""
     text = repr(value)
     if _shown.get(key) == text:
         return False
@@ -90,7 +90,7 @@ def _is_news(key: str, value: object) -> bool:
 
 
 def _data(chart: str) -> str:
-    """A picture within the text: Prefect shows no drawing otherwise."""
+    """The chart as a data URL, since Prefect shows no other pictures in an artifact."""
     return "data:image/svg+xml;base64," + base64.b64encode(picture(chart).encode()).decode()
 
 

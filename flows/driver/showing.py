@@ -1,6 +1,6 @@
-"""How a flow run looks in the Prefect UI: its name, its tags, and where else its rollout can be seen.
+"""How a flow run looks in the Prefect UI: its name, its tags, and links to its rollout.
 
-What is shown never stops what happens: an API that does not answer is a warning in the run's log.
+Showing never stops the run: if Prefect's API does not answer, the run's log gets a warning.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _named: dict[str, str] = {}
 
 
 def show(publish: Callable[[], object]) -> None:
-    """Publish something if it can be had."""
+    """Publish something; log a warning if that fails."""
     try:
         publish()
     except Exception as error:  # noqa: BLE001
@@ -29,13 +29,13 @@ def show(publish: Callable[[], object]) -> None:
 
 
 def show_rollout(rollout: Rollout) -> None:
-    """Tag this run with its rollout and say where the rollout can be seen."""
+    """Tag this run with its rollout and publish links to the rollout."""
     show(lambda: _describe(rollout, name=None))
     show(lambda: _link(rollout))
 
 
 def show_progress(rollout: Rollout) -> None:
-    """Name the driver's run after where the rollout is, such as `fraud v7 25 %`, when that has changed."""
+    """Rename the driver's run after the rollout's progress, such as `fraud v7 25 %`, if that has changed."""
     name = run_name(rollout)
     if _named.get(rollout.id) != name:
         _named[rollout.id] = name
@@ -43,21 +43,21 @@ def show_progress(rollout: Rollout) -> None:
 
 
 def links(runtime: Runtime, rollout: Rollout) -> dict[str, str]:
-    """Where the rollout can be seen: its page in the console, its version in MLflow."""
+    """URLs of the rollout's page in the console and of its version in MLflow, as far as they are known."""
     requested = rollout.requested
-    known: dict[str, str] = {}
+    urls: dict[str, str] = {}
     api = console_api(runtime.settings)
     if api is not None:
-        known["console"] = f"{api.url}/rollouts/{quote(rollout.id, safe='')}"
+        urls["console"] = f"{api.url}/rollouts/{quote(rollout.id, safe='')}"
     try:
-        known["mlflow"] = f"{runtime.mlflow.url}/#/models/{quote(requested.model)}/versions/{requested.version}"
+        urls["mlflow"] = f"{runtime.mlflow.url}/#/models/{quote(requested.model)}/versions/{requested.version}"
     except SluiceError:
-        return known
-    return known
+        return urls
+    return urls
 
 
 def this_run() -> str | None:
-    """The page of the flow run that is under way, where it is one."""
+    """The URL of the current flow run; None outside of one."""
     return flow_run.get_flow_run_ui_url() if flow_run.get_id() else None
 
 
@@ -80,9 +80,9 @@ def _describe(rollout: Rollout, *, name: str | None) -> None:
 def _link(rollout: Rollout) -> None:
     from prefect.artifacts import create_markdown_artifact
 
-    known = links(current_runtime(), rollout)
-    if not known:
+    urls = links(current_runtime(), rollout)
+    if not urls:
         return
-    listed = "\n".join(f"- [{where}]({url})" for where, url in known.items())
+    listed = "\n".join(f"- [{where}]({url})" for where, url in urls.items())
     key = f"where-{rollout.id}".lower()
     create_markdown_artifact(key=key, markdown=f"# {run_name(rollout)}\n\n{rollout.id}\n\n{listed}\n")

@@ -20,7 +20,7 @@ ACTOR = "prefect:git"
 
 @flow(name="sync", flow_run_name="sync {order.branch}")
 def sync(order: SyncForm) -> State[Any]:
-    """Make this installation what a branch says. The run's state says what is not as Git says."""
+    """Make this installation match a branch. The run's state lists what still differs from Git."""
     runtime = current_runtime()
     environment = order.environment or runtime.settings.environment
     tree = Tree(url=order.url, branch=order.branch, path=order.path, environment=environment)
@@ -36,7 +36,7 @@ def _standing(tree: Tree, order: SyncForm) -> Standing:
 
 
 def follow_standing(runtime: Runtime) -> None:
-    """Follow every tree that is followed at each scheduled look; one that fails holds no other up."""
+    """Synchronise every tree that is followed on schedule. One that fails does not stop the others."""
     for each in standing(runtime.ledger):
         try:
             get_run_logger().info("%s: %s", each.tree, _synchronise(runtime, each))

@@ -1,4 +1,4 @@
-"""The scheduled look: what the keeper sees too, so that nothing depends on one process."""
+"""The scheduled check: does what the keeper does too, so that nothing depends on one process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sluicegate.services.keeper.catalog_watch import look_at_catalog
 
 @flow(name="watch")
 def watch(order: WatchForm = WatchForm()) -> list[str]:  # noqa: B008
-    """Order rollouts for what MLflow points at, follow what is followed in Git, see that open ones have a driver."""
+    """Start rollouts of what MLflow points at, follow branches in Git, see that open rollouts have a driver."""
     runtime = current_runtime()
     if order.look in (Look.EVERYTHING, Look.GIT):  # first: it needs no MLflow
         follow_standing(runtime)
@@ -24,18 +24,18 @@ def watch(order: WatchForm = WatchForm()) -> list[str]:  # noqa: B008
     if order.look in (Look.EVERYTHING, Look.MLFLOW):
         started = look_at_catalog(runtime.ledger, runtime.catalog, runtime.clock())
     if order.look in (Look.EVERYTHING, Look.DRIVERS):
-        _see_to_drivers(runtime)
+        _ensure_drivers(runtime)
     get_run_logger().info("started: %s", ", ".join(started) or "nothing new")
     return list(started)
 
 
-def _see_to_drivers(runtime: Runtime) -> None:
+def _ensure_drivers(runtime: Runtime) -> None:
     now = runtime.clock()
-    begun = (
+    rollouts = (
         progress.begin(runtime.ledger, rollout, now) if rollout.phase is Phase.QUEUED else rollout
         for rollout in runtime.ledger.current()
     )
-    states = runtime.drivers().ensure([rollout for rollout in begun if needs_driver(rollout, None)], now)
+    states = runtime.drivers().ensure([rollout for rollout in rollouts if needs_driver(rollout, None)], now)
     for name, state in states.items():
         if isinstance(state, Hindrance):
             get_run_logger().warning("%s: no driver is at work: %s", name, state.detail)

@@ -1,1 +1,1 @@
-"""Which audiences overlap, shadow one another or can never be met, each proved with a request that shows it."""
+"""Proves which audiences overlap, hide one another or can never match, each with a request that shows it."""

@@ -1,4 +1,4 @@
-"""Cells: for one header, every combination of comparisons that some value meets, each with such a value. Pure."""
+"""Cells: every combination of one header's comparisons that some value satisfies, each with such a value. Pure."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from sluicegate.registry.audience.audience import Condition, Match, Present, Ran
 from sluicegate.registry.audience.rules import parts
 
 MOST_STATES = 20_000
-"""States of the joint automaton of a header; beyond that its conditions are called undecided."""
+"""Most states of a header's joint automaton. With more, its conditions count as undecided."""
 _FIRST = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _EDGES = frozenset({0x20, 0x21, ord("a")})
-"""Where runs of signs that a header can carry begin, and one that reads well."""
+"""Code points at which ranges of characters that a header can carry begin, and a readable one."""
 _TRAVEL = ((0x09, 0x0A), (0x20, 0x7F), (0xA1, 0xD800), (0xE000, 0x110000))
-"""The signs that a header can carry and that are text."""
+"""Ranges of code points that a header can carry and that are text."""
 BLANKS = (" ", "\t")
-"""What HTTP takes off both ends of a value."""
+"""Characters that HTTP strips from both ends of a value."""
 _HIGH = 0xA1
-"""The first sign after those that are no text."""
+"""The first code point after those that are no text."""
 
 Comparison = Match | Range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A combination of a header's comparisons, and a value for it; None: the header is not sent."""
+    """A combination of a header's comparisons, and a value that satisfies it; None if the header is not sent."""
 
     value: str | None
     met: frozenset[Comparison]
 
 
 def comparisons_of(condition: Condition) -> Iterator[Comparison | Present]:
-    """Every comparison that a condition is made of."""
+    """Every comparison in a condition."""
     if isinstance(condition, Match | Range | Present):
         yield condition
     for part in parts(condition):
@@ -44,7 +44,7 @@ def comparisons_of(condition: Condition) -> Iterator[Comparison | Present]:
 
 @lru_cache(maxsize=256)
 def cells(comparisons: tuple[Comparison, ...]) -> tuple[Cell, ...]:
-    """The cells of one header's comparisons, the missing one first, then by length of value. Raises Undecided."""
+    """The cells of one header's comparisons: first the missing header, then by length of value. Raises Undecided."""
     values: dict[frozenset[Comparison], str] = {}
     for value, answers in _walk(tuple(language(comparison) for comparison in comparisons)):
         met = frozenset(comparison for comparison, is_met in zip(comparisons, answers, strict=True) if is_met)
@@ -55,10 +55,10 @@ def cells(comparisons: tuple[Comparison, ...]) -> tuple[Cell, ...]:
 
 
 def _walk(languages: tuple[Language, ...]) -> Iterator[tuple[str, tuple[bool, ...]]]:
-    """A shortest value for every state of the joint automaton that a value can end in, and what it meets."""
+    """A shortest value for every state of the joint automaton in which one can end, and which languages accept it."""
     signs = _signs(languages)
     start = tuple(each.start for each in languages)
-    seen: set[tuple[bool, tuple[State, ...]]] = {(False, start)}
+    visited: set[tuple[bool, tuple[State, ...]]] = {(False, start)}
     queue: deque[tuple[str, tuple[State, ...]]] = deque([("", start)])
     while queue:
         value, states = queue.popleft()
@@ -69,15 +69,15 @@ def _walk(languages: tuple[Language, ...]) -> Iterator[tuple[str, tuple[bool, ..
             if is_blank and not value:
                 continue
             after = tuple(each.step(state, sign) for each, state in zip(languages, states, strict=True))
-            if (is_blank, after) not in seen:
-                seen.add((is_blank, after))
+            if (is_blank, after) not in visited:
+                visited.add((is_blank, after))
                 queue.append((value + sign, after))
-        if len(seen) > MOST_STATES:
+        if len(visited) > MOST_STATES:
             raise Undecided("the conditions of one header are too many to be decided together")
 
 
 def _signs(languages: tuple[Language, ...]) -> str:
-    """One sign of every kind that the languages tell apart; letters and digits first, so that values read well."""
+    """One character of each class that the languages distinguish, letters and digits first, for readable values."""
     edges = _EDGES.union(*(each.signs for each in languages))
     edges |= {_HIGH} if any(0x7E < edge < _HIGH for edge in edges) else set()
     can_travel = [chr(edge) for edge in edges if any(low <= edge < high for low, high in _TRAVEL)]
@@ -85,7 +85,7 @@ def _signs(languages: tuple[Language, ...]) -> str:
 
 
 def _verify(comparisons: tuple[Comparison, ...], met: frozenset[Comparison], value: str) -> None:
-    """The evaluator has the last word on every value that is shown to anybody."""
+    """Check a value with the real evaluator before anybody sees it. Raises Undecided if the two disagree."""
     for comparison in comparisons:
         if matches(comparison, {comparison.header: value}) is not (comparison in met):
             raise Undecided(f"{value!r} is read differently by the data plane and by this prover")

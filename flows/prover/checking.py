@@ -1,4 +1,4 @@
-"""Checking: the order in which audiences would be tried, what is proved of them, and which requests would move."""
+"""Checking: the order in which audiences would be tried, what is proved about them, and which requests would move."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from sluicegate.registry.words.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Moves:
-    """What recorded requests would do under the new audiences."""
+    """How recorded requests would move under the new audiences."""
 
     requests: int
     changed: int
-    """Those that another audience would take, or the same one under changed conditions no longer."""
+    """Requests that another audience, or the fallback, would take."""
     variation: int
-    """Those of them that would surely get another variation."""
+    """Those of the changed requests that would certainly get another variation."""
     before: Mapping[str, int]
     """Requests by the audience that takes them now."""
     after: Mapping[str, int]
 
     @property
     def fallback_share(self) -> float | None:
-        """The part of the requests that no audience would take."""
+        """The share of requests that no audience would take."""
         return self.after.get(FALLBACK, 0) / self.requests if self.requests else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Everything that is said of audiences before they are applied."""
+    """The result of checking audiences before they are applied."""
 
     order: tuple[str, ...]
     findings: tuple[Finding, ...]
     moves: Moves | None
-    """None where no requests are known."""
+    """None if no requests were given."""
 
     @property
     def is_sound(self) -> bool:
@@ -51,17 +51,17 @@ class Check:
 def check(
     audiences: Sequence[Audience], now: Connections | None, requests: Iterable[Mapping[str, str]] | None
 ) -> Check:
-    """Check audiences in the order in which a model asks them, those that it does not know yet after them."""
+    """Check audiences in the order in which the model tries them. Those that it does not use yet come last."""
     then = _then(audiences, now)
-    known = tuple(connected.audience for connected in then.ordered)
-    in_order = (*known, *(audience for audience in audiences if audience not in known))
+    connected_audiences = tuple(connected.audience for connected in then.ordered)
+    in_order = (*connected_audiences, *(audience for audience in audiences if audience not in connected_audiences))
     moves = _moves(now, then, requests) if now is not None and requests is not None else None
     return Check(order=tuple(audience.name for audience in in_order), findings=prove(in_order), moves=moves)
 
 
 def read_requests(path: Path) -> list[dict[str, str]]:
-    """Recorded metadata, one JSON object a line. Raises UsageError naming the line."""
-    found = []
+    """Read recorded metadata, one JSON object a line. Raises UsageError, naming the line."""
+    requests = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             value = json.loads(line)
@@ -69,12 +69,12 @@ def read_requests(path: Path) -> list[dict[str, str]]:
             raise UsageError(f"{path}:{number}: not JSON: {error}.") from error
         if not isinstance(value, dict):
             raise UsageError(f"{path}:{number}: not an object of header names and values.", fix='{"state": "New York"}')
-        found.append({str(name): str(each) for name, each in value.items()})
-    return found
+        requests.append({str(name): str(each) for name, each in value.items()})
+    return requests
 
 
 def _then(audiences: Sequence[Audience], now: Connections | None) -> Connections:
-    """The connections with the new conditions; audiences that are connected nowhere take nothing yet."""
+    """The connections with the new conditions. An audience without a connection takes no requests yet."""
     named = {each.name: each for each in audiences}
     base = now or Connections(model="")
     ordered = tuple(replace(each, audience=named.get(each.audience.name, each.audience)) for each in base.ordered)
@@ -83,7 +83,7 @@ def _then(audiences: Sequence[Audience], now: Connections | None) -> Connections
 
 def _moves(now: Connections, then: Connections, requests: Iterable[Mapping[str, str]]) -> Moves:
     before, after = Counter[str](), Counter[str]()
-    changed = surely = 0
+    changed = certain = 0
     for request in requests:
         old, new = now.takes(request), then.takes(request)
         names = [each.audience.name if each is not None else FALLBACK for each in (old, new)]
@@ -94,12 +94,12 @@ def _moves(now: Connections, then: Connections, requests: Iterable[Mapping[str, 
             parts = [
                 {p.variation for p in (each.weighted if each is not None else now.fallback)} for each in (old, new)
             ]
-            surely += not (parts[0] & parts[1])
-    return Moves(requests=before.total(), changed=changed, variation=surely, before=before, after=after)
+            certain += not (parts[0] & parts[1])
+    return Moves(requests=before.total(), changed=changed, variation=certain, before=before, after=after)
 
 
 def in_words(finding: Finding) -> str:
-    """A finding as a sentence with its witness."""
+    """The finding as a sentence, with its witness."""
     others = ", ".join(finding.others)
     shown = json.dumps(dict(finding.witness or {}), ensure_ascii=False)
     match finding.claim:

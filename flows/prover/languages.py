@@ -1,7 +1,7 @@
-"""Languages: which values of a header meet one comparison, as automata that read a value sign by sign. Pure.
+"""Languages: the values of a header that satisfy one comparison, as automata that read character by character. Pure.
 
-`step` gives the next state; a state is any hashable value. All comparisons of a header are run side by side over one
-set of signs that tells them apart, so whether some value meets any combination of them is decided, not guessed.
+`step` gives the next state; a state is any hashable value. All comparisons of a header run side by side over a set of
+characters that distinguishes them, so whether some value satisfies any combination of them is decided, not guessed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ State = Hashable
 
 
 class Undecided(Exception):
-    """Why a question about these conditions cannot be answered."""
+    """A question about conditions cannot be answered; the message says why."""
 
 
 class Language(Protocol):
@@ -32,7 +32,7 @@ class Language(Protocol):
 
     @property
     def signs(self) -> frozenset[int]:
-        """Code points at which the behaviour may change: every run of signs that behave alike begins at one."""
+        """Code points at which the behaviour may change: each range of characters that behave alike begins at one."""
         ...
 
     def step(self, state: State, sign: str) -> State: ...
@@ -42,7 +42,7 @@ class Language(Protocol):
 
 @lru_cache(maxsize=1024)
 def language(condition: Match | Range) -> Language:
-    """The language of a comparison. Raises Undecided for what this prover cannot read."""
+    """The language of a comparison. Raises Undecided for a comparison that this prover cannot read."""
     match condition:
         case Range(low=low, high=high):
             return Numbers(low, high)
@@ -60,7 +60,7 @@ def _bounds(words: Iterable[str]) -> frozenset[int]:
 
 
 class Words:
-    """Exactly one of some words. The state is what was read while it begins a word, else None."""
+    """Accepts exactly the given words. The state is the text read so far if it begins a word, else None."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self._words = frozenset(words)
@@ -77,9 +77,10 @@ class Words:
 
 
 class Parts:
-    """Values that begin with, end with or hold one of some texts.
+    """Values that begin with, end with or contain one of the given texts.
 
-    The state is the longest end of what was read that begins a text; True once that settles it, None when it never can.
+    The state is the longest suffix of the input that begins a text; True once the value is accepted for good, None once
+    it is rejected for good.
     """
 
     def __init__(self, operator: Operator, texts: Iterable[str]) -> None:
@@ -117,17 +118,17 @@ DIGITS = frozenset("0123456789")
 
 @dataclass(frozen=True)
 class _Size:
-    """How far a number was compared with an end, signs aside."""
+    """How the magnitude of the number read so far compares with an end of the range."""
 
     read: int = 0
-    """Digits of this part, zeros in front aside; one more than the end's stands for all beyond."""
+    """Digits read of this part, without leading zeros. One more than the end has stands for any larger count."""
     order: int = 0
-    """-1, 0 or 1: below, equal, above so far."""
+    """-1, 0 or 1: below, equal or above so far."""
 
 
 @dataclass(frozen=True)
 class _Number:
-    """What was read of a number."""
+    """The state after reading part of a number."""
 
     part: str = "start"
     is_negative: bool = False
@@ -140,7 +141,7 @@ class _End:
     """One end of a range, as digits."""
 
     digits: str
-    """Before the point, without zeros in front."""
+    """The digits before the point, without leading zeros."""
     places: str
     is_negative: bool
 
@@ -150,7 +151,7 @@ class _End:
         return cls(digits=digits.lstrip("0"), places=places.rstrip("0"), is_negative=end < 0)
 
     def whole(self, size: _Size, digit: str) -> _Size:
-        """One more digit before the point."""
+        """Read one more digit before the point."""
         if size.read == 0 and digit == "0":
             return size
         if size.read >= len(self.digits):
@@ -158,16 +159,16 @@ class _End:
         return _Size(read=size.read + 1, order=size.order or _order(digit, self.digits[size.read]))
 
     def whole_read(self, size: _Size) -> _Size:
-        """The part before the point has ended: fewer digits are a smaller number."""
+        """End the part before the point. Fewer digits mean a smaller number."""
         return _Size(order=-1 if size.read < len(self.digits) else size.order)
 
     def place(self, size: _Size, digit: str) -> _Size:
-        """One more digit after the point."""
-        wanted = self.places[size.read] if size.read < len(self.places) else "0"
-        return _Size(read=min(size.read + 1, len(self.places)), order=size.order or _order(digit, wanted))
+        """Read one more digit after the point."""
+        end_digit = self.places[size.read] if size.read < len(self.places) else "0"
+        return _Size(read=min(size.read + 1, len(self.places)), order=size.order or _order(digit, end_digit))
 
     def compared(self, number: _Number, size: _Size) -> int:
-        """-1, 0 or 1: the number is below, equal to or above this end."""
+        """-1, 0 or 1 if the number is below, equal to or above this end."""
         ended = self.whole_read(size) if number.part == "whole" else size
         is_short = ended.order == 0 and bool(self.places[ended.read :])
         order = -1 if is_short else ended.order
@@ -222,7 +223,7 @@ class Numbers:
 
 
 class Patterns:
-    """Regular expressions, as greenery reads them: without flags, anchors and classes by name."""
+    """Regular expressions, as greenery reads them: without flags, anchors and named classes."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._patterns = tuple(patterns)
@@ -249,9 +250,9 @@ class Patterns:
     def step(self, state: State, sign: str) -> State:
         if state is None:
             return None
-        for group, there in self._automaton.map.get(state, {}).items():
+        for group, target in self._automaton.map.get(state, {}).items():
             if group.accepts(sign):
-                return int(there)
+                return int(target)
         return None
 
     def accepts(self, state: State) -> bool:
@@ -259,15 +260,15 @@ class Patterns:
 
 
 def _readable(pattern: str) -> str:
-    """The pattern without the anchors at its ends, which mean nothing where the whole value must match."""
+    """The pattern without anchors at its ends, which have no effect since the whole value must match."""
     bare = pattern.removeprefix("^")
     bare = bare[:-1] if bare.endswith("$") and not bare.endswith("\\$") else bare
     outside = _outside_escapes(bare)
-    if any(word in outside for word in ("^", "$", "(?i", "(?s", "(?m", "(?U", "[[:")):
+    if any(construct in outside for construct in ("^", "$", "(?i", "(?s", "(?m", "(?U", "[[:")):
         raise Undecided(f"the regular expression {pattern!r} is beyond this prover")
     return bare
 
 
 def _outside_escapes(pattern: str) -> str:
-    """The pattern without escaped signs and without a `^` that opens a class."""
+    """The pattern without escaped characters and without `[^`, which opens a negated class."""
     return re.sub(r"\\.|\[\^", "", pattern, flags=re.DOTALL)

@@ -1,7 +1,7 @@
-"""What can be proved of audiences in their order, each claim with the request that shows it. Pure.
+"""What can be proved about audiences in their order, each claim with a request that shows it. Pure.
 
-A request is one cell for each header. A formula over cells is decided by trying headers one after the other and giving
-up a branch as soon as what is known decides it: exact, and quick for conditions as people write them.
+A request is one cell for each header. The search tries headers one after the other and leaves a branch as soon as the
+cells chosen so far decide the condition. It is exact, and fast for conditions that people write.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from sluicegate.flows.prover.languages import Undecided
 from sluicegate.registry.audience.audience import AllOf, AnyOf, Audience, Condition, Match, Not, Present, Range
 
 MOST_STEPS = 200_000
-"""Cells that are tried for one question; beyond that it is called undecided."""
+"""Most cells to try for one question. Beyond that it counts as undecided."""
 
 
 class Claim(StrEnum):
-    """What is said of an audience."""
+    """A claim about an audience."""
 
     NOBODY = "nobody"
-    """No request at all meets its conditions."""
+    """No request meets its conditions."""
     UNREACHABLE = "unreachable"
-    """Whoever meets its conditions is taken by audiences before it."""
+    """Audiences before it take every request that meets its conditions."""
     OVERLAP = "overlap"
-    """Some requests meet this one's conditions and those of one before it, which takes them."""
+    """Some requests that meet its conditions are taken by an audience before it."""
     FALLBACK = "fallback"
     """Some requests are taken by no audience."""
     NO_FALLBACK = "no fallback"
@@ -48,24 +48,24 @@ class Finding:
 
 
 def prove(audiences: Sequence[Audience]) -> tuple[Finding, ...]:
-    """Everything that is worth saying about audiences that are asked in this order."""
-    findings = [finding for place in range(len(audiences)) for finding in _about(audiences, place)]
+    """All findings about audiences that are tried in this order."""
+    findings = [finding for index in range(len(audiences)) for finding in _about(audiences, index)]
     return (*findings, _fallback(audiences))
 
 
 def witness(condition: Condition) -> dict[str, str] | None:
-    """Metadata of a request that meets a condition; None when none can. Raises Undecided."""
+    """Metadata of a request that meets a condition; None if no request can. Raises Undecided."""
     search = _Search({header: cells(comparisons) for header, comparisons in by_header([condition]).items()})
     return search.find(condition)
 
 
-def _about(audiences: Sequence[Audience], place: int) -> list[Finding]:
-    audience, before = audiences[place], audiences[:place]
+def _about(audiences: Sequence[Audience], index: int) -> list[Finding]:
+    audience, before = audiences[index], audiences[:index]
     try:
         if witness(audience.condition) is None:
             return [Finding(claim=Claim.NOBODY, audience=audience.name)]
         overlaps = [overlap for other in before if (overlap := _overlap(other, audience)) is not None]
-        if overlaps and witness(_beyond(before, audience.condition)) is None:
+        if overlaps and witness(_not_taken_by(before, audience.condition)) is None:
             others = tuple(finding.others[0] for finding in overlaps)
             return [
                 Finding(claim=Claim.UNREACHABLE, audience=audience.name, others=others, witness=overlaps[0].witness)
@@ -82,14 +82,14 @@ def _overlap(first: Audience, second: Audience) -> Finding | None:
     return Finding(claim=Claim.OVERLAP, audience=second.name, others=(first.name,), witness=request)
 
 
-def _beyond(audiences: Sequence[Audience], *conditions: Condition) -> Condition:
-    """What is left of some conditions after these audiences."""
+def _not_taken_by(audiences: Sequence[Audience], *conditions: Condition) -> Condition:
+    """The conditions, restricted to requests that none of these audiences takes."""
     return AllOf(conditions=(*conditions, *(Not(condition=audience.condition) for audience in audiences)))
 
 
 def _fallback(audiences: Sequence[Audience]) -> Finding:
     try:
-        request = witness(_beyond(audiences))
+        request = witness(_not_taken_by(audiences))
     except Undecided as error:
         return Finding(claim=Claim.UNDECIDED, audience="default", reason=str(error))
     claim = Claim.FALLBACK if request is not None else Claim.NO_FALLBACK
@@ -97,11 +97,11 @@ def _fallback(audiences: Sequence[Audience]) -> Finding:
 
 
 class _Search:
-    """Looks for one cell of each header so that a condition holds."""
+    """Searches for one cell of each header such that a condition holds."""
 
-    def __init__(self, known: Mapping[str, tuple[Cell, ...]]) -> None:
-        self._cells = known
-        self._headers = sorted(known, key=lambda header: len(known[header]))
+    def __init__(self, cells_by_header: Mapping[str, tuple[Cell, ...]]) -> None:
+        self._cells = cells_by_header
+        self._headers = sorted(cells_by_header, key=lambda header: len(cells_by_header[header]))
         self._steps = 0
 
     def find(self, condition: Condition) -> dict[str, str] | None:
@@ -121,7 +121,7 @@ class _Search:
 
 
 def holds(condition: Condition, chosen: Mapping[str, Cell]) -> bool | None:
-    """Whether a condition holds of the cells chosen so far; None while that is open."""
+    """Whether a condition holds for the cells chosen so far; None if they do not decide it."""
     match condition:
         case Present(header=header):
             cell = chosen.get(header.lower())
@@ -138,8 +138,8 @@ def holds(condition: Condition, chosen: Mapping[str, Cell]) -> bool | None:
 
 
 def _all(answers: Iterable[bool | None]) -> bool | None:
-    known = set(answers)
-    return False if False in known else None if None in known else True
+    distinct = set(answers)
+    return False if False in distinct else None if None in distinct else True
 
 
 def _not(answer: bool | None) -> bool | None:

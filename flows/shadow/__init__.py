@@ -1,1 +1,1 @@
-"""What the pairs of a shadow say, for reports and for the collector."""
+"""Reads the compared pairs of a shadow for reports, and tells the collector what to compare."""

@@ -1,4 +1,4 @@
-"""What the sums of one column of answers say: labels, numbers, texts; and the estimates that every part uses. Pure."""
+"""Views of one column of answers, from its sums: labels, numbers or texts. Also estimates for all views. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sluicegate.services.telemetry.pairs.sums import ALL, Key, edges
 
 ALPHA = 0.05
 _PLANNED = 2_000
-"""Pairs at which intervals of means are narrowest."""
+"""Number of pairs at which intervals of means are narrowest."""
 _MOST_FLIPS = 30
 _HUGE = 1e299
 Sums = Mapping[Key, Tally]
 
 
 def column_view(sums: Sums, column: str) -> ColumnView:
-    """How the values of a column compare."""
+    """How stable's and the candidate's values of a column compare."""
     by_key = {key: tally for (where, what, key), tally in sums.items() if (where, what) == (ALL, f"column {column}")}
     missing = {key.removeprefix("nan "): tally.n for key, tally in by_key.items() if key.startswith("nan ")}
     labels = [(json.loads(key), tally.n) for key, tally in by_key.items() if key.startswith("[")]
@@ -96,12 +96,12 @@ def _spread(tally: Tally) -> float | None:
 
 
 def mean(tally: Tally, alpha: float = ALPHA) -> Estimate | None:
-    """The mean of values with its interval; None for fewer than two."""
+    """The mean with its confidence interval; None for fewer than two values."""
     return estimate(mean_interval(tally, alpha, _PLANNED), tally.n)
 
 
 def estimate(interval: Interval | None, n: int) -> Estimate | None:
-    """An interval as it is shown; None where it cannot be written as numbers."""
+    """The interval as an estimate for display; None if it is infinite or too large to show."""
     if interval is None or not all(abs(end) < _HUGE for end in (interval.value, interval.low, interval.high)):
         return None
     return Estimate(value=interval.value, low=interval.low, high=interval.high, n=n)

@@ -1,4 +1,4 @@
-"""From the sums of a shadow's pairs to what they say: estimates with intervals, distributions, segments. Pure."""
+"""Turns the sums of a shadow's pairs into estimates with intervals, distributions and segments. Pure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from sluicegate.services.telemetry.pairs.sums import ALL, Key
 from sluicegate.services.telemetry.tally.histogram import quantile
 
 _LEAST = 30
-"""Pairs below which a segment is not shown to stand out."""
+"""Number of pairs from which a segment may stand out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowContext:
-    """What is known of a shadow besides its sums."""
+    """What the view of a shadow needs besides its sums."""
 
     rollout: str
     model: str
@@ -43,12 +43,12 @@ class ShadowContext:
     stored: int = 0
     worst: tuple[WorstView, ...] = ()
     metrics: Mapping[str, MetricSpec] = field(default_factory=dict)
-    """Those of the plan that compare answers."""
+    """The plan's metrics that compare answers."""
     declared: tuple[str, ...] = ()
 
 
 class ShadowTelemetry(Protocol):
-    """What is read of the telemetry."""
+    """The telemetry of a shadow's pairs."""
 
     def sums(self, rollout: str) -> dict[Key, Tally]: ...
 
@@ -62,7 +62,7 @@ class ShadowTelemetry(Protocol):
 
 
 def read_shadow(telemetry: ShadowTelemetry, rollout: Rollout, declared: tuple[str, ...] = ()) -> ShadowView:
-    """What the pairs of a shadow say by now."""
+    """The present comparison of a shadow's pairs."""
     context = ShadowContext(
         declared=declared,
         rollout=rollout.id,
@@ -80,7 +80,7 @@ def read_shadow(telemetry: ShadowTelemetry, rollout: Rollout, declared: tuple[st
 
 
 def _worst_view(disagreement: Disagreement) -> WorstView:
-    """A disagreement as it is shown."""
+    """A disagreement for display."""
     return WorstView(
         request=disagreement.request, at=disagreement.at, distance=disagreement.distance,
         segments=disagreement.segments, schema=disagreement.schema, cells=disagreement.cells,
@@ -89,7 +89,7 @@ def _worst_view(disagreement: Disagreement) -> WorstView:
 
 
 def shadow_view(sums: Sums, context: ShadowContext) -> ShadowView:
-    """What the sums say."""
+    """The comparison that follows from the sums."""
     columns = sorted({subject.removeprefix("column ") for _, subject, _ in sums if subject.startswith("column ")})
     return ShadowView(
         rollout=context.rollout,
@@ -157,9 +157,9 @@ def _latency(sums: Sums) -> LatencyView | None:
 def _times(by_key: Mapping[str, Tally], whose: str) -> dict[str, float]:
     mark = f"{whose}~"
     bins = {int(key.removeprefix(mark)): tally.n for key, tally in by_key.items() if key.startswith(mark)}
-    known = {name: quantile(bins, q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+    quantiles = {name: quantile(bins, q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
     mean = by_key[whose].total / by_key[whose].n
-    return {"mean": mean} | {name: value for name, value in known.items() if value is not None}
+    return {"mean": mean} | {name: value for name, value in quantiles.items() if value is not None}
 
 
 def _quality(sums: Sums, segment: str, alpha: float) -> dict[str, Estimate]:
@@ -172,7 +172,7 @@ def _quality(sums: Sums, segment: str, alpha: float) -> dict[str, Estimate]:
 
 
 def _segments(sums: Sums, judging: tuple[str, ...]) -> tuple[SegmentView, ...]:
-    """Every segment, compared with the rest of the requests. All comparisons together have the chance ALPHA."""
+    """Every segment, compared with all other requests. All comparisons together have a false-alarm chance of ALPHA."""
     names = sorted({segment for segment, what, _ in sums if segment and what == "pairs"})
     metrics = {what for _, what, _ in sums if what.startswith("quality ")}
     alpha = ALPHA / max(len(names) * (2 * max(len(judging), 1) + 2 * len(metrics)), 1)
@@ -183,7 +183,7 @@ def _segments(sums: Sums, judging: tuple[str, ...]) -> tuple[SegmentView, ...]:
 
 
 def _segment(sums: Sums, name: str, judging: tuple[str, ...], alpha: float) -> SegmentView | None:
-    """One segment; the interval of a mean is of both sides, so harm alone spends half of its chance."""
+    """One segment. Intervals of means are two-sided, so they get twice alpha: harm alone uses half of it."""
     quality = _quality(sums, name, 2 * alpha)
     mine = _disagreement(sums, name, alpha)
     if mine is None:
@@ -201,7 +201,7 @@ def _segment(sums: Sums, name: str, judging: tuple[str, ...], alpha: float) -> S
 
 
 def _differs_more(sums: Sums, segment: str, subject: str, mine: Estimate | None, alpha: float) -> bool:
-    """Whether the pairs of a segment differ more than all others."""
+    """Whether a segment's pairs differ significantly more often than all other pairs."""
     everyone, ours = _counts(sums, subject), _counts(sums, subject, segment)
     differ = everyone.get("differ", 0) - ours.get("differ", 0)
     n = differ + everyone.get("agree", 0) - ours.get("agree", 0)

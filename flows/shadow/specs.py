@@ -1,4 +1,4 @@
-"""What the collector must know of a shadow, from the ledger and, for the kinds of its columns, from the catalog."""
+"""What the collector needs to know about a shadow, from the ledger and, for the kinds of columns, the catalog."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def shadow_specs(ledger: Ledger, metrics: SpecSource, build: Callable[[BuildRef], Build]) -> ShadowSource:
-    """What gives the collector a shadow's spec. A catalog that does not answer leaves the kinds to the answers."""
+    """A function that reads a shadow's spec. If the catalog does not answer, the kinds follow from the answers."""
     from sluicegate.services.telemetry.pairs.spec import ShadowSpec
 
     def read(name: str) -> ShadowSpec | None:
@@ -38,7 +38,7 @@ def shadow_specs(ledger: Ledger, metrics: SpecSource, build: Callable[[BuildRef]
 
 
 def column_kinds(ref: BuildRef, build: Callable[[BuildRef], Build]) -> dict[str, OutputKind]:
-    """What the columns of a build's answers hold; empty where the catalog does not tell."""
+    """The kinds of a build's output columns; empty if the catalog does not give them."""
     try:
         return output_kinds(build(ref))
     except SluiceError:

@@ -1,7 +1,7 @@
-"""Assessment: what the plan's offline gates say of a candidate, before it is packed and so before its first request.
+"""Assessment: the plan's offline gates judge a candidate before it is packed, and so before its first request.
 
-All doors lead through here: a rollout is packed by its driver alone, and the record takes no Packed without a pass of
-every offline gate, or a named person's override.
+No order bypasses it: only its driver packs a rollout, and the ledger accepts Packed only after every offline gate has
+passed, or with a named person's override.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sluicegate.registry.words.verdict import Answer
 
 
 class Runs(Protocol):
-    """Where builds and the runs that made them are."""
+    """Gives access to builds and to the metrics of the runs that made them."""
 
     def build(self, ref: BuildRef) -> Build: ...
 
@@ -30,10 +30,10 @@ class Runs(Protocol):
 
 
 def assess(ledger: Ledger, runs: Runs, rollout: Rollout, clock: Callable[[], datetime]) -> Rollout:
-    """Judge the candidate by each offline gate that has not judged it, record the answers, and end it where one is no
-    pass: aborted where it is worse, failed where it cannot be judged.
+    """Judge the candidate by each offline gate that has not judged it yet, and record the answers.
 
-    Raises CatalogUnavailable when MLflow does not answer: that is no answer of a gate.
+    Unless all passed, ends the rollout: aborted if the candidate is worse, failed if it cannot be judged. Raises
+    CatalogUnavailable if MLflow does not answer, which is no verdict.
     """
     fixes: dict[str, str] = {}
     for gate in rollout.offline_gates:
@@ -48,27 +48,26 @@ def assess(ledger: Ledger, runs: Runs, rollout: Rollout, clock: Callable[[], dat
         rollout = append(ledger, rollout.id, lambda _, fact=fact: fact, clock())  # type: ignore[misc]
     if rollout.is_assessed:
         return rollout
-    over = ending(rollout, fixes)
-    return append(ledger, rollout.id, lambda _: over, clock())
+    end = ending(rollout, fixes)
+    return append(ledger, rollout.id, lambda _: end, clock())
 
 
 def ending(rollout: Rollout, fixes: Mapping[str, str]) -> Fact:
-    """How a rollout ends whose candidate may not go on. A gate that found it worse says more than one that could not
-    judge."""
+    """The fact that ends a rollout whose gates did not all pass. A failed gate outweighs one that could not judge."""
     worse = [each for each in rollout.assessments.values() if each.answer == Answer.FAIL]
     if worse:
         names = ", ".join(each.gate for each in worse)
         reason = f"{names} failed before the first request: {worse[0].reason}"
         answers = {each.gate: each.answer for each in worse}
         return Aborted(actor="policy", party=Party.POLICY, reason=reason, verdicts=answers)
-    open_ = [each for each in rollout.assessments.values() if each.answer != Answer.PASS]
+    unjudged = [each for each in rollout.assessments.values() if each.answer != Answer.PASS]
     wanted = rollout.requested
-    past = f"sluice rollout start {wanted.model} --build {wanted.version} --override-assessment WHY"
-    said = "; ".join(f"{each.reason}{_fixed(fixes.get(each.gate))}" for each in open_)
-    return Failed(stage="assess", reason=f"{said}. An approver may override it: {past}")
+    override = f"sluice rollout start {wanted.model} --build {wanted.version} --override-assessment WHY"
+    reasons = "; ".join(f"{each.reason}{_in_brackets(fixes.get(each.gate))}" for each in unjudged)
+    return Failed(stage="assess", reason=f"{reasons}. An approver may override it: {override}")
 
 
-def _fixed(fix: str | None) -> str:
+def _in_brackets(fix: str | None) -> str:
     return f" ({fix})" if fix else ""
 
 
@@ -80,7 +79,7 @@ def _verdict(runs: Runs, rollout: Rollout, gate: OfflineGate) -> OfflineVerdict:
 
 
 def _metrics(runs: Runs, ref: BuildRef, gate: OfflineGate) -> RunMetrics:
-    """What the run says that the gate reads of a build."""
+    """The metrics of the run that the gate reads for this build, or why there are none."""
     whose = f"v{ref.version}"
     try:
         build = runs.build(ref)

@@ -1,9 +1,9 @@
-"""Attempts: what the promises of a plan have left for one more rollout of a build that was tried before.
+"""Attempts: how much of a plan's beta is left for another rollout of a build that was tried before.
 
-Each rollout may pass a build that is worse than the margin with a chance of beta. Six would with a chance of six times
-that, so a build's rollouts by one plan share beta: each has what those before it have not spent. A test spends with the
-information it collects, so a rollout that ended early leaves most of it. Alpha is not shared: it protects the
-candidate, and who tries it again has seen it stopped.
+Each rollout may pass a build that is worse than the margin with probability beta; six rollouts, with up to six times
+that. So all rollouts of a build by one plan share beta: each gets what the earlier ones have not spent. A test spends
+beta as it collects information, so a rollout that ended early leaves most of it. Alpha is not shared: it protects the
+candidate, and a person who tries the build again knows that it was stopped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _LEAST = 1e-9
 
 
 def gates_of_attempt(ledger: Ledger, rollout: Rollout) -> tuple[tuple[GateSpec, bool], ...]:
-    """The gates and guardrails of a rollout, each with whether it is a guardrail; gates with what is left of beta."""
+    """The gates and guardrails of a rollout, each with whether it is a guardrail. Gates have the beta that is left."""
     spent: dict[str, float] = {}
     for each in _before(ledger, rollout):
         for look in ledger.last_looks(each.id):
             spent[look.metric] = spent.get(look.metric, 0.0) + (look.verdict.beta_spent or 0.0)
-    return tuple((_left(gate, spent), guardrail) for gate, guardrail in gates_of(rollout.plan))
+    return tuple((_with_remaining_beta(gate, spent), guardrail) for gate, guardrail in gates_of(rollout.plan))
 
 
 def _before(ledger: Ledger, rollout: Rollout) -> tuple[Rollout, ...]:
@@ -34,7 +34,7 @@ def _before(ledger: Ledger, rollout: Rollout) -> tuple[Rollout, ...]:
     return tuple(same_intent(ledger.rollouts(of_version), wanted.plan_digest, wanted.strategy))
 
 
-def _left(gate: GateSpec, spent: dict[str, float]) -> GateSpec:
+def _with_remaining_beta(gate: GateSpec, spent: dict[str, float]) -> GateSpec:
     if not spent.get(gate.metric) or not gate.decides:
         return gate
     return gate.model_copy(update={"beta": max(gate.beta - spent[gate.metric], _LEAST)})

@@ -1,4 +1,4 @@
-"""Calling: other systems are asked or told, by a run of a Prefect deployment or by signed HTTP."""
+"""Calling: reaches other systems by a run of a Prefect deployment or by signed HTTP."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Said = Literal["yes", "no", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class Calling:
-    """What is needed to reach others."""
+    """Everything needed to call other systems."""
 
     prefect: Callable[[], httpx.Client]
     key: Callable[[], str] = field(repr=False)
-    """The secret that signs what is posted."""
+    """The secret that signs each POST."""
     allowed: frozenset[str]
-    """Hosts that may be called although they are not public."""
+    """Hosts that may be called although their addresses are not public."""
     clock: Callable[[], datetime]
     sleep: Callable[[float], None] = time.sleep
     elapsed: Callable[[], float] = time.monotonic
 
     def post(self, url: str, *, name: str, kind: str, data: Mapping[str, object], seconds: float) -> httpx.Response:
-        """POST signed JSON; the same name means the same message. Raises Refused, Unreachable."""
+        """POST signed JSON. Posts with the same name are the same message. Raises Refused, Unreachable."""
         only = public_addresses(url, self.allowed)
         body = json.dumps({"type": kind, "data": data})
         address = Address(url=url, key=signing_key(self.key()))
@@ -45,21 +45,24 @@ class Calling:
     def create_run(
         self, http: httpx.Client, deployment: str, *, name: str, kind: str, title: str, data: Mapping[str, object]
     ) -> str:
-        """A run of a deployment with those of the data that its flow takes; the same one when the name is the same."""
-        known = http.get(f"/deployments/name/{deployment}").raise_for_status().json()
-        taken = (known.get("parameter_openapi_schema") or {}).get("properties") or {}
+        """Create a run of a deployment, with the data that its flow takes. The same name gives the same run."""
+        details = http.get(f"/deployments/name/{deployment}").raise_for_status().json()
+        parameters = (details.get("parameter_openapi_schema") or {}).get("properties") or {}
         body = {
             "name": title,
-            "parameters": {key: value for key, value in data.items() if key in taken},
+            "parameters": {key: value for key, value in data.items() if key in parameters},
             "idempotency_key": name,
             "tags": ["sluice", kind, str(data["rollout"])],
             "state": {"type": "SCHEDULED"},
         }
-        created = http.post(f"/deployments/{known['id']}/create_flow_run", json=body).raise_for_status()
+        created = http.post(f"/deployments/{details['id']}/create_flow_run", json=body).raise_for_status()
         return str(created.json()["id"])
 
     def await_run(self, http: httpx.Client, run: str, is_wanted: Callable[[], bool]) -> tuple[Said, str]:
-        """How a run ended: yes for Completed, no for Failed. Raises Unreachable where it crashed or was cancelled."""
+        """Wait for a run to end: yes for Completed, no for Failed, none if it is no longer wanted.
+
+        Raises Unreachable if the run crashed or was cancelled.
+        """
         while is_wanted():
             state = http.get(f"/flow_runs/{run}").raise_for_status().json().get("state") or {}
             message = str(state.get("message") or "")
@@ -76,7 +79,7 @@ class Calling:
 
 
 def subject(rollout: Rollout) -> dict[str, object]:
-    """What others are told of a rollout: the parameters that a deployment's flow takes, or the data of the POST."""
+    """The data about a rollout for other systems: parameters of a deployment's flow, or the body of a POST."""
     return {
         "rollout": rollout.id,
         "model": rollout.requested.model,

@@ -1,4 +1,4 @@
-"""What the ticks of an experiment's comparisons need of each other and of the control."""
+"""What the ticks of an experiment's comparisons need from each other and from the control."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TRIES = 5
 
 
 class Counted(Protocol):
-    """Cumulative tallies by the id under which requests are counted."""
+    """Gives cumulative tallies by the id under which requests are counted."""
 
     def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
         """The collector's position and the tallies at it."""
@@ -32,9 +32,9 @@ class Counted(Protocol):
 
 
 def read(counted: Counted, rollout: Rollout) -> tuple[int, tuple[TallyRow, ...]]:
-    """The collector's position and the rollout's tallies; of a comparison, its own and the control's at one position.
+    """The collector's position and the rollout's tallies. For a comparison, its own and the control's at one position.
 
-    While the collector is faster than two reads there is nothing to see; the next tick looks again.
+    Returns no tallies if the collector moved on during every attempt to read both; the next tick tries again.
     """
     experiment = rollout.requested.experiment
     if experiment is None:
@@ -42,18 +42,18 @@ def read(counted: Counted, rollout: Rollout) -> tuple[int, tuple[TallyRow, ...]]
     before, control = counted.tallies(experiment)
     for _ in range(_TRIES):
         _, own = counted.tallies(rollout.id)
-        after, again = counted.tallies(experiment)
+        after, control_after = counted.tallies(experiment)
         if before == after:
             return after, pair(rollout, own, control)
-        before, control = after, again
+        before, control = after, control_after
     return before, ()
 
 
 def pair(rollout: Rollout, own: Sequence[TallyRow], control: Sequence[TallyRow]) -> tuple[TallyRow, ...]:
-    """A comparison's rows: its variation's, and the control's as if they were counted for it alone.
+    """A comparison's rows: its variation's, and the control's as if they were counted for this comparison alone.
 
-    The control is counted once for all comparisons. Beside this one's variation it has the share that the weights of
-    the two give it, in the same time buckets.
+    The control is counted once for all comparisons. In this one it gets the share that the two weights give it, in the
+    same time buckets.
     """
     epoch, weight = rollout.epoch, rollout.weight
     mine = (row for row in own if row.arm is Arm.CANDIDATE and row.stratum.epoch == epoch)
@@ -66,10 +66,10 @@ def pair(rollout: Rollout, own: Sequence[TallyRow], control: Sequence[TallyRow])
 
 
 def shared_thresholds(ledger: Ledger, rollout: Rollout, names: Sequence[str]) -> tuple[tuple[float, ...], int] | None:
-    """The thresholds that the experiment's first comparison froze, and from how many requests; () and 0 before it did.
+    """The thresholds that the experiment's first comparison froze, and from how many requests; () and 0 before that.
 
-    The control's requests are counted against one threshold, so all comparisons have it from the first. None for that
-    one, and for other rollouts: they freeze their own.
+    The control's requests are counted against one threshold, so all comparisons take it from the first one. None for
+    the first one and for rollouts without an experiment, which freeze their own.
     """
     if not rollout.is_comparison:
         return None
@@ -85,9 +85,9 @@ def shared_thresholds(ledger: Ledger, rollout: Rollout, names: Sequence[str]) ->
 
 
 def follow(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:
-    """Once an experiment is over, put the winner in the control's place, if the plan says so; the rollout that does.
+    """Once an experiment is over, promote the winner over the control if the plan says so. Returns the new rollout.
 
-    Once and no more: a person who puts another build there, before or after, has the last word.
+    Acts at most once, and not if the control's build has changed: a person who deploys another build has the last word.
     """
     if not rollout.is_comparison:
         return None

@@ -1,6 +1,6 @@
-"""Hooks: others are told of promotions, aborts and rollbacks, at least once, until they take it or are given up.
+"""Hooks: notify other systems of promotions, aborts and rollbacks, at least once, until they accept or time is up.
 
-Nothing waits for them: what happened is on record and in force already. Each call has a thread of its own.
+Nothing waits for hooks: the event is recorded and in force already. Each call has its own thread.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MOST = 16
 
 
 class Telling(Calling):
-    """Makes one attempt to tell a hook."""
+    """Makes one attempt to notify a hook."""
 
     def notify(self, due: DueHook) -> str:
-        """Tell it; what it said. Raises SluiceError, httpx.HTTPError, ValueError where it did not take the news."""
+        """Notify the hook; returns its answer. Raises SluiceError, httpx.HTTPError, ValueError if it did not accept."""
         if due.hook.deployment is not None:
             return self._run(due, due.hook.deployment)
         answer = self.post(
@@ -42,14 +42,14 @@ class Telling(Calling):
         return f"it answered {answer.status_code}"
 
     def _run(self, due: DueHook, deployment: str) -> str:
-        """The run of this news; where that ended badly, another one. One that still runs is waited for once more."""
-        http, over = self.prefect(), self.elapsed() + due.hook.timeout
+        """Run the deployment for this event. Starts a new run if one ended badly, and waits for one that still runs."""
+        http, deadline = self.prefect(), self.elapsed() + due.hook.timeout
         answer, reason = "none", ""
         for ended in range(due.attempt):
             title = f"{due.hook.after} of {due.rollout.candidate}"
             run = self.create_run(http, deployment, name=f"{due.key}.{ended}", kind="hook", title=title, data=news(due))
             with suppress(Unreachable):
-                answer, reason = self.await_run(http, run, lambda: self.elapsed() < over)
+                answer, reason = self.await_run(http, run, lambda: self.elapsed() < deadline)
                 if answer == "yes":
                     return reason
                 if answer == "none":
@@ -58,25 +58,25 @@ class Telling(Calling):
 
 
 def at_once(call: Callable[[], None]) -> None:
-    """Make the call and wait for it: for who looks by hand."""
+    """Make the call and wait for it, for a caller that runs the pass by hand."""
     call()
 
 
 @dataclass
 class HookPass:
-    """One look: every hook that is due is told beside the look."""
+    """Notifies every hook that is due, each call beside the pass."""
 
     ledger: Ledger
     notify: Callable[[DueHook], str]
     clock: Callable[[], datetime]
     hand: Callable[[Callable[[], None]], object] = at_once
-    """Takes each call, so that one that hangs keeps no other waiting."""
+    """Runs each call, so that a call that hangs delays no other."""
     _under_way: set[str] = field(default_factory=set, init=False)
     _unrecorded: dict[str, HookCalled] = field(default_factory=dict, init=False)
-    """What was told while the ledger took nothing: it is not told again for that."""
+    """Calls made that the ledger could not record yet. They are recorded later, not repeated."""
 
     def look(self, now: datetime) -> None:
-        """Begin what is due. Returns at once, whatever hangs."""
+        """Start the calls that are due. Returns at once, even if calls hang."""
         for due in due_hooks(self.ledger.current(), now):
             if len(self._under_way) >= MOST:
                 return
@@ -85,14 +85,14 @@ class HookPass:
             self._under_way.add(due.key)
             try:
                 self.hand(partial(self._call, due))
-            except RuntimeError as error:  # no thread is to be had now
+            except RuntimeError as error:  # no thread is available now
                 self._under_way.discard(due.key)
                 log.error("a hook is not told now; tried again", hook=due.key, why=str(error))
 
     def _call(self, due: DueHook) -> None:
-        """Tell, then record. Whoever dies between the two is followed by one that tells it again, by the same key."""
+        """Notify, then record. After a crash between the two, the call is repeated with the same key."""
         try:
-            called = self._unrecorded.get(due.key) or self._told(due)
+            called = self._unrecorded.get(due.key) or self._called(due)
             self._unrecorded[due.key] = called
             with suppress(IllegalMove):  # somebody else has recorded this attempt
                 progress.append(self.ledger, due.rollout.id, lambda _: called, self.clock())
@@ -104,7 +104,7 @@ class HookPass:
         finally:
             self._under_way.discard(due.key)
 
-    def _told(self, due: DueHook) -> HookCalled:
+    def _called(self, due: DueHook) -> HookCalled:
         try:
             is_taken, reason = True, self.notify(due)
         except (SluiceError, httpx.HTTPError, ValueError, LookupError) as error:
@@ -113,7 +113,7 @@ class HookPass:
 
 
 def news(due: DueHook) -> dict[str, object]:
-    """What a hook is told: the parameters that the deployment's flow takes, or the data of the POST."""
+    """The data of an event for a hook: parameters of the deployment's flow, or the body of a POST."""
     rollout = due.rollout
     return subject(rollout) | {
         "after": due.hook.after,

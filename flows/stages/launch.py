@@ -1,4 +1,4 @@
-"""Launch: from a registered version to a bento. The keeper starts and probes what the ledger then needs."""
+"""Launch: turns a registered version into a bento. The keeper then starts and probes its service."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from sluicegate.registry.words.launching import Stage
 
 
 class Source(Runs, Protocol):
-    """Where builds come from."""
+    """Gives access to builds and their files."""
 
     def fetch(self, ref: BuildRef, into: Path) -> Path:
-        """The folder with the model's files, downloaded when it is not there yet."""
+        """The folder with the model's files; downloads them if it is not there yet."""
         ...
 
 
 class Packing(Protocol):
-    """What turns a build's files into a bento."""
+    """Turns a build's files into a bento."""
 
     def pack(self, build: Build, model_path: Path, *, serve: Serve, note: Callable[[Stage], None]) -> Packed: ...
 
@@ -42,9 +42,9 @@ def launch(
 ) -> Rollout:
     """Judge the candidate by the plan's offline gates, pack it and append Packed.
 
-    Failed where it cannot be packed, or judged as the plan wants; Aborted where an offline gate found it worse. A
-    rollout that was ended meanwhile stays as it is. Raises CatalogUnavailable when MLflow does not answer: the next
-    driver tries again.
+    Appends Failed if it cannot be packed, or not judged as the plan asks, and Aborted if an offline gate failed. A
+    rollout that ended meanwhile is left as it is. Raises CatalogUnavailable if MLflow does not answer; the next driver
+    tries again.
     """
     if rollout.is_shadow and rollout.stable is not None:
         note_outputs(ledger, source.build, rollout)
@@ -78,7 +78,7 @@ def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path, note
 
 
 def _refusals(source: Source, rollout: Rollout, build: Build) -> tuple[str, ...]:
-    """What stable's callers would be refused for."""
+    """Why the candidate would refuse requests that stable accepts."""
     if rollout.stable is None:
         return ()
     stable = BuildRef(model=rollout.requested.model, version=rollout.stable)

@@ -1,7 +1,7 @@
-"""Memory: an MLflow run for each rollout, so that months later one sees there why a version was promoted or refused.
+"""Memory: an MLflow run for each rollout, which shows even months later why a version was promoted or refused.
 
-Level-triggered: what the ledger holds is compared with what was written, so that an MLflow that was away is brought up
-to date, and writing twice is writing once.
+Level-triggered: each look compares the ledger with what was written, so that MLflow catches up after an outage. Writing
+twice has the effect of writing once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ log = structlog.get_logger("memory")
 
 
 class Runs(Protocol):
-    """What is written in MLflow; see `sluicegate.registry.catalog.runs`."""
+    """Writes runs to MLflow; see `sluicegate.registry.catalog.runs`."""
 
     def open(self, *, experiment: str, tag: tuple[str, str], name: str, began: datetime) -> Run: ...
 
@@ -49,7 +49,7 @@ class Runs(Protocol):
 
 
 class Versions(Protocol):
-    """Where a version is told of its run."""
+    """Sets tags on versions in MLflow."""
 
     def set_tag(self, ref: BuildRef, key: str, value: str) -> None: ...
 
@@ -65,7 +65,7 @@ class Written:
 
 @dataclass
 class Memory:
-    """Writes what is new. Raises nothing: what cannot be written is written by a later look."""
+    """Writes what is new. Raises nothing: a later look writes what could not be written."""
 
     ledger: Ledger
     runs: Runs
@@ -75,10 +75,10 @@ class Memory:
     _done: dict[str, Written] = field(default_factory=dict, init=False)
 
     def look(self) -> tuple[str, ...]:
-        """Write what is new of every rollout; the ids of those that were written."""
-        end, written = self.ledger.feed_end(), list[str]()
-        place = int(str((self.ledger.recall(_PLACE) or {"place": 0})["place"]))
-        changed = self.ledger.rollouts(Selection(changed_after=place)) if end > place else ()
+        """Write what is new in every rollout. Returns the ids of those that were written."""
+        feed_end, written = self.ledger.feed_end(), list[str]()
+        written_place = int(str((self.ledger.recall(_PLACE) or {"place": 0})["place"]))
+        changed = self.ledger.rollouts(Selection(changed_after=written_place)) if feed_end > written_place else ()
         open_ones = tuple(rollout for rollout in self.ledger.current() if not rollout.is_ended)
         for rollout in {each.id: each for each in (*changed, *open_ones)}.values():
             try:
@@ -87,27 +87,27 @@ class Memory:
             except SluiceError as error:
                 log.warning("not written to MLflow; tried again", rollout=rollout.id, why=str(error))
                 return tuple(written)
-        if end > place:
-            self.ledger.remember(_PLACE, {"place": end})
+        if feed_end > written_place:
+            self.ledger.remember(_PLACE, {"place": feed_end})
             self._done = {each.id: self._done[each.id] for each in open_ones}
         return tuple(written)
 
     def _look_at(self, rollout: Rollout) -> bool:
-        known = self._done.get(rollout.id) or self._written(rollout.id)
-        self._done[rollout.id] = known
-        if rollout.is_ended and known.seq == rollout.seq:
+        before = self._done.get(rollout.id) or self._written(rollout.id)
+        self._done[rollout.id] = before
+        if rollout.is_ended and before.seq == rollout.seq:
             return False
         looks = self.ledger.looks(rollout.id) if rollout.is_judged else ()
         now = Written(seq=rollout.seq, looks={look.metric: look.k for look in looks})
-        if now == known:
+        if now == before:
             return False
-        run = self.write(rollout, looks, known)
+        run = self.write(rollout, looks, before)
         self.ledger.remember(_key(rollout.id), {"run": run.id, "seq": now.seq, "looks": dict(now.looks)})
         self._done[rollout.id] = now
         return True
 
-    def write(self, rollout: Rollout, looks: Sequence[Look], known: Written) -> Run:
-        """Write what is new in a rollout's run: figures of new looks, and documents where a fact is new."""
+    def write(self, rollout: Rollout, looks: Sequence[Look], before: Written) -> Run:
+        """Write what is new to a rollout's run: figures of new looks and, if there is a new fact, the documents."""
         model = rollout.requested.model
         run = self.runs.open(
             experiment=f"sluice/{model}", tag=(f"{TAG}.rollout", rollout.id), name=rollout.id,
@@ -115,20 +115,20 @@ class Memory:
         )  # fmt: skip
         record = read_for_report(self.ledger, rollout)
         report = rollout_report(record, self.clock(), self.evidence(rollout))
-        new = [look for look in looks if look.k > known.looks.get(look.metric, 0)]
+        new = [look for look in looks if look.k > before.looks.get(look.metric, 0)]
         values = [*_weights(record.entries), *(value for look in new for value in _values(look))]
         self.runs.log(run, metrics=values, tags=_tags(rollout, report), params=_params(rollout))
-        if rollout.seq == known.seq:
+        if rollout.seq == before.seq:
             return run
         for name, content in _documents(report, looks).items():
             self.runs.keep(run, name, content)
         if rollout.is_ended and rollout.ended_at is not None and rollout.ending is not None:
             self.runs.end(run, _STATUS[rollout.ending], rollout.ended_at)
-        self._tell(rollout, {f"{TAG}.run": run.id, **_confirmation(report)})
+        self._tag_version(rollout, {f"{TAG}.run": run.id, **_confirmation(report)})
         return run
 
-    def _tell(self, rollout: Rollout, tags: Mapping[str, str]) -> None:
-        """Tell the version of its run, and whether it is confirmed. One that was deleted meanwhile is told nothing."""
+    def _tag_version(self, rollout: Rollout, tags: Mapping[str, str]) -> None:
+        """Tag the version with its run and its confirmation. Does nothing if the version was deleted meanwhile."""
         with suppress(NotFound):
             for key, value in tags.items():
                 self.versions.set_tag(rollout.candidate, key, value)
@@ -142,9 +142,9 @@ class Memory:
 
 
 CONFIRMATION = f"{TAG}.confirmation"
-"""The tag of run and version by which late labels confirm a promotion, or do not."""
+"""The tag, of run and version, that says whether late labels confirm the promotion."""
 _PLACE = "mlflow"
-"""The note of the place in the ledger's feed up to which MLflow has everything."""
+"""The key of the note that holds the place in the ledger's feed up to which MLflow has everything."""
 
 
 def _key(rollout: str) -> str:
@@ -155,23 +155,23 @@ _STATUS = {
     Ending.PROMOTED: "FINISHED", Ending.ESTABLISHED: "FINISHED", Ending.CONCLUDED: "FINISHED",
     Ending.ABORTED: "FAILED", Ending.FAILED: "FAILED", Ending.SUPERSEDED: "KILLED",
 }  # fmt: skip
-"""MLflow's status of a run, by the rollout's ending."""
+"""MLflow's run status for each ending of a rollout."""
 
 
 def _weights(entries: Sequence[Entry]) -> Iterator[Measurement]:
-    """The weight of every step, in per cent."""
+    """The weight of every step entered, in per cent."""
     for entry in entries:
         if isinstance(entry.fact, StepEntered | Jumped):
             yield Measurement(key="weight", value=entry.fact.weight / 100, at=entry.at, step=entry.fact.step + 1)
 
 
 def _values(look: Look) -> Iterator[Measurement]:
-    """The figures of one look, at the step of its number."""
-    seen = look.verdict
+    """The figures of one look. The look's number is MLflow's step."""
+    verdict = look.verdict
     figures = {
-        "difference": seen.estimate, "low": seen.low, "high": seen.high, "margin": seen.bound,
-        "stable": seen.stable_mean, "candidate": seen.candidate_mean, "alpha_spent": seen.alpha_spent,
-        "information": seen.information_fraction, "rows": float(seen.stable_n + seen.candidate_n),
+        "difference": verdict.estimate, "low": verdict.low, "high": verdict.high, "margin": verdict.bound,
+        "stable": verdict.stable_mean, "candidate": verdict.candidate_mean, "alpha_spent": verdict.alpha_spent,
+        "information": verdict.information_fraction, "rows": float(verdict.stable_n + verdict.candidate_n),
     }  # fmt: skip
     for name, value in figures.items():
         if value is not None and math.isfinite(value):
@@ -179,16 +179,16 @@ def _values(look: Look) -> Iterator[Measurement]:
 
 
 def _tags(rollout: Rollout, report: Report) -> dict[str, str]:
-    asked = rollout.requested
+    requested = rollout.requested
     state = rollout.ending.value if rollout.ending else rollout.phase.value
     return {
-        f"{TAG}.model": asked.model,
-        f"{TAG}.variation": asked.variation,
-        f"{TAG}.version": asked.version,
+        f"{TAG}.model": requested.model,
+        f"{TAG}.variation": requested.variation,
+        f"{TAG}.version": requested.version,
         f"{TAG}.state": state,
         f"{TAG}.reason": rollout.reason[:5000],
         f"{TAG}.actor": rollout.actor,
-        f"{TAG}.cause": asked.cause,
+        f"{TAG}.cause": requested.cause,
         **_confirmation(report),
         **({f"{TAG}.jumps": _jumps(report)} if _jumps(report) else {}),
         **{f"{TAG}.verdict.{metric}": judged.answer for metric, judged in rollout.judgements.items()},
@@ -197,26 +197,26 @@ def _tags(rollout: Rollout, report: Report) -> dict[str, str]:
 
 
 def _confirmation(report: Report) -> dict[str, str]:
-    """What late labels say of a promotion: confirming, confirmed or unconfirmed; nothing where none were asked for."""
-    said = report.rollout.confirmation
-    return {CONFIRMATION: said} if said is not None else {}
+    """What late labels say about a promotion: confirming, confirmed or unconfirmed. Empty if the plan asks for none."""
+    confirmation = report.rollout.confirmation
+    return {CONFIRMATION: confirmation} if confirmation is not None else {}
 
 
 def _jumps(report: Report) -> str:
-    """What people skipped, or took back, by going to another step."""
+    """The jumps to other steps, each with the person and the reason."""
     jumps = (moment for moment in report.timeline if moment.fact == Jumped.__name__)
     return "; ".join(f"{jump.text} (by {jump.actor}: {jump.why})" for jump in jumps)[:5000]
 
 
 def _params(rollout: Rollout) -> dict[str, str]:
     steps = ", ".join(f"{step.weight / 100:g}" for step in rollout.plan.steps)
-    known = {
+    params = {
         "strategy": rollout.requested.strategy,
         "candidate": rollout.requested.version,
         "plan_digest": rollout.requested.plan_digest,
         "steps": steps,
     }
-    return known | ({"stable": rollout.stable} if rollout.stable else {})
+    return params | ({"stable": rollout.stable} if rollout.stable else {})
 
 
 def _documents(report: Report, looks: Sequence[Look]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Settle: tell the catalog how a rollout ended. Written last, each write read back by the catalog; repeatable."""
+"""Settle: write to the catalog how a rollout ended. The catalog reads each write back; all of it can be repeated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sluicegate.registry.words.errors import NotFound
 TAG = "sluice"
 """Prefix of every tag that is written."""
 PRODUCTION, ARCHIVED = "Production", "Archived"
-"""The stage of what is trusted, and the one to which MLflow moves the versions whose place it takes."""
+"""The stage of the stable version, and the stage to which MLflow moves the versions that it replaces."""
 
 
 class Shelf(Protocol):
@@ -36,11 +36,11 @@ def settle(
     shelf: Shelf, rollout: Rollout, champion: str, *, fallback: str = FALLBACK,
     seen_at: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, ...]:  # fmt: skip
-    """Move aliases, stages and tags to where the rollout's end leaves them; what was changed, in words.
+    """Set aliases, stages and tags according to the rollout's ending. Returns the changes in words.
 
-    `champion` and stages follow the model's variation `fallback`. `seen_at` are addresses at which the rollout can be
-    seen. Raises CatalogUnavailable; what was written stays and is written again next time. A version that was deleted
-    meanwhile is told so and otherwise left alone.
+    `champion` and stages follow the model's variation `fallback`. `seen_at` maps places to URLs that show the rollout.
+    Raises CatalogUnavailable; the writes done so far stay, and the next call repeats them. Writes nothing if the
+    version was deleted meanwhile.
     """
     try:
         candidate = shelf.build(rollout.candidate)
@@ -50,7 +50,7 @@ def settle(
         return tuple(_tags(shelf, rollout, seen_at))
     is_main = rollout.requested.variation == fallback
     alias = champion if is_main else f"{champion}-{rollout.requested.variation}"
-    changes = _trust(shelf, rollout, candidate, alias)
+    changes = _move_champion(shelf, rollout, candidate, alias)
     if rollout.took_over and not rollout.undeployed and is_main:
         changes += _stage(shelf, rollout, candidate)
     if not rollout.took_over and not follows(rollout):
@@ -61,8 +61,8 @@ def settle(
     return tuple(changes)
 
 
-def _trust(shelf: Shelf, rollout: Rollout, candidate: Build, alias: str) -> list[str]:
-    """The champion alias on what is stable now; taken away from what was undeployed."""
+def _move_champion(shelf: Shelf, rollout: Rollout, candidate: Build, alias: str) -> list[str]:
+    """Put the champion alias on the version that is stable now, and remove it from one that was undeployed."""
     if rollout.undeployed and alias in candidate.aliases:
         shelf.delete_alias(candidate.ref.model, alias)
         return [f"alias {alias} removed"]
@@ -85,7 +85,7 @@ def _stage(shelf: Shelf, rollout: Rollout, candidate: Build) -> list[str]:
 
 
 def _former_stages(shelf: Shelf, rollout: Rollout) -> list[str]:
-    """What was moved for this rollout goes back, unless somebody moved it on meanwhile."""
+    """Move versions back to the stages they had before this rollout, unless somebody has moved them again."""
     trigger, changes = rollout.plan.trigger, []
     if trigger is None or trigger.stage is None:
         return []
@@ -102,7 +102,7 @@ def _former_stages(shelf: Shelf, rollout: Rollout) -> list[str]:
 
 
 def _stage_of(shelf: Shelf, ref: BuildRef) -> str | None:
-    """The version's stage; None when it was deleted."""
+    """The version's stage; None if the version was deleted."""
     try:
         return shelf.build(ref).stage
     except NotFound:
@@ -110,7 +110,7 @@ def _stage_of(shelf: Shelf, ref: BuildRef) -> str | None:
 
 
 def _release_trigger(shelf: Shelf, rollout: Rollout, candidate: Build) -> list[str]:
-    """Take the trigger's alias from a candidate that is none any longer."""
+    """Remove the trigger's alias from a version that is no candidate any more."""
     trigger = rollout.plan.trigger
     if trigger is None or trigger.alias is None:
         return []

@@ -1,4 +1,4 @@
-"""What only a shadow's rollout does: end when stable has changed, and hand over to a canary when every gate passed."""
+"""What only shadow rollouts do: end when stable changes, and start a canary when every gate has passed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sluicegate.registry.words.outputs import output_differences
 
 
 def overtaken(ledger: Ledger, rollout: Rollout) -> str | None:
-    """Why nothing is left to compare a shadow with: stable is another build than when it began; None: it is not."""
+    """Why a shadow has to end: stable is another build than when it began. None if stable is the same."""
     same_target = (each for each in ledger.current(rollout.requested.model) if each.target == rollout.target)
     stable = trusted(same_target)
     if stable is None or stable.requested.version == rollout.stable:
@@ -28,9 +28,9 @@ def overtaken(ledger: Ledger, rollout: Rollout) -> str | None:
 
 
 def hand_over(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None:
-    """Ask for the canary that follows a shadow which passed; None where none follows. Asked again, it is the same one.
+    """Order the canary that follows a shadow, and return it; None if none follows. Repeated calls give the same one.
 
-    The canary follows the plan that the shadow was asked for with. Raises Refused where the target does not admit it.
+    The canary uses the plan with which the shadow was ordered. Raises Refused if the target cannot take it now.
     """
     if not follows(rollout):
         return None
@@ -47,13 +47,13 @@ def hand_over(ledger: Ledger, rollout: Rollout, now: datetime) -> Rollout | None
 
 
 def follows(rollout: Rollout) -> bool:
-    """Whether a canary follows: the shadow ended by itself, every gate had passed, and the plan wants one."""
+    """Whether a canary follows: the shadow ended by itself, every gate passed, and the plan asks for a canary."""
     wanted = rollout.is_shadow and rollout.plan.shadow is not None and rollout.plan.shadow.then == "canary"
     return wanted and rollout.ending is Ending.CONCLUDED and rollout.has_passed and rollout.party is Party.POLICY
 
 
 def note_outputs(ledger: Ledger, build: Callable[[BuildRef], Build], rollout: Rollout) -> None:
-    """Note how the answers that candidate and stable declare differ, for whoever shows the comparison."""
+    """Remember how the output schemas of candidate and stable differ, for pages that show the comparison."""
     stable = BuildRef(model=rollout.requested.model, version=rollout.stable or "")
     try:
         differences = output_differences(build(stable), build(rollout.candidate))
@@ -63,6 +63,6 @@ def note_outputs(ledger: Ledger, build: Callable[[BuildRef], Build], rollout: Ro
 
 
 def declared_differences(ledger: Ledger, rollout: Rollout) -> tuple[str, ...]:
-    """What `note_outputs` noted."""
+    """The differences that `note_outputs` remembered."""
     noted = (ledger.recall(f"outputs:{rollout.id}") or {}).get("differences")
     return tuple(str(each) for each in noted) if isinstance(noted, list) else ()

@@ -46,18 +46,18 @@ from sluicegate.registry.words.metric import LEVELS, Arm, TallyRow
 from sluicegate.registry.words.verdict import Answer, Verdict
 
 MIN_HISTORY = 200
-"""Requests, or values, of stable that must be known before a threshold, or a cap, is frozen from them."""
+"""Number of stable's requests or values needed before a threshold or a cap is frozen from them."""
 
 
 class Authority(StrEnum):
-    """What whoever ticks may do: a driver may advance and promote, the keeper may only stop."""
+    """What the caller of a tick may do: a driver may advance and promote, the keeper may only stop."""
 
     ADVANCE = "advance"
     STOP = "stop"
 
 
 class Tallies(Protocol):
-    """What a tick reads from the telemetry."""
+    """The telemetry that a tick reads."""
 
     def tallies(self, rollout: str) -> tuple[int, tuple[TallyRow, ...]]:
         """The collector's position and the rollout's cumulative tallies at it."""
@@ -68,29 +68,29 @@ class Tallies(Protocol):
         ...
 
     def stable_quantile(self, model: str, version: str, q: float) -> tuple[float, int] | None:
-        """A quantile of a build's recent durations in seconds, and how many requests it rests on."""
+        """A quantile of a build's recent durations in seconds, and the number of requests it is based on."""
         ...
 
     def stable_predictions(
         self, model: str, version: str, field: PredictionField | None, levels: Sequence[float]
     ) -> tuple[tuple[float, ...], int] | None:
-        """Quantiles of a build's recent predictions, and how many they rest on."""
+        """Quantiles of a build's recent predictions, and the number of predictions they are based on."""
         ...
 
     def stable_size(
         self, model: str, version: str, name: str, metric: MetricSpec, q: float
     ) -> tuple[float, int] | None:
-        """A quantile of the sizes of a build's recent scores, and how many it rests on."""
+        """A quantile of the magnitudes of a build's recent scores, and the number of scores it is based on."""
         ...
 
 
 _ENOUGH = 20
-"""Values without a number after which somebody is told."""
+"""Number of values that are no numbers, from which the verdict says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tick:
-    """What one tick saw and did."""
+    """The result of one tick."""
 
     rollout: Rollout
     verdicts: tuple[Verdict, ...]
@@ -98,17 +98,17 @@ class Tick:
 
 
 def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, authority: Authority) -> Tick:
-    """Judge a rollout and append what follows. Safe to call from anywhere at any time, any number of times.
+    """Judge a rollout and append what follows. Safe to call from anywhere, at any time and any number of times.
 
-    Raises LedgerConflict when somebody else appended meanwhile: call again.
+    Raises LedgerConflict if somebody else appended meanwhile; then call it again.
     """
     rollout = _freeze(ledger, tallies, ledger.rollout(rollout_id), now)
     experiment = _experiment(ledger, rollout, now)
     if not rollout.is_tried:
         return _before_traffic(ledger, rollout, now, authority, experiment)
-    over = overtaken(ledger, rollout) if rollout.is_shadow else None
-    if over is not None:
-        return _conclude(ledger, rollout, over, now)
+    overtaken_reason = overtaken(ledger, rollout) if rollout.is_shadow else None
+    if overtaken_reason is not None:
+        return _conclude(ledger, rollout, overtaken_reason, now)
     blind = sights(ledger).blindness(rollout.id, rollout.listeners, now)
     verdicts = _judge(ledger, tallies, rollout, now)
     if blind is not None:
@@ -129,14 +129,14 @@ def tick(ledger: Ledger, tallies: Tallies, rollout_id: str, now: datetime, autho
 
 
 def _experiment(ledger: Ledger, rollout: Rollout, now: datetime) -> ExperimentState | None:
-    """How the experiment of a comparison stands; of other rollouts nothing is read."""
+    """The state of a comparison's experiment; None for other rollouts."""
     if not rollout.is_comparison:
         return None
     return experiment_state(rollout, ledger.current(rollout.requested.model), now)
 
 
 def _conclude(ledger: Ledger, rollout: Rollout, why: str, now: datetime) -> Tick:
-    """End a shadow that has nothing left to compare with: no verdict, so nothing follows."""
+    """End a shadow whose stable build has changed. It has no verdict, so no canary follows."""
     rollout = ledger.append(rollout.id, rollout.seq + 1, Concluded(actor="sluice", party=Party.SLUICE, reason=why), now)
     return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.CONCLUDE, reason=why))
 
@@ -176,13 +176,13 @@ def _before_traffic(
 
 
 def _called_off(ledger: Ledger, rollout: Rollout, now: datetime, why: str) -> Tick:
-    """A comparison whose builds are others before it could begin."""
+    """Abort a comparison because its builds changed before it could begin."""
     rollout = ledger.append(rollout.id, rollout.seq + 1, Aborted(actor="policy", party=Party.POLICY, reason=why), now)
     return Tick(rollout=rollout, verdicts=(), decision=Decision(choice=Choice.ABORT, reason=why))
 
 
 def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> Rollout:
-    """Fix the thresholds that are still open, as soon as stable has enough history."""
+    """Freeze the thresholds that are still open, once stable has enough history."""
     if rollout.stable is None or not rollout.is_under_way or rollout.phase is Phase.BAKING:
         return rollout
     for name, metric in rollout.plan.metrics.items():
@@ -204,15 +204,15 @@ def _freeze(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -
 def _history(
     tallies: Tallies, rollout: Rollout, stable: str, name: str, metric: MetricSpec
 ) -> tuple[tuple[float, ...], int]:  # fmt: skip
-    """What stable's recent requests say the metric's thresholds are, and how many requests say it."""
+    """The metric's thresholds from stable's recent requests, and the number of requests they are based on."""
     model = rollout.requested.model
     if metric.source is Source.PREDICTION:
         return tallies.stable_predictions(model, stable, metric.prediction, LEVELS) or ((), 0)
     if metric.quantile is not None:
-        known = tallies.stable_quantile(model, stable, metric.quantile)
+        quantile = tallies.stable_quantile(model, stable, metric.quantile)
     else:
-        known = tallies.stable_size(model, stable, name, metric, CAP_QUANTILE)
-    return ((known[0],), known[1]) if known is not None else ((), 0)
+        quantile = tallies.stable_size(model, stable, name, metric, CAP_QUANTILE)
+    return ((quantile[0],), quantile[1]) if quantile is not None else ((), 0)
 
 
 def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) -> tuple[Verdict, ...]:
@@ -247,7 +247,7 @@ def _judge(ledger: Ledger, tallies: Tallies, rollout: Rollout, now: datetime) ->
 
 
 def _unfrozen(rollout: Rollout, name: str) -> str | None:
-    """Why there is no look while the values of a mean have no bounds yet."""
+    """Why there is no look yet: the cap for the values of a mean is not frozen. None if it is."""
     if not rollout.judged_plan.metrics[name].has_open_cap:
         return None
     return (
@@ -257,9 +257,9 @@ def _unfrozen(rollout: Rollout, name: str) -> str | None:
 
 
 def _lacking(rows: Sequence[TallyRow], metric: str) -> str | None:
-    """Why there is no look although values came: not one of a build's is a number.
+    """Why there is no look although values came: none of a build's values is a number.
 
-    The count is rounded down, so that it is not news at every tick.
+    The count is rounded down, so that the reason does not change at every tick.
     """
     for arm in Arm:
         tallies = [row.tally for row in rows if row.metric == metric and row.arm is arm]
@@ -276,11 +276,11 @@ def _lacking(rows: Sequence[TallyRow], metric: str) -> str | None:
 def _record_changes(
     ledger: Ledger, rollout: Rollout, verdicts: Sequence[Verdict], now: datetime, *, is_blind: bool
 ) -> Rollout:
-    """Append Judged for each gate whose answer is not what the ledger says; before any look, whose reason is not."""
+    """Append Judged for each gate whose answer differs from the ledger's; before its first look, also its reason."""
     for judged in verdicts:
-        known = rollout.judgements.get(judged.metric)
-        is_same = known is not None and (known.answer, known.step) == (judged.answer.value, judged.step)
-        if known is not None and is_same and (judged.k or is_blind or known.reason == judged.reason):
+        recorded = rollout.judgements.get(judged.metric)
+        is_same_answer = recorded is not None and (recorded.answer, recorded.step) == (judged.answer.value, judged.step)
+        if recorded is not None and is_same_answer and (judged.k or is_blind or recorded.reason == judged.reason):
             continue
         fact = Judged(
             metric=judged.metric, answer=judged.answer.value, k=judged.k, step=judged.step, reason=judged.reason
@@ -310,8 +310,8 @@ def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> 
                 step=step, weight=weight, actor="policy", party=Party.POLICY, reason=decision.reason, verdicts=answers
             )
         case Choice.CONCLUDE:
-            is_held = rollout.is_shadow and rollout.phase is Phase.PAUSED  # a person's pause: no canary follows
-            party = Party.SLUICE if is_held else Party.POLICY
+            was_paused = rollout.is_shadow and rollout.phase is Phase.PAUSED  # a person's pause: no canary follows
+            party = Party.SLUICE if was_paused else Party.POLICY
             return Concluded(actor=party.value, party=party, reason=decision.reason)
         case Choice.CONFIRM:
             return Confirmed(reason=decision.reason)
@@ -322,7 +322,7 @@ def _fact(rollout: Rollout, verdicts: Sequence[Verdict], decision: Decision) -> 
 
 
 def _promoted(rollout: Rollout, gates: dict[str, str], decision: Decision) -> Promoted:
-    """On passing verdicts, or, for a plan without gates, by the person who approved the last step."""
+    """Promoted by passing verdicts or, for a plan without gates, by the person who approved the last step."""
     if rollout.plan.deciding_gates and set(gates.values()) == {Answer.PASS.value}:
         return Promoted(actor="policy", party=Party.POLICY, reason=decision.reason, override=False, verdicts=gates)
     approver = rollout.approvals[rollout.step]

@@ -1,1 +1,1 @@
-"""Documents in Git: what a commit says, what counts here, and what is done about the difference."""
+"""Documents in Git: compares a commit with the documents applied here, and acts on the differences."""

@@ -1,7 +1,7 @@
-"""What must be done to follow a commit: its documents, those that count here, and those of the commit before. Pure.
+"""What to do to follow a commit, from its documents, those applied here, and those of the last commit followed. Pure.
 
-Where Git changed a document, Git wins. Where Git did not and the document here is another, somebody changed it here:
-that is drift, which is told, or taken back where one asks for that.
+If Git changed a document, Git wins. If Git did not, but the document here differs, somebody changed it here. This is
+drift, which is reported, or reverted on request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sluicegate.registry.rollout.standing import trusted
 
 
 class Step(StrEnum):
-    """What is done about a document."""
+    """What to do with a document."""
 
     APPLY = "apply"
     WITHDRAW = "withdraw"
@@ -27,7 +27,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """What was followed last: the documents of a commit, each by kind and name with its digest."""
+    """The last commit that was followed, with the digests of its documents by kind and name."""
 
     commit: str = ""
     digests: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -35,42 +35,42 @@ class Base:
 
 @dataclass(frozen=True, kw_only=True)
 class Todo:
-    """One document and what is done about it."""
+    """What to do with one document, and why."""
 
     step: Step
     kind: str
     name: str
     why: str
     document: ReadDocument | None = None
-    """None: it is in Git no longer."""
+    """None if it is no longer in Git."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Departure:
-    """A variation that serves another build than its deployment says, although that was rolled out."""
+    """A variation that serves another build than its deployment names, although the named one was rolled out."""
 
     document: ReadDocument
     serves: str
     """The version that is stable."""
     rollout: Rollout
-    """The one that ended it: the candidate that was taken back, or the way back."""
+    """The rollout that caused this: the candidate's, which was taken back, or the rollback."""
 
     @property
     def why(self) -> str:
-        """In words."""
+        """The departure in words."""
         deployment = self.document.value
         return f"serves v{self.serves}, not v{deployment.build}: {self.rollout.id}: {self.rollout.reason}"
 
 
 def todo(documents: Sequence[ReadDocument], known: Iterable[Known], base: Base, *, revert: bool) -> tuple[Todo, ...]:
-    """Everything that is done, in order: what others may name first, withdrawals last and the other way round."""
-    here = {(each.kind, each.name): each.digest for each in known}
-    changes = [each for document in documents if (each := _change(document, here, base, revert=revert)) is not None]
+    """The work in order: first documents that others may refer to. Withdrawals come last, in the reverse order."""
+    applied = {(each.kind, each.name): each.digest for each in known}
+    changes = [each for document in documents if (each := _change(document, applied, base, revert=revert)) is not None]
     gone = set(base.digests) - {(each.kind, each.name) for each in documents}
     withdrawn = [
         Todo(step=Step.WITHDRAW, kind=kind, name=name, why="it is not in Git any more")
         for kind, name in sorted(gone)
-        if (kind, name) in here
+        if (kind, name) in applied
     ]
     return (
         *sorted(changes, key=lambda each: ORDER.index(each.kind)),
@@ -78,9 +78,9 @@ def todo(documents: Sequence[ReadDocument], known: Iterable[Known], base: Base, 
     )
 
 
-def _change(document: ReadDocument, here: Mapping[tuple[str, str], str], base: Base, *, revert: bool) -> Todo | None:
+def _change(document: ReadDocument, applied: Mapping[tuple[str, str], str], base: Base, *, revert: bool) -> Todo | None:
     key = (document.kind, document.name)
-    present = here.get(key)
+    present = applied.get(key)
     if present == document.digest:
         return None
     is_changed_in_git = base.digests.get(key) != document.digest
@@ -95,10 +95,10 @@ def _change(document: ReadDocument, here: Mapping[tuple[str, str], str], base: B
 def promotions(
     documents: Iterable[ReadDocument], following: Iterable[ReadDocument], rollouts: Sequence[Rollout]
 ) -> Iterator[tuple[ReadDocument, Rollout]]:
-    """Deployments of the next environment that name an older build than the one that was promoted here, and how it was.
+    """Deployments of the next environment that name an older build than the one promoted here, each with its rollout.
 
-    A build that was put in at once was not judged here, and one whose promotion late labels have not confirmed is not
-    yet, or was not: neither is handed on.
+    Two kinds of builds are not handed on: one that was deployed at once, since nothing judged it here, and one whose
+    promotion late labels have not confirmed.
     """
     by_name = {each.name: each for each in following if isinstance(each.value, Deployment)}
     for document in documents:
@@ -115,7 +115,7 @@ def _has_passed(rollout: Rollout) -> bool:
 
 
 def departures(documents: Iterable[ReadDocument], rollouts: Sequence[Rollout]) -> Iterator[Departure]:
-    """The variations whose build was rolled out and is not what they serve, while nothing is under way there."""
+    """Variations that do not serve the build of their deployment, although it was rolled out and is not under way."""
     for document in documents:
         if not isinstance(document.value, Deployment):
             continue

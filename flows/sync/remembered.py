@@ -1,4 +1,4 @@
-"""What the ledger remembers of each tree that is followed: up to which commit, and what was not as Git says."""
+"""What the ledger remembers of each followed tree: its last commit, and what differed from Git."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALL, _STANDING = "syncs", "syncs-scheduled"
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """A folder of documents on a branch of a repository, as it is in an environment."""
+    """A folder of documents on a branch of a repository, read for an environment."""
 
     url: str
     branch: str
@@ -25,9 +25,9 @@ class Tree:
 
     @property
     def key(self) -> str:
-        """By which it is remembered."""
-        words = "\0".join((self.url, self.branch, self.path, self.environment or ""))
-        return f"sync:{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+        """The key of its note in the ledger."""
+        identity = "\0".join((self.url, self.branch, self.path, self.environment or ""))
+        return f"sync:{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
     def __str__(self) -> str:
         where = f"{without_secret(self.url)} {self.branch}:{self.path}"
@@ -35,13 +35,13 @@ class Tree:
 
 
 def without_secret(url: str) -> str:
-    """A URL without user and password."""
+    """The URL without user and password."""
     scheme, separator, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
 
 
 def base_of(notes: Notes, tree: Tree) -> Base:
-    """What was followed last; empty where nothing was."""
+    """The last commit that was followed; empty if there was none."""
     note = notes.recall(tree.key)
     if note is None or "digests" not in note:
         return Base()
@@ -50,7 +50,7 @@ def base_of(notes: Notes, tree: Tree) -> Base:
 
 
 def remember(notes: Notes, tree: Tree, base: Base, at: datetime, wrong: tuple[str, ...]) -> None:
-    """Record up to where the tree was followed, and what is not as it says."""
+    """Record the commit that was followed, and what differs from it."""
     rows = [[kind, name, digest] for (kind, name), digest in sorted(base.digests.items())]
     _write(notes, tree, {"commit": base.commit, "digests": rows, "at": at.isoformat(), "wrong": list(wrong)})
 
@@ -58,7 +58,7 @@ def remember(notes: Notes, tree: Tree, base: Base, at: datetime, wrong: tuple[st
 def remember_failure(notes: Notes, tree: Tree, at: datetime, error: SluiceError) -> None:
     """Record why a tree could not be read; its last commit stays.
 
-    A tree that was never read and that nobody follows is not recorded: its URL, branch or folder may be a typing error.
+    A tree that was never read and that nobody follows is not recorded, since its URL, branch or folder may be a typo.
     """
     note = notes.recall(tree.key)
     if note is None and tree.key not in (notes.recall(_STANDING) or {}):
@@ -69,30 +69,30 @@ def remember_failure(notes: Notes, tree: Tree, at: datetime, error: SluiceError)
 
 def _write(notes: Notes, tree: Tree, note: dict[str, object]) -> None:
     notes.remember(tree.key, {**note, "tree": str(tree)})
-    known = notes.recall(_ALL) or {}
-    if tree.key not in known:
-        notes.remember(_ALL, {**known, tree.key: str(tree)})
+    trees = notes.recall(_ALL) or {}
+    if tree.key not in trees:
+        notes.remember(_ALL, {**trees, tree.key: str(tree)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Followed:
-    """A tree that was followed, and how."""
+    """The result of following a tree."""
 
     tree: str
-    """In words."""
+    """The tree in words."""
     commit: str
-    """The last one that was followed; empty: none yet."""
+    """The last commit that was followed; empty if there is none yet."""
     at: datetime
-    """When it was last looked at."""
+    """When the tree was last read."""
     wrong: tuple[str, ...]
-    """What is not as Git says, or why it could not be followed."""
+    """What differs from Git, or why the tree could not be followed."""
     fix: str | None
-    """How to mend what kept the tree from being read; None if it was read."""
+    """How to fix what kept the tree from being read; None if it was read."""
 
 
 def followed(notes: Notes) -> tuple[Followed, ...]:
-    """Every tree that was followed."""
-    found: list[Any] = [notes.recall(key) for key in sorted(notes.recall(_ALL) or {})]
+    """Every tree that was followed, with the last result."""
+    stored: list[Any] = [notes.recall(key) for key in sorted(notes.recall(_ALL) or {})]
     return tuple(
         Followed(
             tree=note["tree"],
@@ -101,26 +101,26 @@ def followed(notes: Notes) -> tuple[Followed, ...]:
             wrong=tuple(note["wrong"]),
             fix=note.get("fix"),
         )
-        for note in found
+        for note in stored
         if note is not None
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A tree that is followed at each scheduled look."""
+    """A tree that is followed on schedule, and how."""
 
     tree: Tree
     revert: bool = False
-    """Whether what was changed here is put back."""
+    """Whether to restore Git's version of documents that were changed here."""
     write_back: bool = True
-    """Whether a build that was taken back is written back."""
+    """Whether to push the build in use to Git after another was taken back."""
     hand_to: str | None = None
-    """The environment for which a build that was promoted here is proposed."""
+    """The environment for which to propose builds that were promoted here; None for none."""
 
 
 def follow(notes: Notes, standing: Standing) -> None:
-    """Follow a tree from now on. Raises UsageError for a URL with a password: the record keeps no secret."""
+    """Follow a tree from now on. Raises UsageError for a URL with a password, since the ledger stores no secrets."""
     if without_secret(standing.tree.url) != standing.tree.url and "@" in standing.tree.url:
         raise UsageError(
             "the URL holds a user name or password, which would be stored in the ledger.",
@@ -131,7 +131,7 @@ def follow(notes: Notes, standing: Standing) -> None:
 
 
 def unfollow(notes: Notes, tree: Tree) -> bool:
-    """Stop following a tree, and showing how it stands. Returns False if it was neither followed nor shown."""
+    """Stop following a tree and showing its result. Returns False if it was neither followed nor shown."""
     was_known = False
     for key in (_STANDING, _ALL):
         trees = dict(notes.recall(key) or {})
@@ -141,6 +141,6 @@ def unfollow(notes: Notes, tree: Tree) -> bool:
 
 
 def standing(notes: Notes) -> tuple[Standing, ...]:
-    """The trees that are followed at each scheduled look."""
+    """The trees that are followed on schedule."""
     rows: dict[str, Any] = notes.recall(_STANDING) or {}
     return tuple(Standing(**{**row, "tree": Tree(**row["tree"])}) for row in rows.values())

@@ -1,6 +1,6 @@
-"""A repository at one commit, by the git command: read as files, written to by pushing branches.
+"""A repository at one commit, through the git command: reads its files, and writes by pushing branches.
 
-Credentials are git's own business: its helpers, ssh, or a URL that holds them. Nothing is asked at a terminal.
+Git finds credentials by itself: helpers, ssh, or a URL that contains them. It never prompts at a terminal.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from sluicegate.flows.sync.remembered import without_secret
 from sluicegate.registry.words.errors import Unreachable, UsageError
 
 SECONDS = 60.0
-"""Time that one call of git may take as a whole."""
+"""Time limit of one call of git."""
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "LC_ALL": "C"}
 _AUTHOR = ("-c", "user.name=sluicegate", "-c", "user.email=sluicegate@localhost")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkout:
-    """The files of one commit, in a folder that is ours."""
+    """The files of one commit in a temporary folder."""
 
     url: str
     folder: Path
     commit: str
 
     def has_branch(self, branch: str) -> bool:
-        """Whether the repository has it now. Raises Unreachable."""
+        """Whether the repository has this branch now. Raises Unreachable."""
         return bool(self._git("ls-remote", "--heads", "--", self.url, f"refs/heads/{branch}").strip())
 
     def push(self, files: Mapping[Path, str], branch: str, message: str) -> None:
-        """Put a commit with these texts, on top of this one, on a new branch. Raises Unreachable."""
+        """Push a new branch with one commit on top of this one that writes these files. Raises Unreachable."""
         for path, text in files.items():
             path.write_text(text, encoding="utf-8")
         try:
@@ -51,9 +51,9 @@ class Checkout:
 
 @contextmanager
 def checkout(url: str, branch: str) -> Iterator[Checkout]:
-    """The newest commit of a branch; gone afterwards. Raises UsageError, and Unreachable.
+    """Check out the newest commit of a branch during the block. Raises UsageError, Unreachable.
 
-    Links are files with a path in them here, so that no document is read from outside of the repository.
+    Symbolic links become plain files that contain a path, so that no document is read from outside the repository.
     """
     if branch.startswith("-") or not branch:
         raise UsageError(f"{branch!r} is not the name of a branch.")
@@ -77,6 +77,6 @@ def _run(url: str, words: Sequence[str]) -> str:
         raise Unreachable(f"git did not finish with {shown} within {SECONDS:g} s.") from None
     if done.returncode != 0:
         lines = (line for line in done.stderr.splitlines() if not line.startswith("warning:"))
-        said = " ".join(" ".join(lines).replace(url, shown).split()) or f"exit code {done.returncode}"
-        raise Unreachable(f"git cannot use {shown}: {said}", fix="check the URL, the branch and git's credentials")
+        output = " ".join(" ".join(lines).replace(url, shown).split()) or f"exit code {done.returncode}"
+        raise Unreachable(f"git cannot use {shown}: {output}", fix="check the URL, the branch and git's credentials")
     return done.stdout

@@ -1,6 +1,6 @@
-"""Following a branch: its newest commit is applied, drift is told or reverted, a build that was taken back is told Git.
+"""Following a branch: applies its newest commit, reports or reverts drift, writes builds that were taken back to Git.
 
-Each effect may be repeated: after a crash anywhere the next run does what is left, and nothing twice.
+Every effect may be repeated: after a crash, the next run does the rest and nothing takes effect twice.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ from sluicegate.services.console.ports import Desk
 
 @dataclass(frozen=True, kw_only=True)
 class Follower:
-    """Who follows a tree, and how."""
+    """Who follows a tree, and with which options."""
 
     desk: Desk
     actor: str
     role: Role
     revert: bool = False
-    """Whether documents that were changed here are put back as Git has them; otherwise that is told."""
+    """Whether to restore Git's version of documents that were changed here. Otherwise changes are only reported."""
     write_back: bool = True
-    """Whether a build that was taken back is written back, on a branch of its own."""
+    """Whether to push the build in use to Git, on its own branch, after another was taken back."""
     hand_to: str | None = None
-    """The environment for which a build that was promoted here is proposed, on a branch of its own; None: none."""
+    """The environment for which to propose builds that were promoted here, each on its own branch; None for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run did, each in words."""
+    """What a run did, in words."""
 
     commit: str
     done: tuple[str, ...]
     drift: tuple[str, ...]
-    """What is here and is not as Git says."""
+    """What differs here from Git."""
     refused: tuple[str, ...]
-    """What Git says and could not be done; it is tried again each time."""
+    """Changes in Git that could not be applied. Every run tries them again."""
     branches: tuple[str, ...]
     """Branches that were pushed."""
 
     @property
     def is_in_sync(self) -> bool:
-        """Whether everything here is as Git says."""
+        """Whether everything here matches Git."""
         return not self.drift and not self.refused
 
     def __str__(self) -> str:
@@ -67,9 +67,9 @@ class Outcome:
 
 
 def synchronise(follower: Follower, tree: Tree) -> Outcome:
-    """Make this installation what the branch's newest commit says.
+    """Make this installation match the branch's newest commit.
 
-    From a tree with an error in it nothing is applied. Raises InvalidDocument, UsageError, Unreachable.
+    Applies nothing if the tree contains an error. Raises InvalidDocument, UsageError, Unreachable.
     """
     desk = follower.desk
     try:
@@ -85,12 +85,15 @@ def _follow(follower: Follower, tree: Tree, files: Checkout) -> Outcome:
     documents = _documents(files, tree, desk.champion_alias)
     work = todo(documents, known_documents(desk.ledger), base, revert=follower.revert)
     done, refused = _carry_out(follower, [each for each in work if each.step is not Step.TELL])
-    left = tuple(departures(_unmoved(documents, base), _rollouts_of(desk, documents)))
+    moved = tuple(departures(_unmoved(documents, base), _rollouts_of(desk, documents)))
     drift = (
         *(f"{each.kind} {each.name}: {each.why}" for each in work if each.step is Step.TELL),
-        *(f"deployment {each.document.name}: {each.why}" for each in left),
+        *(f"deployment {each.document.name}: {each.why}" for each in moved),
     )
-    branches = (*(_write_back(files, left) if follower.write_back else ()), *_hand_on(follower, tree, files, documents))
+    branches = (
+        *(_write_back(files, moved) if follower.write_back else ()),
+        *_hand_on(follower, tree, files, documents),
+    )
     remember(
         desk.ledger, tree, _followed(documents, base, files.commit, refused), desk.clock(),
         (*drift, *refused.values()),
@@ -99,7 +102,7 @@ def _follow(follower: Follower, tree: Tree, files: Checkout) -> Outcome:
 
 
 def _documents(files: Checkout, tree: Tree, champion_alias: str) -> tuple[ReadDocument, ...]:
-    """The documents of the tree; errors name files as the repository does."""
+    """The documents of the tree. Errors name files by their paths in the repository."""
     root = (files.folder / tree.path).resolve()
     if not root.is_relative_to(files.folder) or not root.is_dir():
         raise UsageError(
@@ -121,7 +124,7 @@ def _inside(problem: Problem, folder: Path) -> str:
 
 
 def _carry_out(follower: Follower, work: Sequence[Todo]) -> tuple[tuple[str, ...], dict[tuple[str, str], str]]:
-    """What was done, and what was refused by kind and name."""
+    """Carry out the work. Returns what was done, and the refusals by kind and name."""
     done, refused = list[str](), dict[tuple[str, str], str]()
     for each in work:
         act = _apply if each.step is Step.APPLY else _withdraw
@@ -152,7 +155,7 @@ def _request(follower: Follower, query: dict[str, str] | None = None) -> Request
 
 
 def _rollouts_of(desk: Desk, documents: Sequence[ReadDocument]) -> tuple[Rollout, ...]:
-    """What the targets of deployments trust and try, and what became of the builds that these name."""
+    """The current rollouts of the deployments' models, and all rollouts of the builds that the deployments name."""
     ledger = desk.ledger
     deployments = [each.value for each in documents if isinstance(each.value, Deployment)]
     tried = (
@@ -164,12 +167,12 @@ def _rollouts_of(desk: Desk, documents: Sequence[ReadDocument]) -> tuple[Rollout
 
 
 def _unmoved(documents: Sequence[ReadDocument], base: Base) -> list[ReadDocument]:
-    """Documents that the commit before had too: what was rolled out because of them has had its time."""
+    """Documents that did not change since the last commit followed, so that their rollouts have had time to end."""
     return [each for each in documents if base.digests.get((each.kind, each.name)) == each.digest]
 
 
-def _write_back(files: Checkout, left: Sequence[Departure]) -> tuple[str, ...]:
-    pushed = (write_back(files, each) for each in left)
+def _write_back(files: Checkout, departed: Sequence[Departure]) -> tuple[str, ...]:
+    pushed = (write_back(files, each) for each in departed)
     return tuple(branch for branch in pushed if branch is not None)
 
 
@@ -184,7 +187,7 @@ def _hand_on(follower: Follower, tree: Tree, files: Checkout, documents: Sequenc
 
 
 def _followed(documents: Sequence[ReadDocument], base: Base, commit: str, refused: dict[tuple[str, str], str]) -> Base:
-    """What the next run begins with: what could not be done counts as it was before, so that it is tried again."""
+    """The base of the next run. Refused documents keep their former digest, so that they are tried again."""
     now = {(each.kind, each.name): each.digest for each in documents if (each.kind, each.name) not in refused}
     before = {key: digest for key, digest in base.digests.items() if key in refused}
     return Base(commit=commit, digests=before | now)

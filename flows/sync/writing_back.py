@@ -1,4 +1,4 @@
-"""Writing back: what production became goes to Git as a commit on a branch, so that Git never says what it is not."""
+"""Writing back: pushes the build that serves to a branch, so that Git does not stay wrong about production."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCALAR = re.compile(r"""("[^"]*"|'[^']*'|[^\s,}#]+)""")
 
 
 def write_back(checkout: Checkout, departure: Departure) -> str | None:
-    """Push a branch on which the deployment names what serves; the branch, None where it is there already."""
+    """Push a branch on which the deployment names the build that serves. Returns the branch, or None if it exists."""
     branch, build = f"sluice/{departure.rollout.id}", departure.serves
     title = f"{departure.document.name} serves v{build}"
     message = f"{title}\n\n{departure.rollout.reason}\n\nRollout: {departure.rollout.id}"
@@ -23,9 +23,9 @@ def write_back(checkout: Checkout, departure: Departure) -> str | None:
 
 
 def hand_on(checkout: Checkout, document: ReadDocument, rollout: Rollout, environment: str) -> str | None:
-    """Push a branch on which a deployment of the next environment names a build that was promoted here, with why.
+    """Push a branch on which a deployment of the next environment names a build that was promoted here.
 
-    The branch; None where it is there already.
+    The commit message gives the verdicts. Returns the branch, or None if it exists.
     """
     build = rollout.requested.version
     verdicts = (f"{name}: {each.answer}: {each.reason}" for name, each in rollout.judgements.items())
@@ -36,7 +36,7 @@ def hand_on(checkout: Checkout, document: ReadDocument, rollout: Rollout, enviro
 
 
 def propose(checkout: Checkout, document: ReadDocument, build: str, branch: str, message: str) -> str | None:
-    """Push a branch on which a deployment names this build; the branch, None where it is there already."""
+    """Push a branch on which a deployment names this build. Returns the branch, or None if it exists."""
     if checkout.has_branch(branch):
         return None
     file, text = _with_build(document, build)
@@ -45,7 +45,7 @@ def propose(checkout: Checkout, document: ReadDocument, build: str, branch: str,
 
 
 def _with_build(document: ReadDocument, build: str) -> tuple[Path, str]:
-    """The file in which the build of a deployment stands, with another one in its place; all else is as it was."""
+    """The file that names the deployment's build, and its text with the build replaced and nothing else changed."""
     source = document.text
     if source is None:
         raise UsageError(f"{document.name} is not written in {document.where}.")

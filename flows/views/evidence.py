@@ -23,31 +23,31 @@ from sluicegate.services.telemetry.reading.queries import ArmSeen, Coverage, Lat
 from sluicegate.services.telemetry.tally.histogram import UNTIMED, edge
 
 MISMATCH = 0.001
-"""A p-value below it is called a mismatch."""
+"""A smaller p-value is a mismatch."""
 
 
 class Telemetry(Protocol):
-    """What is read of the telemetry."""
+    """The telemetry that the evidence reads."""
 
     def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> Mapping[tuple[str, int | None], Seen]:
-        """Requests by arm of each rollout, in the epoch that is named with it, or in all."""
+        """Requests by arm of each rollout, in the epoch given with it, or in all epochs."""
         ...
 
     def coverage(self, rollout: str, metric: str) -> Coverage:
-        """How far outcomes have come for a metric."""
+        """How many of a metric's outcomes have arrived."""
         ...
 
     def latencies(self, rollouts: Collection[str]) -> Mapping[str, Mapping[Arm, Latency]]:
-        """How long the callers of each arm of these rollouts waited, in all epochs."""
+        """How long callers of each arm waited, by rollout, over all epochs."""
         ...
 
 
 def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int]) -> Evidence:
-    """Requests by weight, outcomes, and the sample ratio; `weights` are those asked in each epoch, in basis points."""
+    """Requests by weight, outcomes, latency and the sample ratio. `weights`: desired, by epoch, in basis points."""
     epochs = sorted(weights)
     seen = all_seen(telemetry, [(rollout, epoch) for epoch in epochs])
-    found = tuple(_exposure(each, epoch) for each, epoch in zip(seen, epochs, strict=True))
-    exposures = tuple(each for each in found if each.stable.requests or each.candidate.requests)
+    counted = tuple(_exposure(each, epoch) for each, epoch in zip(seen, epochs, strict=True))
+    exposures = tuple(each for each in counted if each.stable.requests or each.candidate.requests)
     outcomes = [name for name, metric in rollout.plan.metrics.items() if metric.source is Source.OUTCOME]
     return Evidence(
         exposures=exposures,
@@ -58,8 +58,10 @@ def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int])
 
 
 def all_seen(telemetry: Telemetry, wanted: Sequence[tuple[Rollout, int | None]]) -> list[Seen]:
-    """The requests of both arms of each rollout, in the epoch that is named with it, or in all; of a comparison, with
-    those of the control that all comparisons share."""
+    """The requests of both arms of each rollout, in the epoch given with it, or in all epochs.
+
+    For a comparison, stable is the control that all comparisons share.
+    """
     keys = {(rollout.id, epoch) for rollout, epoch in wanted}
     shared = {(rollout.requested.experiment, None) for rollout, _ in wanted if rollout.requested.experiment is not None}
     found = telemetry.all_seen(keys | shared)
@@ -77,28 +79,28 @@ def whole_exposures(telemetry: Telemetry, rollouts: Sequence[Rollout]) -> list[E
     return [_exposure(each, rollout.epoch) for each, rollout in zip(seen, rollouts, strict=True)]
 
 
-def _exposure(seen: Seen, epoch: int) -> Exposure:
-    return Exposure(epoch=epoch, stable=_counts(seen.stable), candidate=_counts(seen.candidate))
+def _exposure(requests: Seen, epoch: int) -> Exposure:
+    return Exposure(epoch=epoch, stable=_counts(requests.stable), candidate=_counts(requests.candidate))
 
 
-def _counts(seen: ArmSeen) -> ArmCounts:
+def _counts(arm: ArmSeen) -> ArmCounts:
     return ArmCounts(
-        requests=seen.requests, abandoned=seen.abandoned, failed=seen.failed, fallbacks=seen.fallbacks,
-        ends={end.value: n for end, n in seen.ends.items()},
+        requests=arm.requests, abandoned=arm.abandoned, failed=arm.failed, fallbacks=arm.fallbacks,
+        ends={end.value: n for end, n in arm.ends.items()},
     )  # fmt: skip
 
 
-def _coverage(metric: str, known: Coverage) -> OutcomeCoverage:
+def _coverage(metric: str, coverage: Coverage) -> OutcomeCoverage:
     return OutcomeCoverage(
-        metric=metric, exposures=known.exposures, labelled=known.labelled, pending=known.pending
+        metric=metric, exposures=coverage.exposures, labelled=coverage.labelled, pending=coverage.pending
     )  # fmt: skip
 
 
 def _latency(telemetry: Telemetry, rollout: Rollout) -> tuple[ArmLatency, ...]:
-    """By arm; of a comparison, stable is the control that all comparisons share."""
+    """Latency by arm. For a comparison, stable is the control that all comparisons share."""
     shared = rollout.requested.experiment or rollout.id
-    found = telemetry.latencies({rollout.id, shared})
-    arms = {Arm.STABLE: found[shared].get(Arm.STABLE), Arm.CANDIDATE: found[rollout.id].get(Arm.CANDIDATE)}
+    latencies = telemetry.latencies({rollout.id, shared})
+    arms = {Arm.STABLE: latencies[shared].get(Arm.STABLE), Arm.CANDIDATE: latencies[rollout.id].get(Arm.CANDIDATE)}
     return tuple(
         ArmLatency(
             arm=arm.value, requests=it.requests, p50=1e3 * it.p50, p95=1e3 * it.p95, p99=1e3 * it.p99, bins=_bins(it)

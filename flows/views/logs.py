@@ -1,4 +1,4 @@
-"""Logs: what was written about a rollout by the keeper, by its drivers and by the candidate's service, side by side."""
+"""Logs: what the keeper, the drivers and the candidate's service logged about a rollout."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from sluicegate.registry.words.build import replica_name
 from sluicegate.registry.words.errors import NotFound
 
 READ_BYTES = 4 << 20
-"""How much of the end of a file is looked at."""
+"""How many bytes to read from the end of a log file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line and whose it is."""
+    """A log line and the program that wrote it."""
 
     source: str
     text: str
 
 
 def rollout_lines(rollout: Rollout, root: Path, prefect: httpx.Client | None, most: int) -> Iterator[Line]:
-    """At most so many lines of each source, each source's newest, in its own order."""
+    """The newest lines of each source, at most `most`, in the order they were written."""
     mine = [text for text in tail(root / "logs" / "keeper.log") if rollout.id in text]
     yield from (Line(source="keeper", text=text) for text in mine[-most:])
     if prefect is not None:
@@ -38,24 +38,24 @@ def rollout_lines(rollout: Rollout, root: Path, prefect: httpx.Client | None, mo
 
 
 def file_lines(root: Path, name: str, most: int) -> Iterator[Line]:
-    """The newest lines of a part or a service. Raises NotFound, naming what there is."""
-    known = files(root)
-    if name not in known:
+    """The newest lines of a program or a service. Raises NotFound, naming the logs that exist."""
+    logs = files(root)
+    if name not in logs:
         raise NotFound(
             f"there is no rollout, model or program called {name!r}.",
-            fix=f"logs exist for {', '.join(known) or 'nothing'}.",
+            fix=f"logs exist for {', '.join(logs) or 'nothing'}.",
         )
-    yield from (Line(source=name, text=text) for text in list(tail(known[name]))[-most:])
+    yield from (Line(source=name, text=text) for text in list(tail(logs[name]))[-most:])
 
 
 def files(root: Path) -> dict[str, Path]:
-    """Every log of this installation by name."""
+    """Every log file of this installation, by name."""
     paths = [*(root / "logs").glob("*.log"), *(root / "services" / "logs").glob("*.log")]
     return {path.stem: path for path in sorted(paths)}
 
 
 def tail(path: Path) -> Iterator[str]:
-    """The lines at the end of a file; none where there is no file."""
+    """The lines at the end of a file; none if there is no file."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -66,7 +66,7 @@ def tail(path: Path) -> Iterator[str]:
 
 
 def driver_lines(rollout: Rollout, prefect: httpx.Client, most: int) -> Iterator[Line]:
-    """What the rollout's flow runs logged. A Prefect that does not answer says so in a line of its own."""
+    """What the rollout's flow runs logged. If Prefect does not answer, one line says so."""
     try:
         runs = _ask(
             prefect, "/flow_runs/filter", {"flow_runs": {"tags": {"all_": [rollout.id]}}, "sort": "START_TIME_ASC"}

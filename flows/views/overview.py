@@ -1,4 +1,4 @@
-"""Overview: what the ledger asks for beside what the last minute saw."""
+"""Overview: the traffic split that the ledger asks for, beside the one observed in the last minute."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ Key = tuple[str, str, str]
 Shares = Mapping[tuple[str, str, str, str], int]
 """Requests by audience, variation, build and arm."""
 Spent = Callable[[BuildRef], Mapping[str, float]]
-"""Mean milliseconds of a request in each stage of a build's service; nothing where none is known."""
+"""Mean milliseconds of a request in each stage of a build's service; empty if unknown."""
 
 
 _MINUTE = timedelta(seconds=70)
-"""What telemetry calls the last minute, at most: it counts whole intervals of ten seconds."""
+"""Upper limit of what telemetry calls the last minute, since it counts whole intervals of ten seconds."""
 
 
 class Telemetry(Protocol):
-    """What the overview reads of the last minute."""
+    """The telemetry of the last minute that the overview reads."""
 
     def recent(self, models: Collection[str]) -> Mapping[str, tuple[Recent, ...]]: ...
 
     def shares(self, models: Collection[str]) -> Mapping[str, Shares]:
-        """Of each of these models."""
+        """The shares of each of these models."""
         ...
 
 
 class Unobserved:
-    """The last minute of a telemetry that cannot be read."""
+    """Stands in for a telemetry that cannot be read: the last minute is empty."""
 
     def recent(self, models: Collection[str]) -> Mapping[str, tuple[Recent, ...]]:
         return dict.fromkeys(models, ())
@@ -56,14 +56,14 @@ class Unobserved:
 def overview(
     ledger: Ledger, telemetry: Telemetry, models: Collection[str], now: datetime, spent: Spent = lambda _: {}
 ) -> tuple[Served, ...]:
-    """Every build of these models that answers somebody, by model, in the order in which audiences are asked."""
+    """Every build of these models that gets requests, by model, in the order in which audiences are tried."""
     by_model: dict[str, list[Rollout]] = {model: [] for model in models}
     for rollout in ledger.current():
         if rollout.requested.model in by_model:
             by_model[rollout.requested.model].append(rollout)
-    table = _table(ledger, [rollout for found in by_model.values() for rollout in found])
+    table = _table(ledger, [rollout for rollouts in by_model.values() for rollout in rollouts])
     recent = telemetry.recent(models)
-    shares = telemetry.shares([model for model in models if recent[model]])  # who had no requests has no shares either
+    shares = telemetry.shares([model for model in models if recent[model]])  # no requests, no shares
     return tuple(
         row
         for route in table.models
@@ -74,10 +74,10 @@ def overview(
 
 
 def _table(ledger: Ledger, rollouts: Sequence[Rollout]) -> RouteTable:
-    """The routes, as if every service ran that should."""
-    there = standings(rollouts)
-    builds = {build for standing in there for build in standing.needed}
-    return routes(there, builds, all_connections(ledger), splits(rollouts, there))
+    """The routes, assuming that every needed service runs."""
+    all_standings = standings(rollouts)
+    builds = {build for standing in all_standings for build in standing.needed}
+    return routes(all_standings, builds, all_connections(ledger), splits(rollouts, all_standings))
 
 
 class _Model:
@@ -99,18 +99,18 @@ class _Model:
             for piece in audience.slices:
                 mark = piece.target.assigned
                 sizes[mark.variation, mark.build, mark.arm.value] += piece.size
-            found = [self._row(audience.name, key, 100 * size / SLOTS) for key, size in sizes.items()]
-            yield from (replace(row, seen=None) for row in found) if self._is_young(found) else found
+            served = [self._row(audience.name, key, 100 * size / SLOTS) for key, size in sizes.items()]
+            yield from (replace(row, seen=None) for row in served) if self._is_young(served) else served
 
-    def _is_young(self, found: Sequence[Served]) -> bool:
-        """Whether the last minute may have seen the split before this one, whose shares it would show."""
-        now_asked = {(row.audience, row.variation, row.build, row.arm) for row in found}
-        gone = {key for key in self._shares if key[0] == found[0].audience} - now_asked
-        if gone or len(found) == 1:
+    def _is_young(self, rows: Sequence[Served]) -> bool:
+        """Whether the split is so new that the last minute may show the shares of the one before it."""
+        desired = {(row.audience, row.variation, row.build, row.arm) for row in rows}
+        gone = {key for key in self._shares if key[0] == rows[0].audience} - desired
+        if gone or len(rows) == 1:
             return bool(gone)
-        return any(row.since is not None and self._now - row.since < _MINUTE for row in found)
+        return any(row.since is not None and self._now - row.since < _MINUTE for row in rows)
 
-    def _row(self, audience: str, key: Key, asked: float) -> Served:
+    def _row(self, audience: str, key: Key, desired_share: float) -> Served:
         variation, build, arm = key
         mine = [rollout for rollout in self._rollouts if rollout.requested.variation == variation]
         under_way, recent = _under_way(mine), self._recent.get((variation, build))
@@ -122,7 +122,7 @@ class _Model:
             variation=variation,
             build=build,
             arm=arm,
-            asked=asked,
+            asked=desired_share,
             seen=self._seen(audience, key),
             rollout=under_way.id if under_way is not None else None,
             verdict=verdict_of(under_way) if is_tried and under_way is not None else None,
@@ -146,7 +146,7 @@ class _Model:
 
 
 def _under_way(rollouts: list[Rollout]) -> Rollout | None:
-    """What holds the variation, or else what compares it in an experiment."""
+    """The rollout that holds the variation, or else the experiment's comparison that is open on it."""
     return current(rollouts) or next((each for each in rollouts if each.is_comparison and each.is_under_way), None)
 
 

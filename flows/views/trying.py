@@ -1,4 +1,4 @@
-"""Trying out: what the routes that follow from the ledger would do with a request. Nothing is asked or changed."""
+"""Trying out: where the ledger's routes would send a request. Sends nothing and changes nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sluicegate.services.traffic.table import AudienceRoute, ModelRoute, assign
 
 
 def try_out(ledger: Ledger, model: str, metadata: Mapping[str, str], unit: str | None) -> Trial:
-    """What a request gets, if every service runs that should. Raises NotFound for a model that serves nothing."""
+    """What a request would get if every needed service ran. Raises NotFound for a model that serves nothing."""
     rollouts = ledger.current(model)
-    there = standings(rollouts)
-    builds = {build for standing in there for build in standing.needed}
-    route = routes(there, builds, all_connections(ledger), splits(rollouts, there)).model(model)
+    all_standings = standings(rollouts)
+    builds = {build for standing in all_standings for build in standing.needed}
+    route = routes(all_standings, builds, all_connections(ledger), splits(rollouts, all_standings)).model(model)
     audience = route.audience(metadata)
     return Trial(
         model=model,
@@ -34,14 +34,14 @@ def try_out(ledger: Ledger, model: str, metadata: Mapping[str, str], unit: str |
 
 
 def _considered(route: ModelRoute, taking: AudienceRoute, metadata: Mapping[str, str]) -> list[Considered]:
-    asked = route.audiences[: route.audiences.index(taking) + 1]
+    tried = route.audiences[: route.audiences.index(taking) + 1]
     return [
         Considered(
             audience=each.name,
             takes=each is taking,
             why=explain(each.condition, metadata) if each.condition is not None else "no audience matches",
         )
-        for each in asked
+        for each in tried
     ]
 
 

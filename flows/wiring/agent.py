@@ -1,7 +1,7 @@
-"""Agent: what runs beside the Envoy of a gateway that shares no machine with its keeper.
+"""Agent: runs beside the Envoy of a gateway that is not on its keeper's machine.
 
-It puts the routes in force that the keeper left for it, says what it serves, and runs the dead man's switch. How routes
-come and words go is for those that are made from it: joining.py, cluster_gateway.py.
+It applies the routes that the keeper left for it, reports what it serves, and runs the dead man's switch. Its
+subclasses, in joining.py and cluster_gateway.py, fetch the routes and send the reports.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger("gateway")
 
 NAME = "gateway"
-"""What it is called on its own machine."""
+"""The gateway's name on its own machine."""
 
 _PAUSE = 0.5
-"""Seconds between two looks whether Envoy runs."""
+"""Seconds between two checks that Envoy runs."""
 _DRAIN_SECONDS, _END_SECONDS = 20.0, 10.0
-"""Time for requests under way, and then for Envoy to end."""
+"""Time limits for open requests to finish, and then for Envoy to end."""
 
 
 @dataclass(kw_only=True)
@@ -44,26 +44,26 @@ class Agent(ABC):
 
     envoy: Envoy
     unwatched: float
-    """As the keeper has it: after this time, and a little more, the keeper goes by it."""
+    """Seconds without a keeper after which the switch acts. The keeper relies on this limit, with some slack."""
     has: str = ""
     why: str = ""
     refused: bool = False
     held: tuple[str, ...] = ()
-    """The models that keep their former routes, where all others have theirs."""
+    """Models that keep their former routes because their new ones were refused."""
     unsent: dict[str, int] = field(default_factory=dict)
-    """Bytes of each log that were not sent."""
+    """Bytes of each log that were not sent yet."""
     _table: RouteTable | None = None
     _builds: tuple[BuildRef, ...] = ()
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _turn: threading.RLock = field(default_factory=threading.RLock, init=False)
-    """Several threads may bring what is new: routes, addresses, that a keeper watches."""
+    """Held while routes change: several threads bring new routes, addresses and signs of the keeper."""
 
     @abstractmethod
     def endpoints(self, builds: Collection[BuildRef]) -> Endpoints:
-        """Where these builds are."""
+        """The addresses of these builds."""
 
     def take(self, name: str, sheet: str) -> None:
-        """Put a sheet of routes in force, as far as Envoy takes it."""
+        """Apply a sheet of routes, as far as Envoy accepts it."""
         with self._turn:
             self._table = None
             try:
@@ -75,15 +75,17 @@ class Agent(ABC):
             self.has = name
 
     def hold(self, *, is_watched: bool = True) -> None:
-        """Have the routes that were sent last in force: Envoy may have been late, or on stable alone, and what routes
-        before them named is cleared away when nothing is on its way there. Where no keeper watches, their stable-only
-        form."""
+        """Apply the last routes again; if no keeper watches, their stable-only form.
+
+        Envoy may have been late, or may serve stable builds only. This also removes clusters of former routes once no
+        request uses them.
+        """
         with self._turn:
             if self._table is None:
                 return
-            before, alone = self.why, replace(self._table.stable_only, made_from=self._table.made_from)
+            before, stable_only = self.why, replace(self._table.stable_only, made_from=self._table.made_from)
             try:
-                self.envoy.apply(self._table if is_watched else alone, self.endpoints(self._builds))
+                self.envoy.apply(self._table if is_watched else stable_only, self.endpoints(self._builds))
                 self.why, self.refused, self.held = "", False, ()
             except RoutesRejected as error:
                 self.why, self.refused, self.held = error.message, True, tuple(sorted(error.held))
@@ -93,11 +95,11 @@ class Agent(ABC):
                     log.warning("the routes are not in force", why=self.why)
 
     def heed(self, age: float) -> None:
-        """A keeper watches: it did so many seconds ago, or later."""
+        """Note that a keeper watched `age` seconds ago, or later."""
         self.envoy.renew(age)
 
     def said(self, **more: object) -> dict[str, object]:
-        """What is so here."""
+        """The gateway's report on itself."""
         under_way = {str(build): self.envoy.in_flight(build) for build in self._builds}
         return {
             "has": self.has, "serves": self.envoy.observe(), "why": self.why, "refused": self.refused,
@@ -107,19 +109,19 @@ class Agent(ABC):
         }  # fmt: skip
 
     def _stable_only(self) -> dict[str, str] | None:
-        """Since when, and why, its switch has it serve stable builds alone."""
+        """Since when and why the switch makes it serve stable builds only; None if it does not."""
         marked = self._mark().read()
         return None if marked is None else {"since": marked.since.isoformat(), "why": marked.why}
 
     def _served(self) -> dict[str, object] | None:
-        """What ought to stand in the logs; None where Envoy does not say."""
+        """Envoy's own counts of what the logs should contain; None if Envoy does not answer."""
         try:
             return {**asdict(self.envoy.served()), "unsent": self.unsent}
         except Unreachable:
             return None
 
     def mind(self, stop: threading.Event) -> None:
-        """Have Envoy run until stopped; one that a gateway before left is minded, too."""
+        """Keep Envoy running until stopped. An Envoy that an earlier process left running counts as well."""
         while not stop.is_set():
             if self._process is not None and self._process.poll() is not None:
                 self._process = None
@@ -128,12 +130,12 @@ class Agent(ABC):
             stop.wait(_PAUSE)
 
     def begin_unwatched(self) -> None:
-        """Have an Envoy that does not run yet start with stable alone."""
+        """If Envoy does not run yet, make it start with stable builds only."""
         if self.envoy.is_away():
             self.envoy.go_stable_only()
 
     def end_envoy(self) -> None:
-        """Let requests finish, and end Envoy."""
+        """Let open requests finish, then end Envoy."""
         try:
             self.envoy.drain(_DRAIN_SECONDS)
             self.envoy.end()
@@ -142,10 +144,10 @@ class Agent(ABC):
         self._await_end()
 
     def _await_end(self) -> None:
-        """Wait until Envoy has ended, whoever started it, and with it written its log. One that does not end, hangs."""
-        until = time.monotonic() + _END_SECONDS
+        """Wait until Envoy has ended and so written its log, no matter who started it. Kill it if it hangs."""
+        deadline = time.monotonic() + _END_SECONDS
         while not (self.envoy.is_away() if self._process is None else self._process.poll() is not None):
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 log.error("Envoy does not end; what it has not written of its log is missing")
                 if self._process is not None:
                     self._process.kill()
@@ -153,7 +155,7 @@ class Agent(ABC):
             time.sleep(0.05)
 
     def _mark(self) -> Mark:
-        """By which it is seen that it serves stable builds alone."""
+        """The mark that shows that this gateway serves stable builds only."""
         return Mark(self.envoy.places.folder, NAME, now)
 
     def look_whether_watched(self, stop: threading.Event) -> None:

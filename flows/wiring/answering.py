@@ -1,4 +1,4 @@
-"""Answering: the console's servers, one for this host and one by TLS for others, in one loop."""
+"""Answering: the console's two servers in one event loop, one for this host and one over TLS for other hosts."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _FREEBIND = 15
-"""IP_FREEBIND: an address that this host does not have for a while is no reason not to answer at another."""
+"""IP_FREEBIND: lets the console start although the host does not have the address yet."""
 _PERIOD = 2.0
 MOST, MOST_OF_ONE = 512, 64
-"""Connections of other hosts at a time, and of one address among them. Anybody can open one, token or not; these leave
-descriptors to this host's callers, and room to other addresses."""
+"""Most open connections from other hosts, in all and from one address. Anybody can open one without a token, so these
+limits keep descriptors free for callers of this host, and room for other addresses."""
 PATIENCE = 10.0
-"""Seconds that a caller has for the head of its first request."""
+"""Seconds in which a caller must send the head of its first request."""
 
 
 class Listener(socket.socket):
-    """Closes connections beyond so many at once."""
+    """A socket that closes connections beyond the limits."""
 
     def __init__(self) -> None:
         super().__init__()
         self._open: WeakSet[socket.socket] = WeakSet()
-        """Those that were accepted, and which somebody still holds."""
+        """Accepted connections that are still in use."""
 
     def accept(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Raises ConnectionAbortedError where there are too many: asyncio goes on to the next one then."""
+        """Raises ConnectionAbortedError if there are too many; asyncio then continues with the next one."""
         link, address = super().accept()
-        there = [self._address(each) for each in self._open if each.fileno() >= 0]
-        if len(there) >= MOST or there.count(address[0]) >= MOST_OF_ONE:
+        addresses = [self._address(each) for each in self._open if each.fileno() >= 0]
+        if len(addresses) >= MOST or addresses.count(address[0]) >= MOST_OF_ONE:
             link.close()
             raise ConnectionAbortedError("too many connections")
         self._open.add(link)
@@ -52,7 +52,7 @@ class Listener(socket.socket):
 
 
 class Prompt(H11Protocol):
-    """Turns away who says nothing, or says it without end. It bounds the head of a request, too."""
+    """Drops callers that send nothing or do not finish the head of their first request. Also bounds the head's size."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -64,16 +64,16 @@ class Prompt(H11Protocol):
 
 
 class Others(uvicorn.Server):
-    """The server for other hosts. It ends with the first one, which gets the signals."""
+    """The server for other hosts. It ends with the other server, which handles the signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
+        """Handle no signals."""
         yield
 
 
 def answering_others(app: Starlette, pair: Path) -> Others:
-    """A server by TLS that shows the certificate in this file, of certificate and key."""
+    """A TLS server. `pair`: a file with its certificate and key."""
     config = uvicorn.Config(
         app, ssl_certfile=pair, ssl_keyfile=pair, log_level="warning", server_header=False, proxy_headers=False,
         http=Prompt,
@@ -83,15 +83,15 @@ def answering_others(app: Starlette, pair: Path) -> Others:
 
 @dataclass
 class Answering:
-    """Both servers."""
+    """Both servers of the console."""
 
     own: uvicorn.Server
     others: Others | None
     at: tuple[str, int]
-    """Where other hosts are answered."""
+    """The address and port for other hosts."""
 
     async def serve(self, beat: Callable[[], None], every: float) -> None:
-        """Serve until a signal comes; the beat comes from the loop that answers."""
+        """Serve until a signal comes. The loop that answers requests also calls `beat`, so that a hang stops it."""
 
         async def beating() -> None:
             while True:
@@ -119,25 +119,25 @@ def _listener(at: tuple[str, int]) -> socket.socket:
 
 
 async def _renewing(config: uvicorn.Config) -> None:
-    """Show new callers a certificate that was renewed. Connections that are open stay."""
+    """Load the certificate again when it was renewed. Open connections stay."""
     pair = Path(str(config.ssl_certfile))
-    seen = _stamp(pair)
+    loaded = _stamp(pair)
     while True:
         await asyncio.sleep(_PERIOD)
         now = _stamp(pair)
-        if now is None or now == seen or config.ssl is None:
+        if now is None or now == loaded or config.ssl is None:
             continue
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(pair)
             config.ssl.load_cert_chain(pair)
         except OSError as error:
             structlog.get_logger("console").error("the certificate was not renewed", why=str(error))
-        seen = now
+        loaded = now
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        there = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return there.st_ino, there.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns

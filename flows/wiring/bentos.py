@@ -1,4 +1,4 @@
-"""The shared store of bentos: which one the settings name, whose bentos are in it, and whether it can be used."""
+"""The shared store of bentos: the one that the settings name, the owner of its bentos, and whether it works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OWNER = "bento store"
 
 
 def objects_at(address: str, mlflow: Callable[[], MlflowServer], limits: Limits) -> Objects:
-    """The store of an address, as the settings name it. Nothing is asked of it yet."""
+    """The store at the address in the settings. Does not contact it yet."""
     parts = urlsplit(address)
     match parts.scheme:
         case "s3":
@@ -39,20 +39,20 @@ def objects_at(address: str, mlflow: Callable[[], MlflowServer], limits: Limits)
 
 
 def owner_of(ledger: Ledger) -> str:
-    """The name by which this ledger's bentos are kept in a store that several share; made once.
+    """The name that marks this ledger's bentos in a store that several ledgers share. Drawn once.
 
-    A ledger that lost it keeps what it put under a new name. What the former one kept stays, until somebody deletes it.
+    A ledger that lost its name gets a new one. Bentos under the former name stay until somebody deletes them.
     """
-    known = ledger.recall(_OWNER)
-    if known is None:
+    note = ledger.recall(_OWNER)
+    if note is None:
         ledger.remember(_OWNER, {"owner": secrets.token_hex(8)})
-        known = ledger.recall(_OWNER)
-    assert known is not None
-    return str(known["owner"])
+        note = ledger.recall(_OWNER)
+    assert note is not None
+    return str(note["owner"])
 
 
 def store_finding(store: SharedStore) -> Finding:
-    """Whether the store can be written and read."""
+    """Whether the store can be written to and read."""
     try:
         store.check()
     except SluiceError as error:

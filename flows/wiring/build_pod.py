@@ -1,8 +1,8 @@
-"""What the first container of a build's pod does: it has the bento there, as it was packed, and all that serves it.
+"""The first container of a build's pod: fetches the bento as it was packed, and prepares everything that serves it.
 
 `python -m sluicegate.flows.wiring.build_pod HOME BENTO BENTO_DIGEST MODEL_DIGEST [ENVIRONMENT]`: HOME is the folder
-that both containers of the pod see, ENVIRONMENT the one to make there, where the plan wants one of its own and names no
-image. It ends with 0, or prints why it cannot be done: Kubernetes shows that as the reason why the pod does not run.
+that both containers of the pod share. ENVIRONMENT is the one to create there, if the plan asks for an isolated
+environment and names no image. Exits with 0, or prints the reason, which Kubernetes shows as why the pod does not run.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from sluicegate.services.bento.virtual_environments import VirtualEnvironments
 
 _TRIES = 20
 _PAUSE = 3.0
-"""Seconds between two attempts to reach a store that is away: a pod that ends twice counts as one that cannot run."""
+"""Seconds between attempts to reach a store that is away. A pod that ends twice would count as one that cannot run."""
 
 
 def main(
     home: str, bento: str, bento_digest: str, model_digest: str, env: str = "",
     *, sleep: Callable[[float], None] = time.sleep,
 ) -> int:  # fmt: skip
-    """The exit status."""
+    """Prepare the pod. Returns the exit status."""
     packed = Packed(bento=bento, env=env or "project", bento_digest=bento_digest, model_digest=model_digest)
     try:
         prepare(Path(home), packed, Settings.read(os.environ), sleep)
@@ -44,7 +44,7 @@ def main(
 
 
 def prepare(home: Path, packed: Packed, settings: Settings, sleep: Callable[[float], None]) -> None:
-    """Have the bento and its environment in a folder. Raises SluiceError with the reason."""
+    """Put the bento and its environment into `home`. Raises SluiceError with the reason."""
     if settings.store is None:
         raise InvalidSetting(
             "SLUICE_STORE is not set in the pod, so nobody knows where the bento is.",

@@ -1,4 +1,4 @@
-"""Certificate watch: a renewed certificate is shown without a restart, and one that cannot be used is not shown."""
+"""Certificate watch: puts a renewed certificate into use without a restart, unless it cannot be used."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _CHECK = "certificate"
 
 
 def watch_certificate(door: Door, stop: threading.Event) -> None:
-    """Take up what others renew, and renew what is our own, until stopped. The same fault is said once."""
-    log, told = structlog.get_logger("certificate"), ""
+    """Load certificates that others renew, and renew our own, until stopped. Logs each fault once."""
+    log, logged = structlog.get_logger("certificate"), ""
     while not stop.is_set():
         try:
             door.take_up()
             why = ""
         except (InvalidSetting, OSError) as error:
             why = str(error)
-        if why and why != told:
+        if why and why != logged:
             log.error("the certificate cannot be used; the one before stays in use", why=why)
-        elif told and not why:
+        elif logged and not why:
             log.warning("the certificate can be used again")
-        told = why
+        logged = why
         stop.wait(PERIOD)
 
 
 def findings(door: Door, site: Site, now: datetime) -> tuple[Finding, ...]:
-    """What other hosts are shown and until when; what keeps a renewed one from being shown; who does not show it."""
+    """Which certificate other hosts are shown and until when, why a renewed one is not used, who does not show it."""
     from sluicegate.services.host.doctor.finding import failed, passed, warned
 
     fix = (
@@ -50,28 +50,28 @@ def findings(door: Door, site: Site, now: datetime) -> tuple[Finding, ...]:
         else f"Renew {door.files[0]}; Sluicegate then uses it by itself."
     )
     try:
-        held = door.held()
+        pair = door.held()
     except InvalidSetting as error:
         return (failed(_CHECK, error.message, error.fix or fix),)
-    left = held.ends - now
-    said = f"for {', '.join(held.names)}, until {held.ends:%Y-%m-%d} ({left.days} days)"
-    found = [passed(_CHECK, said) if left > _WARN else warned(_CHECK, said, fix)]
+    left = pair.ends - now
+    summary = f"for {', '.join(pair.names)}, until {pair.ends:%Y-%m-%d} ({left.days} days)"
+    results = [passed(_CHECK, summary) if left > _WARN else warned(_CHECK, summary, fix)]
     try:
         door.take_up()
     except InvalidSetting as error:
         what = f"the files cannot be used: {error.message} Other hosts are still shown the previous certificate"
-        found.append(failed(_CHECK, what, error.fix or fix))
-        return tuple(found)
-    others = [name for name in (*site.gateways(), "console") if name in site.ports and not _shows(site, name, held)]
+        results.append(failed(_CHECK, what, error.fix or fix))
+        return tuple(results)
+    others = [name for name in (*site.gateways(), "console") if name in site.ports and not _shows(site, name, pair)]
     if others:
         what = f"{', '.join(others)} cannot be reached at {site.listen}, or do not show this certificate"
-        found.append(failed(_CHECK, what, "Check that they run: sluice status. Then: sluice up."))
-    return tuple(found)
+        results.append(failed(_CHECK, what, "Check that they run: sluice status. Then: sluice up."))
+    return tuple(results)
 
 
-def _shows(site: Site, name: str, held: Pair) -> bool:
+def _shows(site: Site, name: str, pair: Pair) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is compared with what is to be shown
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the certificate itself is compared below
     try:
         address = (str(site.address), site.ports[name])
         with (
@@ -81,4 +81,4 @@ def _shows(site: Site, name: str, held: Pair) -> bool:
             der = shown.getpeercert(binary_form=True)
     except OSError:
         return False
-    return der == held.leaf
+    return der == pair.leaf

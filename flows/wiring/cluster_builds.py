@@ -1,4 +1,4 @@
-"""Builds in the cluster that SLUICE_CLUSTER names: what runs their services, and where these answer."""
+"""Builds in the cluster that SLUICE_CLUSTER names: their services and the addresses of these."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def services_of(settings: Settings, store: SharedStore | None) -> ClusterServices:
-    """What runs builds there. `store` is where the examples of models are. Raises InvalidSetting."""
+    """Runs builds in the cluster. `store` holds the input examples of models. Raises InvalidSetting."""
     from sluicegate.flows.wiring.in_namespace import api_of
     from sluicegate.services.cluster.deployments import ClusterServices
 
@@ -33,5 +33,5 @@ def services_of(settings: Settings, store: SharedStore | None) -> ClusterService
 
 
 def service_address(build: BuildRef, namespace: str) -> Endpoint:
-    """Where some pod of a build answers, by the name of its Service: for whoever may not ask the cluster's API."""
+    """The address of a build's Service, for processes that may not use the cluster's API. Some pod answers there."""
     return Endpoint(build=build, host=f"{build_name(build)}.{namespace}.svc", port=PORT)

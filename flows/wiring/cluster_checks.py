@@ -1,4 +1,4 @@
-"""Checks of an installation in a cluster: what its pods may do, which versions meet, and whether flows are run."""
+"""Checks of an installation in a cluster: rights of its pods, versions, and whether Prefect runs its flows."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from sluicegate.services.host.prefect_setup.deployments import Packaged
 
 OLDEST = 33
-"""The oldest minor version whose published schemas the manifests are held against."""
+"""The oldest minor version of Kubernetes against whose published schemas the manifests are checked."""
 _APPLY = "apply the manifests of this Sluicegate again: sluice cluster render"
 
 
 def checks_of_cluster(runtime: Runtime, packaged: Packaged) -> dict[str, Check]:
-    """Every check that is about the cluster and the servers that it uses, by its name."""
+    """The checks of the cluster and of the servers that it uses, by name."""
     return {
         "cluster": lambda: [version_finding(_api(runtime).version())],
         "rights": lambda: [rights_finding(_api(runtime), Role.CONTROL)],
@@ -33,15 +33,15 @@ def checks_of_cluster(runtime: Runtime, packaged: Packaged) -> dict[str, Check]:
 
 
 def version_finding(version: str) -> Finding:
-    """Whether the cluster is of a version that we know."""
-    found = re.match(r"v1\.([0-9]+)", version)
-    if found is not None and int(found[1]) >= OLDEST:
+    """Whether the cluster's version is supported."""
+    minor = re.match(r"v1\.([0-9]+)", version)
+    if minor is not None and int(minor[1]) >= OLDEST:
         return passed("cluster", f"Kubernetes {version}")
     return failed("cluster", f"Kubernetes {version} is older than 1.{OLDEST}", "Upgrade the cluster.")
 
 
 def rights_finding(api: Api, role: Role) -> Finding:
-    """Whether whoever we are may do what this role does."""
+    """Whether the account of this process has the rights that the role needs."""
     missing = [
         f"{verb} {kind.plural}"
         for kind, verbs in RIGHTS[role].items()
@@ -61,7 +61,7 @@ def _api(runtime: Runtime) -> Api:
 
 def _catalog(runtime: Runtime) -> Finding:
     try:
-        runtime.catalog.builds("sluicegate-doctor")  # whether there is one or not
+        runtime.catalog.builds("sluicegate-doctor")  # it need not exist
     except SluiceError as error:
         fix = error.fix or "Check MLFLOW_TRACKING_URI in the Secret of connections."
         return failed("mlflow answers", error.message, fix)
@@ -69,7 +69,7 @@ def _catalog(runtime: Runtime) -> Finding:
 
 
 def _prefect(runtime: Runtime, packaged: Packaged) -> Sequence[Finding]:
-    """Prefect has our flows, and workers of a pool of Jobs take their runs."""
+    """Whether Prefect has our flows, and workers of a Kubernetes pool take their runs."""
     import os
 
     from sluicegate.flows.wiring import in_cluster
@@ -78,8 +78,8 @@ def _prefect(runtime: Runtime, packaged: Packaged) -> Sequence[Finding]:
     from sluicegate.services.host.prefect_setup.server import KUBERNETES, registered, work_pool
 
     clients = client_environment(runtime.site, runtime.keys, os.environ)
-    there = registered(clients, packaged.names)
-    pools = [work_pool(clients, name) for name in sorted({each.pool for each in there if each.pool is not None})]
+    deployments = registered(clients, packaged.names)
+    pools = [work_pool(clients, name) for name in sorted({each.pool for each in deployments if each.pool is not None})]
     others = [
         failed(
             "work pool", f"{each.name} is of the type {each.type}: its runs are no Jobs of the cluster",
@@ -89,7 +89,7 @@ def _prefect(runtime: Runtime, packaged: Packaged) -> Sequence[Finding]:
     ]  # fmt: skip
     register, work = in_cluster.register(runtime.settings), in_cluster.work(runtime.settings)
     return [
-        deployments_finding(packaged, there, register),
+        deployments_finding(packaged, deployments, register),
         *(pool_finding(each, work) for each in pools),
         *others,
     ]

@@ -1,8 +1,8 @@
-"""What `sluice gateway --cluster` runs: an Envoy in a pod, which follows routes and pods of its namespace itself.
+"""What `sluice gateway --cluster` runs: an Envoy in a pod, whose agent follows the routes and pods of its namespace.
 
-Routes come from a ConfigMap, addresses from EndpointSlices, that a keeper watches from its Lease; what is so here goes
-into a Lease of our own. While the API is away, Envoy serves by its last files, and after a restart by these or by the
-ConfigMap that is mounted. A collector beside it reads its log into the telemetry.
+Routes come from a ConfigMap, addresses from EndpointSlices, and the keeper's Lease shows that a keeper watches. The
+agent writes its reports into its own Lease. While the API is away, Envoy keeps its last files; after a restart it uses
+these or the mounted ConfigMap. A collector beside it reads its log into the telemetry.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 log = structlog.get_logger("gateway")
 
 BEAT_EVERY = 3.0
-"""Seconds between two beats; what is new is said at once."""
+"""Seconds between two reports; news is reported at once."""
 _FRESH = 9.0
-"""Seconds after which a beat that comes back says nothing of now."""
+"""Seconds after which a beat that the keeper repeats is too old to show that it watches now."""
 _KEPT = 64
-"""Beats whose time is remembered."""
+"""Number of beats whose times are remembered."""
 _PAUSE = 0.25
-"""Seconds between two looks whether the process is to end."""
+"""Seconds between two checks whether the process should end."""
 _GREETING_PAUSE = 0.1
 
 
@@ -55,23 +55,23 @@ class ClusterAgent(Agent):
 
     api: Api
     name: str
-    """The pod's, and that of its Lease."""
+    """The name of the pod and of its Lease."""
     owner: Owner | None = None
     mounted: Path
-    """Where the ConfigMap is mounted."""
+    """The folder where the ConfigMap is mounted."""
     logs: Mapping[str, str] = field(default_factory=dict)
-    """By which name the telemetry has each log."""
+    """The name of each log in the telemetry."""
     beat_every: float = BEAT_EVERY
     greeting: float = 2.5
-    """Seconds that the first word of a keeper is waited for."""
+    """Seconds to wait for the first sign of a keeper."""
     wall: Callable[[], datetime] = now
     elapsed: Callable[[], float] = time.monotonic
     news: threading.Event = field(default_factory=threading.Event, init=False)
-    """Something is to be said at once."""
+    """Set when there is something to report at once."""
     _slices: tuple[Object, ...] | None = field(default=None, init=False)
-    """None: the API was not heard yet."""
+    """None until the API has answered."""
     _looked_for: str = field(default="", init=False)
-    """The sheet for whose builds the slices were listed again."""
+    """The sheet for whose builds the slices were last listed again."""
     _coming: str = field(default="", init=False)
     _process_id: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
     _beats: dict[str, float] = field(default_factory=dict, init=False)
@@ -79,8 +79,11 @@ class ClusterAgent(Agent):
     _count: int = field(default=0, init=False)
 
     def begin(self) -> None:
-        """Take the present routes before Envoy starts. Where the API does not give them, take the mounted ones if they
-        are not older than those that Envoy has. Where no keeper is heard to watch, start with stable alone."""
+        """Fetch the present routes before Envoy starts.
+
+        If the API does not give them, use the mounted ones, unless Envoy has newer ones. If no keeper shows that it
+        watches, start with stable builds only.
+        """
         if not self.envoy.is_away():
             return
         with contextlib.suppress(OSError):
@@ -101,52 +104,54 @@ class ClusterAgent(Agent):
         self.begin_unwatched()
 
     def hold(self, *, is_watched: bool = True) -> None:
-        """Have the routes in force with the addresses of now; where the switch has acted, in their stable-only form."""
+        """Apply the routes with the present addresses; in their stable-only form if the switch has acted."""
         super().hold(is_watched=is_watched and self._mark().read() is None)
 
     def endpoints(self, builds: Collection[BuildRef]) -> Endpoints:
-        """Where these builds are, by the slices; by their names while the API was not heard yet.
+        """The addresses of these builds, from the slices, or from DNS until the API has answered.
 
-        The keeper has seen each: where one has no address here, the slices are listed again, once for each sheet.
+        The keeper has seen an address of each build. If one is missing here, lists the slices again, once a sheet.
         """
         if self._slices is None:
-            return {build: there for build in builds if (there := _resolved(build, self.api.namespace))}
-        found = self._by_slices(builds)
-        if found.keys() != set(builds) and self._looked_for != self._coming:
+            return {build: addresses for build in builds if (addresses := _resolved(build, self.api.namespace))}
+        endpoints = self._by_slices(builds)
+        if endpoints.keys() != set(builds) and self._looked_for != self._coming:
             self._looked_for = self._coming
             with contextlib.suppress(SluiceError):
                 self._fetch_slices()
-                found = self._by_slices(builds)
-        return found
+                endpoints = self._by_slices(builds)
+        return endpoints
 
     def _by_slices(self, builds: Collection[BuildRef]) -> Endpoints:
-        return {build: there for build in builds if (there := endpoints_of(build, self._slices or ()))}
+        return {build: addresses for build in builds if (addresses := endpoints_of(build, self._slices or ()))}
 
     def follow_table(self, stop: threading.Event) -> None:
-        """Take what the ConfigMap holds, until stopped."""
-        told = False
-        for seen in follow(self.api, CONFIG_MAP, labels(Component.GATEWAY), stop.wait):
-            if (seen.why is not None) != told:
-                told = not told
-                log.warning("the cluster's API is away" if told else "the cluster's API answers again", why=seen.why)
-            if TABLE in seen.objects:
-                self.see_table(seen.objects[TABLE])
+        """Apply the routes of the ConfigMap whenever they change, until stopped."""
+        is_away = False
+        for update in follow(self.api, CONFIG_MAP, labels(Component.GATEWAY), stop.wait):
+            if (update.why is not None) != is_away:
+                is_away = not is_away
+                log.warning(
+                    "the cluster's API is away" if is_away else "the cluster's API answers again", why=update.why
+                )
+            if TABLE in update.objects:
+                self.see_table(update.objects[TABLE])
 
     def follow_addresses(self, stop: threading.Event) -> None:
-        """Send requests to the pods that there are, until stopped."""
-        for seen in follow(self.api, ENDPOINT_SLICE, labels(Component.SERVICE), stop.wait):
-            if seen.why is None:
-                self._slices = tuple(seen.objects.values())
+        """Send requests to the pods that exist, until stopped."""
+        for update in follow(self.api, ENDPOINT_SLICE, labels(Component.SERVICE), stop.wait):
+            if update.why is None:
+                self._slices = tuple(update.objects.values())
                 self._hold_and_tell()
 
     def follow_keeper(self, stop: threading.Event) -> None:
-        """Hear whether a keeper watches, until stopped."""
-        for seen in follow(self.api, LEASE, labels(Component.CONTROL), stop.wait):
-            if seen.why is None and KEEPER in seen.objects:
-                self.see_keeper(seen.objects[KEEPER])
+        """Follow the keeper's Lease, until stopped."""
+        for update in follow(self.api, LEASE, labels(Component.CONTROL), stop.wait):
+            if update.why is None and KEEPER in update.objects:
+                self.see_keeper(update.objects[KEEPER])
 
     def see_table(self, thing: Object) -> None:
-        """Take the routes of this ConfigMap, where they are new."""
+        """Apply the routes of this ConfigMap if they are new."""
         try:
             sheet = sheet_of(thing)
         except SluiceError as error:
@@ -156,19 +161,19 @@ class ClusterAgent(Agent):
             self._take(sheet)
 
     def see_keeper(self, thing: Object) -> None:
-        """A keeper watches where it heard a beat of ours, and we have the routes that it left."""
-        told = read_keeper(thing)
-        self.unwatched = told.unwatched or self.unwatched
-        sent = self._beats.get(told.heard.get(self.name, ""))
+        """Note that a keeper watches, if its Lease repeats a recent beat of ours and we have the routes it left."""
+        keeper = read_keeper(thing)
+        self.unwatched = keeper.unwatched or self.unwatched
+        sent = self._beats.get(keeper.heard.get(self.name, ""))
         if sent is None or self.elapsed() - sent >= _FRESH:
             return
         sheet = None
-        if told.sheet != self.has:  # the watch of the ConfigMap may hang
+        if keeper.sheet != self.has:  # the watch on the ConfigMap may hang
             try:
                 sheet = self._fetched()
             except SluiceError:
                 return
-            if sheet is None or sheet_name(sheet) != told.sheet:
+            if sheet is None or sheet_name(sheet) != keeper.sheet:
                 return
         self._mark().clear()
         if sheet is not None:
@@ -178,8 +183,8 @@ class ClusterAgent(Agent):
         self.heed(self.elapsed() - sent)
 
     def run(self, stop: threading.Event) -> None:
-        """Say what is so here, at once where it is new, until stopped."""
-        told, due = False, 0.0
+        """Report regularly, and at once if there is news, until stopped."""
+        was_logged, due = False, 0.0
         while not stop.is_set():
             if not self.news.wait(_PAUSE) and self.elapsed() < due:
                 continue
@@ -187,40 +192,40 @@ class ClusterAgent(Agent):
             due = self.elapsed() + self.beat_every
             try:
                 self.say()
-                told = False
+                was_logged = False
             except SluiceError as error:
-                if not told:
+                if not was_logged:
                     log.error("the cluster does not hear this gateway", why=str(error))
-                told = True
+                was_logged = True
                 due = self.elapsed() + 2 * _PAUSE
 
     def say(self, *, retired: bool = False) -> None:
-        """Write our Lease. Raises SluiceError."""
+        """Write the report into our Lease. Raises SluiceError."""
         self._count += 1
         beat = f"{self._process_id}-{self._count}"
-        said = self.said()
+        report = self.said()
         self._beats[beat] = self.elapsed()
-        for old in list(self._beats)[:-_KEPT]:
-            del self._beats[old]
-        lease = gateway_lease(self.name, beat, said, self.wall(), owner=self.owner, retired=retired)
+        for old_beat in list(self._beats)[:-_KEPT]:
+            del self._beats[old_beat]
+        lease = gateway_lease(self.name, beat, report, self.wall(), owner=self.owner, retired=retired)
         self.api.apply(LEASE, lease, manager="sluicegate-gateway")
 
     def said(self, **more: object) -> dict[str, object]:
-        """What is so here."""
-        said = super().said(instance=self.name, **more)
-        under_way = said["in_flight"]
+        """The gateway's report on itself."""
+        report = super().said(instance=self.name, **more)
+        under_way = report["in_flight"]
         assert isinstance(under_way, dict)
-        said["in_flight"] = {build: count for build, count in under_way.items() if count}
-        served = said["served"]
+        report["in_flight"] = {build: count for build, count in under_way.items() if count}
+        served = report["served"]
         if isinstance(served, dict):
             served["logs"] = dict(self.logs)
-        return said
+        return report
 
     def _is_greeted(self) -> bool:
-        """Whether a keeper answers that it hears this gateway, and watches it."""
+        """Whether a keeper shows in time that it hears and watches this gateway."""
         self.say()
-        until, watched = self.elapsed() + self.greeting, self.envoy.renewed_at()
-        while self.elapsed() < until:
+        deadline, watched = self.elapsed() + self.greeting, self.envoy.renewed_at()
+        while self.elapsed() < deadline:
             for each in self.api.select(LEASE, labels(Component.CONTROL)).items:
                 if each["metadata"]["name"] == KEEPER:
                     self.see_keeper(each)
@@ -246,7 +251,7 @@ class ClusterAgent(Agent):
         self.news.set()
 
     def _hold_and_tell(self) -> None:
-        """Have the routes in force; say at once where that turned out otherwise than before."""
+        """Apply the routes, and report at once if the result differs from before."""
         before = (self.why, self.refused, self.held)
         self.hold()
         if (self.why, self.refused, self.held) != before:
@@ -260,10 +265,10 @@ class ClusterAgent(Agent):
 
 
 def _resolved(build: BuildRef, namespace: str) -> tuple[Endpoint, ...]:
-    """Where a build is, as the name of its headless Service says it."""
+    """A build's addresses, from the DNS name of its headless Service."""
     name = f"{build_name(build)}.{namespace}.svc"
     try:
-        found = {each[4][0] for each in socket.getaddrinfo(name, PORT, type=socket.SOCK_STREAM)}
+        hosts = {each[4][0] for each in socket.getaddrinfo(name, PORT, type=socket.SOCK_STREAM)}
     except OSError:
         return ()
-    return tuple(Endpoint(build=build, host=str(host), port=PORT) for host in sorted(map(str, found)))
+    return tuple(Endpoint(build=build, host=str(host), port=PORT) for host in sorted(map(str, hosts)))

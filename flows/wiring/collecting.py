@@ -1,4 +1,4 @@
-"""Collecting, as the doctor sees it: what of the access logs was not read, and what of the requests not counted."""
+"""Collecting, for the doctor: which parts of the access logs were not read, and which requests were not counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _CHECK = "collector"
 _PATIENCE = 60.0
-"""Seconds that lines may lie unread before something is wrong."""
+"""Seconds that lines may stay unread before the doctor warns."""
 
 
 TELEMETRY_FIX = (
@@ -25,14 +25,14 @@ TELEMETRY_FIX = (
 
 
 def telemetry_finding(where: str, why: str | None) -> Finding:
-    """Where the telemetry lies, and why it cannot be used; None: it can."""
+    """Where the telemetry is, and `why` it cannot be used; None if it can."""
     from sluicegate.services.host.doctor.finding import failed, passed
 
     return passed("telemetry", where) if why is None else failed("telemetry", f"{where}: {why}", TELEMETRY_FIX)
 
 
 def finding(behind: Backlog, now: float) -> Finding:
-    """What a backlog means at a time in seconds since 1970."""
+    """What a backlog means; `now` in seconds since 1970."""
     from sluicegate.services.host.doctor.finding import passed, warned
 
     waits = behind.waits(now)
@@ -44,7 +44,7 @@ def finding(behind: Backlog, now: float) -> Finding:
 
 
 def growth_finding(grown: Growth, free: float, kept_for: float) -> Finding:
-    """What the kept requests will take of so many free bytes, where each is kept for so many seconds."""
+    """How much of the `free` bytes the kept requests will use, if each is kept for `kept_for` seconds."""
     from sluicegate.services.host.doctor.finding import passed, warned
 
     days, more = kept_for / 86_400, grown.more(kept_for)
@@ -56,7 +56,7 @@ def growth_finding(grown: Growth, free: float, kept_for: float) -> Finding:
 
 
 def unasked_findings(models: Mapping[str, int]) -> tuple[Finding, ...]:
-    """Outcomes that nobody asks for, by model; nothing where there are none."""
+    """Outcomes that no plan asks for, by model."""
     from sluicegate.services.host.doctor.finding import warned
 
     fix = "Apply a plan with a metric of source: outcome, which keeps requests from then on; or stop sending outcomes."
@@ -67,39 +67,41 @@ def unasked_findings(models: Mapping[str, int]) -> tuple[Finding, ...]:
 
 
 def sight_findings(sights: Mapping[Listener, Sight]) -> tuple[Finding, ...]:
-    """Whether requests are counted, by listener; nothing where nobody looked yet."""
+    """Whether requests are counted, by listener. Empty before the first look."""
     from sluicegate.services.host.doctor.finding import failed, passed
 
     fix = "Meanwhile gates say NO DATA and no rollout advances. Each plan's `blind` says what happens if it lasts."
     findings = []
     for listener, sight in sights.items():
         check = f"counted ({listener.value})"
-        findings.append(passed(check, _seen(sight)) if sight.blind is None else failed(check, str(sight.blind), fix))
+        findings.append(
+            passed(check, _counted_text(sight)) if sight.blind is None else failed(check, str(sight.blind), fix)
+        )
     return tuple(findings)
 
 
-def gap_findings(found: Sequence[Gap]) -> tuple[Finding, ...]:
-    """Requests of which no line was ever read; nothing where there are none."""
+def gap_findings(gaps: Sequence[Gap]) -> tuple[Finding, ...]:
+    """Requests whose log lines were never read."""
     from sluicegate.services.host.doctor.finding import warned
 
     fix = (
         "They are missing from every tally for both builds alike. Find out what happened to the log: a disk that was "
         "full or lost, files that were deleted, an Envoy that was killed. If many are missing, start the rollout again."
     )
-    return tuple(warned("gap", str(each), fix) for each in found)
+    return tuple(warned("gap", str(each), fix) for each in gaps)
 
 
-def reader_findings(known: Sequence[Reader], now: int) -> tuple[Finding, ...]:
-    """Collectors that share the database; nothing where there is one. Times in microseconds."""
+def reader_findings(readers: Sequence[Reader], now: int) -> tuple[Finding, ...]:
+    """Collectors that share the database; empty if there is only one. `now` in microseconds since 1970."""
     from sluicegate.services.host.doctor.finding import passed, warned
 
-    if len({each.host for each in known}) < 2:
+    if len({each.host for each in readers}) < 2:
         return ()
     return tuple(
         passed("reader", f"{each.host}: {each.log} was read until {max(now - each.read_until, 0) / 1e6:,.0f} s ago")
         if each.is_present(now) and now - each.read_until <= _PATIENCE * 1e6
-        else warned("reader", _told(each, now), _READER_FIX)
-        for each in known
+        else warned("reader", _late_reader(each, now), _READER_FIX)
+        for each in readers
     )
 
 
@@ -109,14 +111,14 @@ _READER_FIX = (
 )
 
 
-def _told(reader: Reader, now: int) -> str:
+def _late_reader(reader: Reader, now: int) -> str:
     what = f"{reader.host}: {reader.log} was read until {(now - reader.read_until) / 6e7:,.0f} min ago"
     if reader.retired:
         return f"{what}, and nobody waits for it any more"
     return f"{what}, its collector was seen {(now - reader.seen_at) / 1e6:,.0f} s ago"
 
 
-def _seen(sight: Sight) -> str:
+def _counted_text(sight: Sight) -> str:
     if sight.uncounted > 0:
         missing = f"{sight.uncounted:,} of these or earlier ones are not counted"
         return f"{sight.served:,} requests in the last minute; {missing}"

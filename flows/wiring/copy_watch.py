@@ -1,4 +1,4 @@
-"""Watches what the data plane drops of the copies for shadows, for as long as they have some."""
+"""Counts the copies for shadows that the data plane drops, as long as there are shadows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
 
 PERIOD = 1.0
-"""Seconds between two looks; what is dropped after the last one before a shadow ends is not counted."""
+"""Seconds between two looks. Copies dropped after the last look before a shadow ends are not counted."""
 
 
 def watch_drops(runtime: Runtime, stop: threading.Event) -> None:
@@ -32,7 +32,7 @@ def watch_drops(runtime: Runtime, stop: threading.Event) -> None:
 
 
 def look(runtime: Runtime) -> None:
-    """Note the counters of every shadow that has copies."""
+    """Note the counters of every shadow that gets copies."""
     from sluicegate.services.telemetry.pairs.dropped_copies import note_drops
 
     for rollout in runtime.ledger.current():

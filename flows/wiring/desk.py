@@ -1,4 +1,4 @@
-"""The console's desk: what its acts work with, on this machine."""
+"""The console's desk: gives its acts access to this process's ledger, telemetry and services."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _rounds() -> Rounds:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalDesk:
-    """A desk over what this process works with."""
+    """A desk on top of this process's runtime."""
 
     runtime: Runtime
     ledger: Ledger
@@ -175,29 +175,29 @@ class LocalDesk:
         return exposition(self.runtime.telemetry, scrape)
 
     def _stable_only(self) -> dict[str, bool]:
-        """By gateway, whether it serves stable builds only."""
-        alone = {each.gateway for each in self.runtime.unwatched()}
-        return {name: name in alone for name in self.runtime.heard_gateways()}
+        """For each gateway, whether it serves stable builds only."""
+        unwatched = {each.gateway for each in self.runtime.unwatched()}
+        return {name: name in unwatched for name in self.runtime.heard_gateways()}
 
     def _with_ledger(self, scrape: Scrape) -> Scrape:
-        """The same with what stands in the ledger. Raises Unreachable."""
+        """The scrape, completed with figures from the ledger. Raises Unreachable."""
         from sluicegate.flows.wiring.expiries import expiries
         from sluicegate.registry.ledger.keeper_notes import all_undriven, sights
         from sluicegate.services.console.tokens import given_tokens
         from sluicegate.services.keeper.overdue import overdue
 
-        rollouts, seen, now = self.ledger.current(), sights(self.ledger), self.clock()
+        rollouts, sight_notes, now = self.ledger.current(), sights(self.ledger), self.clock()
         under_way = [rollout for rollout in rollouts if not rollout.is_ended]
         return replace(
             scrape,
             models=list(self.ledger.models()),
             rollouts=under_way,
-            untended=len(seen.unjudged),
+            untended=len(sight_notes.unjudged),
             overdue=len(overdue(self.ledger, now)),
             undriven=len({each.id for each in under_way} & set(all_undriven(self.ledger))),
             waiting=len(self.runtime.readings.waiting(now)) if scrape.telemetry_up else None,
             expiries=expiries(given_tokens(self.ledger), now),
-            sights=seen.at(now),
+            sights=sight_notes.at(now),
         )
 
     def counts(self) -> dict[str, object]:
@@ -221,7 +221,7 @@ class LocalDesk:
             fix = f"end one of the two, or give this one a token of its own: sluice token give {name}-2 --role gateway"
             raise Refused(f"another gateway goes by the token of {name}: {holder}.", fix=fix)
         level = None
-        if isinstance(shipped, int | float) and 0 <= shipped < math.inf:  # never later than now, whoever says so
+        if isinstance(shipped, int | float) and 0 <= shipped < math.inf:  # never in the future
             level = self.runtime.wall().timestamp() - shipped
         box.hear(said, level)
         if said.get("retired"):
@@ -244,7 +244,7 @@ class LocalDesk:
         from sluicegate.services.traffic.envoy.relay import NAME
 
         box, site = self._mailbox(name), self.runtime.site
-        told: dict[str, Any] = {
+        answer: dict[str, Any] = {
             "name": None,
             "renewed_ago": box.renewed_ago(),
             "callers": self._callers_token(),
@@ -252,16 +252,16 @@ class LocalDesk:
         }
         sheet = box.sheet()
         if sheet is None or NAME not in site.ports:
-            return told
-        told["name"] = sheet_name(sheet)
+            return answer
+        answer["name"] = sheet_name(sheet)
         pair = joining_pair(self.runtime.folder.tls, self.runtime.wall()).read_text(encoding="utf-8")  # may be renewed
-        told["relay"] = {"name": site.listen, "address": site.address, "port": site.ports[NAME], "pair": pair}
-        if told["name"] != has:
-            told["sheet"] = sheet
-        return told
+        answer["relay"] = {"name": site.listen, "address": site.address, "port": site.ports[NAME], "pair": pair}
+        if answer["name"] != has:
+            answer["sheet"] = sheet
+        return answer
 
     def _callers_token(self) -> str:
-        """As it is now: it may be replaced while this process runs. Between two of them it is the former one."""
+        """The present token of callers, which may change while this process runs; during a change, the former one."""
         from sluicegate.registry.words.errors import NotFound
         from sluicegate.services.host.keys import gateway_token
 
@@ -284,32 +284,32 @@ class LocalDesk:
         return self._rounds.findings(within)
 
     def _stage_times(self) -> Iterator[StageTimes]:
-        """Of the services of this machine, which keep them in files."""
+        """Stage times of this machine's services, from their files."""
         if self.runtime.settings.cluster is None:
             for build in self.runtime.fleet.endpoints():
                 yield from self.runtime.fleet.stage_times(build)
 
     def _spent(self, build: BuildRef) -> Mapping[str, float]:
-        """Mean milliseconds of a request in each stage of its service; nothing where only the ledger is."""
+        """Mean milliseconds of a request in each stage of the build's service; empty if only the ledger is here."""
         if not self.runtime.folder.secrets.exists():
             return {}
         times = self.runtime.fleet.stage_times(build)
         return {each.stage: 1000 * each.seconds / each.requests for each in times if each.requests}
 
     def _gateway_figures(self) -> dict[str, float] | None:
-        """Of all gateways that answer."""
+        """The summed statistics of all gateways that answer; None if none does."""
         from sluicegate.registry.words.errors import Unreachable
         from sluicegate.services.traffic.envoy.gateway_stats import added
 
-        found = []
+        statistics = []
         for envoy in self.runtime.envoys.values():
             with contextlib.suppress(Unreachable):
-                found.append(envoy.gateway_stats())
-        return added(found) if found else None
+                statistics.append(envoy.gateway_stats())
+        return added(statistics) if statistics else None
 
 
 def desk() -> LocalDesk:
-    """What the console works with: the secrets and links of this machine."""
+    """The console's desk, with the secrets and links of this machine."""
     runtime = current_runtime()
     links = {name: url for name, url in runtime.site.urls().items() if name != "console"}
     keys = runtime.keys
@@ -324,6 +324,6 @@ def desk() -> LocalDesk:
 
 
 def desk_without_doors() -> LocalDesk:
-    """What a command works with that runs the acts itself. Nobody is let in: its secrets are nobody's."""
+    """The desk of a command that runs acts itself. Nobody can sign in: its secrets are random."""
     runtime = current_runtime()
     return LocalDesk(runtime=runtime, ledger=runtime.ledger)

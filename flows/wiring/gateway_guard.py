@@ -1,7 +1,7 @@
-"""Guard: the process beside `sluice gateway` that runs its dead man's switch, as the gateway's own process may hang.
+"""Guard: the process beside `sluice gateway` that runs its dead man's switch, since the gateway's own process may hang.
 
-It kills that process where it is silent for long, so that systemd or a container starts it again; and it goes on where
-that process was killed, until another one takes its place.
+It kills a gateway process that is silent for too long, so that systemd or a container starts it again. It survives that
+process, until another guard takes its place.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from sluicegate.services.traffic.switch import PERIOD, Switch
 log = structlog.get_logger("guard")
 
 HANGS = 30.0
-"""Seconds without a heartbeat after which it is killed."""
+"""Seconds without a heartbeat after which the gateway's process is killed."""
 KNOWN, _LOCK = "joined.json", "guard.pid"
 
 
 @dataclass
 class Guard:
-    """Looks at one gateway, again and again."""
+    """Guards one gateway."""
 
     folder: Path
-    """Of the gateway: its Envoy's files, and what its console told it."""
+    """The gateway's folder, with its Envoy's files and what its console told it."""
     beats: Heartbeats
     agent: int
-    """The process that it was started by."""
+    """The pid of the gateway's process, which started this one."""
     limit: float
-    """Seconds without a renewal after which stable alone answers, until its console's host says otherwise."""
+    """Seconds without a renewal after which only stable builds answer, until the console's host sets another limit."""
     switch: Switch = field(init=False)
     _is_killed: bool = field(default=False, init=False)
 
@@ -54,8 +54,8 @@ class Guard:
         self.switch = Switch(name=NAME, plane=envoy, mark=mark(self.folder), limit=self.limit, counts_all=True)
 
     def look(self) -> None:
-        """Put stable alone in force where nobody has renewed the routes, and end a gateway's process that hangs."""
-        with suppress(OSError, ValueError, KeyError):  # as before
+        """Switch to stable builds only if nobody has renewed the routes, and kill the gateway's process if it hangs."""
+        with suppress(OSError, ValueError, KeyError):  # keeps the former limit
             self.switch.limit = limit_in(self.folder)
         self.switch.look()
         silence = self.beats.silence(NAME)
@@ -68,37 +68,37 @@ class Guard:
 
 
 def envoy_folder(folder: Path) -> Path:
-    """Where the files of a gateway's Envoy are."""
+    """The folder of a gateway's Envoy."""
     return folder / "envoy"
 
 
 def mark(folder: Path) -> Mark:
-    """By which it is seen that the gateway serves stable builds alone."""
+    """The mark that shows that the gateway serves stable builds only."""
     return Mark(envoy_folder(folder), NAME, now)
 
 
 def limit_in(folder: Path) -> float:
-    """The limit that the console's host goes by, too."""
+    """The limit that the console's host relies on, from the gateway's file."""
     return float(json.loads((folder / KNOWN).read_text(encoding="utf-8"))["unwatched"])
 
 
 def start(folder: Path, beats: Heartbeats) -> subprocess.Popen[bytes]:
-    """Start the guard of this process, in place of one that another process left. Who calls it is alive."""
+    """Start this process's guard, replacing one that another process left. Beats once: the caller is alive."""
     end_former(folder)
     beats.beat(NAME)
     command = (sys.executable, "-m", __name__, str(folder), str(beats.folder))
-    return subprocess.Popen(command, start_new_session=True)  # what stops this process does not stop it
+    return subprocess.Popen(command, start_new_session=True)  # signals to this process do not reach it
 
 
 def end_former(folder: Path) -> None:
-    """End the guard that holds the lock: who holds it has written its process there."""
+    """Kill the guard that holds the lock; its pid is in the lock file."""
     with (folder / _LOCK).open("a+") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 lock.seek(0)
-                with suppress(ValueError, psutil.Error):  # not written yet; or gone by now
+                with suppress(ValueError, psutil.Error):  # the pid is not written yet, or the process is gone
                     holder = psutil.Process(int(lock.read()))
                     if str(folder) in holder.cmdline():
                         holder.kill()
@@ -108,7 +108,7 @@ def end_former(folder: Path) -> None:
 
 
 def main(folder: Path, beats: Path) -> None:
-    """Guard the gateway that started this process, until this one is ended."""
+    """Guard the gateway that started this process, until this process is killed."""
     log_plainly()
     with (folder / _LOCK).open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -116,7 +116,7 @@ def main(folder: Path, beats: Path) -> None:
         lock.write(str(os.getpid()))
         lock.flush()
         guard = Guard(folder=folder, beats=Heartbeats(folder=beats), agent=os.getppid(), limit=limit_in(folder))
-        while folder.exists():  # nobody is there any more to end a guard whose gateway was deleted
+        while folder.exists():  # if the gateway was deleted, nobody ends its guard
             guard.look()
             time.sleep(PERIOD)
 

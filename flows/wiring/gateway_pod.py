@@ -1,4 +1,4 @@
-"""A pod of a gateway: its agent, its Envoy, and the collector of its log, which is a process of its own."""
+"""A gateway's pod: its agent, its Envoy, and the collector of its log, which is a separate process."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ log = structlog.get_logger("gateway")
 
 _PAUSE = 0.5
 _SHORTEST, _LONGEST = 0.5, 30.0
-"""Seconds between two starts of a collector that ends at once, as while the ledger is away."""
+"""Seconds between two starts of a collector that ends at once, for instance while the ledger is away."""
 _LAST_SECONDS = 20.0
-"""Time for the rest of the log."""
+"""Time limit for reading the rest of the log."""
 _LOOK_SECONDS = 3.0
 _START_SECONDS = 60.0
-"""Time for a collector to come up."""
+"""Time that a collector may take to start."""
 
 
 @dataclass(kw_only=True)
 class Collecting:
-    """The collector of this pod: a process that is started again where it ends or hangs."""
+    """The collector of this pod: a process that is started again if it ends or hangs."""
 
     beats: Heartbeats
     environment: Mapping[str, str]
@@ -52,7 +52,7 @@ class Collecting:
     _since: float = field(default=0.0, init=False)
 
     def mind(self, stop: threading.Event) -> None:
-        """Have it run until stopped."""
+        """Keep the collector running until stopped."""
         pause = _SHORTEST
         while not stop.is_set():
             if self._process is not None and self._process.poll() is None and self._hangs():
@@ -68,7 +68,7 @@ class Collecting:
             stop.wait(pause)
 
     def end(self) -> None:
-        """End it."""
+        """End the collector; kill it if it does not end in time."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -83,7 +83,7 @@ class Collecting:
 
 
 def serve(runtime: Runtime, port: int, mounted: Path) -> None:
-    """Be a gateway of a cluster until stopped. Raises UsageError where it is not known of which."""
+    """Run a gateway of a cluster until stopped. Raises UsageError if SLUICE_CLUSTER is not set."""
     settings = runtime.settings
     if settings.cluster is None:
         raise UsageError(
@@ -117,12 +117,12 @@ def serve(runtime: Runtime, port: int, mounted: Path) -> None:
 
 
 def end(agent: ClusterAgent, collecting: Collecting, runtime: Runtime) -> None:
-    """Let requests finish, end Envoy, have its log read to the end, and say that no more comes."""
+    """Let requests finish, end Envoy, wait until its log is read to the end, and report that no more will come."""
     from sluicegate.services.telemetry.tailing.readers import retire
 
     agent.end_envoy()
-    until, is_whole = time.monotonic() + _LAST_SECONDS, False
-    while not is_whole and time.monotonic() < until:
+    deadline, is_whole = time.monotonic() + _LAST_SECONDS, False
+    while not is_whole and time.monotonic() < deadline:
         left = backlog(runtime, agent.envoy.logs)
         is_whole = bool(left) and not any(left.values())
         time.sleep(0 if is_whole else _PAUSE)
@@ -139,7 +139,7 @@ def end(agent: ClusterAgent, collecting: Collecting, runtime: Runtime) -> None:
 
 
 def pod_envoy(runtime: Runtime, port: int) -> Envoy:
-    """The Envoy of a pod. Whoever reaches the pod may ask it: a NetworkPolicy says who that is."""
+    """The pod's Envoy. Everybody who can reach the pod may call it; a NetworkPolicy limits who can."""
     binary = Path(runtime.settings.envoy_bin) if runtime.settings.envoy_bin else None
     return Envoy(
         runtime.folder.root / "envoy", host="0.0.0.0", port=port, binary=binary, spans=runtime.settings.spans
@@ -147,13 +147,13 @@ def pod_envoy(runtime: Runtime, port: int) -> Envoy:
 
 
 def look_at_backlog(agent: ClusterAgent, runtime: Runtime, stop: threading.Event) -> None:
-    """Keep in mind how much of the log was not read, until stopped: no word of the gateway waits for the telemetry."""
+    """Keep the size of the unread log up to date until stopped, so that no report waits for the telemetry."""
     while not stop.wait(_LOOK_SECONDS):
         agent.unsent = dict(backlog(runtime, agent.envoy.logs))
 
 
 def backlog(runtime: Runtime, logs: Path) -> Mapping[str, int]:
-    """Bytes of each log that were not read; nothing where the telemetry does not say."""
+    """Unread bytes of each log; empty if the telemetry does not answer."""
     import sqlalchemy as sa
 
     from sluicegate.services.telemetry.tailing.backlog import read_of

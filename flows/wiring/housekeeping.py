@@ -1,4 +1,4 @@
-"""Housekeeping of what was collected: logs are rotated and deleted, rows go by the age that plans state."""
+"""Housekeeping of collected data: rotates and deletes logs, and deletes rows by the age that plans state."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Finishing(Protocol):
         ...
 
     def forget_gone(self, before: datetime) -> None:
-        """Forget how far files were read that are gone, and were read last before this time."""
+        """Forget the read positions of files that are gone and were last read before this time."""
         ...
 
 
 def keep_house(runtime: Runtime, collectors: Sequence[Finishing], stop: threading.Event) -> None:
-    """Keep house every minute until stopped; what fails is said and tried again."""
+    """Keep house every minute until stopped. Failures are logged and tried again."""
     import sqlalchemy as sa
     import structlog
 
@@ -57,7 +57,7 @@ def _once(runtime: Runtime, collectors: Sequence[Finishing]) -> None:
             if any(log.exists() and log.stat().st_size > ROTATE_BYTES for log in access_logs(envoy.logs)):
                 envoy.rotate()
             envoy.rotate_own_log()
-        except SluiceError as error:  # whatever it is, the others' logs grow
+        except SluiceError as error:  # the other gateways' logs still grow
             structlog.get_logger("collector").warning("logs not rotated; tried again", gateway=name, why=str(error))
     rotate_grown((runtime.folder.logs, runtime.folder.root / "services" / "logs"))
     for path in (path for collector in collectors for path in collector.finished()):

@@ -1,4 +1,4 @@
-"""What is otherwise where builds and gateways run in a cluster: how the console is named and flows are started."""
+"""What differs in a cluster: the console's host names, how Prefect starts flows, and fixes by kubectl."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def hosts(settings: Settings) -> Sequence[str]:
-    """Names by which the console of a cluster is asked: its Service's, and those that the user names."""
+    """The host names of a cluster's console: those of its Service, and those that the user adds."""
     if settings.cluster is None:
         return ()
     inside = f"{CONSOLE_SERVICE}.{settings.cluster}"
@@ -27,7 +27,7 @@ def hosts(settings: Settings) -> Sequence[str]:
 
 
 def work_pool(folder: StateFolder) -> Mapping[str, Any] | None:
-    """How Prefect is to make Jobs; None where this pod was not told."""
+    """The template by which Prefect makes Jobs; None if this pod does not have it."""
     try:
         template: Mapping[str, Any] = json.loads((folder.root / TEMPLATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -43,7 +43,7 @@ def run_pods(runtime: Runtime) -> FlowPods | None:
 
 
 def fixes(settings: Settings) -> Mapping[Obstacle, str]:
-    """What to do about what keeps drivers away: there is no `sluice up` in a cluster."""
+    """The fix of each obstacle to drivers; in a cluster other ones, because it has no `sluice up`."""
     if settings.cluster is None:
         return FIXES
     prefect, restart = f"in the Secret {settings.connections}", kubectl(settings, "rollout restart deployment")
@@ -60,15 +60,15 @@ def fixes(settings: Settings) -> Mapping[Obstacle, str]:
 
 
 def register(settings: Settings) -> str:
-    """What has the work pool and the flows registered with Prefect at once."""
+    """The command that makes the keeper register the work pool and the flows with Prefect at once."""
     return kubectl(settings, f"rollout restart deployment/{CONTROL}")
 
 
 def work(settings: Settings) -> str:
-    """What has the worker start again."""
+    """The command that restarts the worker."""
     return kubectl(settings, f"rollout restart deployment/{WORKER}")
 
 
 def kubectl(settings: Settings, what: str) -> str:
-    """A command for the namespace."""
+    """A kubectl command for the installation's namespace."""
     return f"kubectl --namespace {settings.cluster} {what}"

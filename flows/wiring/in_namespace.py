@@ -1,4 +1,4 @@
-"""What of a cluster the keeper and the gateways ask, and how long that may take."""
+"""The cluster's API for the keeper and the gateways, with its time limits."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from sluicegate.services.cluster.gateways import ClusterGateways
 
 PATIENCE, QUIET = 4.0, 10.0
-"""Seconds for a change, and without a word after which nothing is known: each gateway says one every three seconds, as
-each is a write to the cluster's store."""
+"""Seconds for a change, and seconds without a report after which a gateway's state is unknown. A gateway reports only
+every three seconds, because each report is a write to the cluster's store."""
 _WHOLE = 2.0
-"""Seconds that a write of the routes may take, as the keeper waits for it."""
+"""Seconds that a write of the routes may take; the keeper waits for it."""
 
 
 def api_of(settings: Settings, limits: Limits | None = None) -> Api:
@@ -34,7 +34,7 @@ def api_of(settings: Settings, limits: Limits | None = None) -> Api:
 
 
 def heard_in(api: Api) -> Mapping[str, Unwatched | None]:
-    """By gateway of the namespace, whether nobody watches it. None at all while the API is away: others tell that."""
+    """For each gateway of the namespace, whether nobody watches it. Empty while the API is away, reported elsewhere."""
     from sluicegate.services.cluster.kinds import LEASE
     from sluicegate.services.cluster.lease import unwatched
     from sluicegate.services.cluster.names import Component, labels
@@ -46,7 +46,7 @@ def heard_in(api: Api) -> Mapping[str, Unwatched | None]:
 
 
 def gateways_of(settings: Settings, wall: Callable[[], datetime]) -> ClusterGateways:
-    """The gateways of that namespace, for the keeper."""
+    """The gateways of the namespace, for the keeper."""
     from sluicegate.services.cluster.api import Limits
     from sluicegate.services.cluster.gateways import ClusterGateways
     from sluicegate.services.traffic.joined import silence_limit

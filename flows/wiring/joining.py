@@ -1,7 +1,7 @@
-"""Joining: what `sluice gateway` runs. An Envoy of this host, with routes and services of another one.
+"""Joining: what `sluice gateway` runs. An Envoy on this host, with the routes and services of another host.
 
-It asks the console there for routes, puts them in force, and says what it serves; it sends the access logs there. A
-process beside it runs the dead man's switch. While the console cannot be reached, Envoy serves by its last files.
+It fetches routes from that host's console, applies them, reports what it serves, and sends its access logs. A process
+beside it runs the dead man's switch. While the console cannot be reached, Envoy keeps its last files.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ _FIX = (
     "check that the console runs, that SLUICE_API is its URL for other hosts, and SLUICE_CA a copy of its tls/ca.pem."
 )
 _PAUSE = 0.5
-"""Seconds until the console is asked again after it did not answer."""
+"""Seconds to wait after the console did not answer."""
 _SUCCEED_EVERY, _SUCCEED_AGAIN, _SUCCEED_PATIENCE = 1.0, 60.0, 180.0
 _SHIP_EVERY = 0.2
 _SHIP_PATIENCE = 600.0
-"""Time for a part of each file that waits: there are many after a long cut."""
+"""Time limit for sending a part of each waiting file. After a long outage there are many."""
 _TIDY_EVERY = 30.0
 _LAST_SECONDS = 20.0
-"""Time for the rest of the log."""
+"""Time limit for sending the rest of the log."""
 
 
 class Console:
     """The console of the host that this gateway joins."""
 
     def __init__(self, url: str, token: str, ca: Path | None, instance: str) -> None:
-        """`instance`: which gateway asks, so that two with one token are told apart."""
+        """`instance` identifies this gateway, so that the console can tell two with the same token apart."""
         self._instance = instance
         trusted = ssl.create_default_context(cafile=ca)
         headers = {"authorization": f"Bearer {token}"}
@@ -72,13 +72,13 @@ class Console:
             base_url=url, headers=headers, verify=trusted, timeout=patience, trust_env=False
         )  # fmt: skip
 
-    def talk(self, said: Mapping[str, object]) -> dict[str, Any]:
-        """Say what is so here, and hear what there is. Raises Unreachable, and what the console refuses."""
-        answer: dict[str, Any] = self._post(_PATH, json={**said, "instance": self._instance})
+    def talk(self, report: Mapping[str, object]) -> dict[str, Any]:
+        """Send a report and return the console's answer. Raises Unreachable, also with the reason of a refusal."""
+        answer: dict[str, Any] = self._post(_PATH, json={**report, "instance": self._instance})
         return answer
 
     def send(self, log: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int:
-        """Hand a part of a log over; how much of the file is there then."""
+        """Send a part of a log. Returns how many bytes of the file the console then has."""
         place = {"head": head, "offset": str(offset), "whole": "1" if is_whole else "0"}
         return int(self._post(f"{_PATH}/logs/{log}", params=place, content=zlib.compress(data, 1))["size"])
 
@@ -91,10 +91,12 @@ class Console:
         if answer.is_success:
             return answer.json()
         try:
-            told = answer.json()
+            problem = answer.json()
         except ValueError:
-            told = {}
-        raise Unreachable(f"the console answered {answer.status_code}: {told.get('detail', '')}", fix=told.get("fix"))
+            problem = {}
+        raise Unreachable(
+            f"the console answered {answer.status_code}: {problem.get('detail', '')}", fix=problem.get("fix")
+        )
 
 
 @dataclass(kw_only=True)
@@ -104,19 +106,19 @@ class JoinedAgent(Agent):
     folder: Path
     console: Console
     relay: Mapping[str, Any]
-    """Where the services are reached."""
+    """The address of the relay that leads to the services."""
     callers: str = ""
-    """The token that callers of other hosts show."""
+    """The token that callers on other hosts must send."""
     with_token: Callable[[str], Envoy] | None = None
-    """Its Envoy with another such token; None: callers of other hosts are not answered."""
+    """Makes its Envoy with another token; None if callers on other hosts are not answered."""
     shipped_at: float | None = None
-    """When, by the clock of intervals, all that was logged had been sent."""
+    """When everything logged had been sent, in seconds of the monotonic clock."""
 
     def turn(self) -> None:
-        """Ask once, and carry out what is new."""
-        asked = time.monotonic()
+        """Report to the console once, and apply what is new."""
+        sent_at = time.monotonic()
         answer = self.console.talk(self.said())
-        took, ago = time.monotonic() - asked - answer["waited"], answer["renewed_ago"]
+        took, ago = time.monotonic() - sent_at - answer["waited"], answer["renewed_ago"]
         is_watched = ago is not None and took + ago < ON_THE_WAY
         if is_watched:
             self.heed(took + ago)
@@ -131,14 +133,14 @@ class JoinedAgent(Agent):
             self.hold()
 
     def _follow_callers(self, token: str) -> None:
-        """Have callers show the token of now: Envoy reads it when it starts."""
+        """Prepare an Envoy with the callers' present token, which Envoy reads only when it starts."""
         if token == self.callers or self.with_token is None:
             return
         self.callers, self.envoy = token, self.with_token(token)
         self.envoy.prepare()
 
     def succeed(self, stop: threading.Event) -> None:
-        """Have an Envoy followed by another one where what it read at its start has changed, until stopped."""
+        """Replace Envoy whenever something that it reads only at its start has changed, until stopped."""
         while not stop.wait(_SUCCEED_EVERY):
             if self.envoy.is_away() or not successor.is_changed(self.envoy):
                 continue
@@ -150,28 +152,28 @@ class JoinedAgent(Agent):
                 stop.wait(_SUCCEED_AGAIN)
 
     def said(self, **more: object) -> dict[str, object]:
-        """What is so here."""
+        """The gateway's report on itself."""
         ago = None if self.shipped_at is None else time.monotonic() - self.shipped_at
         return super().said(shipped_ago=ago, **more)
 
     def run(self, stop: threading.Event) -> None:
-        """Ask until stopped."""
-        told = False
+        """Report and apply routes until stopped."""
+        was_logged = False
         while not stop.is_set():
             try:
                 self.turn()
-                if told:
+                if was_logged:
                     log.warning("the console answers again")
-                told = False
+                was_logged = False
             except SluiceError as error:
-                if not told:
+                if not was_logged:
                     log.error("the console gives no routes; the last ones stay in force", why=str(error))
-                told = True
+                was_logged = True
                 stop.wait(_PAUSE)
 
     def ship(self, stop: threading.Event) -> None:
-        """Send the logs until stopped, then what is left."""
-        shippers, tidied, told = self._shippers(), time.monotonic(), False
+        """Send the logs until stopped."""
+        shippers, tidied, was_logged = self._shippers(), time.monotonic(), False
         while not stop.is_set():
             at, answers = time.monotonic(), self.envoy.observe() is not None or self.envoy.is_away()
             try:
@@ -181,16 +183,16 @@ class JoinedAgent(Agent):
                 if at - tidied > _TIDY_EVERY:
                     tidied = at
                     self._tidy(shippers)
-                told = False
+                was_logged = False
             except (SluiceError, OSError) as error:
-                if not told:
+                if not was_logged:
                     log.warning("the log was not sent; it waits here", why=str(error))
-                told = True
+                was_logged = True
                 stop.wait(_PAUSE)
             stop.wait(_SHIP_EVERY)
 
     def end(self) -> None:
-        """Let requests finish, end Envoy, and send its log to the end."""
+        """Let requests finish, end Envoy, and send the rest of its log."""
         self.end_envoy()
         until, shippers = time.monotonic() + _LAST_SECONDS, self._shippers()
         while time.monotonic() < until:
@@ -206,14 +208,14 @@ class JoinedAgent(Agent):
         log.error("the rest of the log could not be sent; start the gateway here again to send it")
 
     def begin(self) -> None:
-        """Take the present routes before Envoy starts; where they cannot be had, it starts with stable alone."""
+        """Fetch the present routes before Envoy starts. Without them it starts with stable builds only."""
         try:
             self.turn()
         except (SluiceError, OSError):
             self.begin_unwatched()
 
     def guard(self, beats: Heartbeats, stop: threading.Event) -> None:
-        """Have the process run that guards this one, until stopped."""
+        """Keep this process's guard running until stopped."""
         process = gateway_guard.start(self.folder, beats)
         while not stop.wait(_PAUSE):
             if process.poll() is not None:
@@ -221,12 +223,12 @@ class JoinedAgent(Agent):
                 process = gateway_guard.start(self.folder, beats)
 
     def endpoints(self, builds: Collection[BuildRef]) -> Endpoints:
-        """All are behind the relay."""
+        """The relay's address for every build, since all are behind it."""
         host, port = str(self.relay["address"]), int(self.relay["port"])
         return {build: (Endpoint(build=build, host=host, port=port),) for build in builds}
 
     def _keep(self, answer: Mapping[str, Any]) -> None:
-        """Keep what is new of what the console says. On a full disk the former stays; routes are taken all the same."""
+        """Store what the console said, if it is new. On a full disk the former stays; routes are applied anyway."""
         try:
             _keep(self.folder, answer)
         except OSError as error:
@@ -244,13 +246,13 @@ class JoinedAgent(Agent):
 
 
 def _all_shipped(shippers: list[Shipper]) -> bool:
-    """Send what is new of each log; whether nothing was left of any."""
-    left = [each for each in shippers if not each.ship()]
-    return not left
+    """Send what is new in each log. Returns whether nothing is left."""
+    unfinished = [each for each in shippers if not each.ship()]
+    return not unfinished
 
 
 def serve(runtime: Runtime, port: int) -> None:
-    """Be a gateway of another host's installation until stopped. Raises UsageError where it is not known of which."""
+    """Run a gateway for another host's installation until stopped. Raises UsageError if no console is set."""
     settings = runtime.settings
     if settings.api_url is None or settings.token is None:
         raise UsageError(
@@ -267,11 +269,11 @@ def serve(runtime: Runtime, port: int) -> None:
     console = Console(settings.api_url, settings.token, settings.ca, f"{socket.gethostname()}:{folder}")
     own_folder(runtime.folder.root)
     own_folder(folder)
-    known = _known(console, folder)
+    connection = _connection(console, folder)
     door = _door(runtime, folder)
     if door is not None:
         door.take_up()
-    relay, callers = known["relay"], str(known["callers"])
+    relay, callers = connection["relay"], str(connection["callers"])
     authority = settings.ca or Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
     relayed = Relayed(name=relay["name"], pair=folder / "pair" / "pair.pem", authority=authority)
     binary = Path(settings.envoy_bin) if settings.envoy_bin else None
@@ -287,7 +289,7 @@ def serve(runtime: Runtime, port: int) -> None:
     if envoy.is_away():
         successor.note_started(envoy)
     agent = JoinedAgent(
-        folder=folder, console=console, envoy=envoy, relay=relay, unwatched=known["unwatched"], callers=callers,
+        folder=folder, console=console, envoy=envoy, relay=relay, unwatched=connection["unwatched"], callers=callers,
         with_token=None if door is None else with_token,
     )  # fmt: skip
     agent.begin()
@@ -305,7 +307,7 @@ def serve(runtime: Runtime, port: int) -> None:
 
 
 def _outside(door: Door | None, token: str) -> Outside | None:
-    """How callers of other hosts are answered, where they are."""
+    """The listener for callers on other hosts; None if they are not answered."""
     from sluicegate.services.host.installation import address_of
 
     return None if door is None else Outside(host=address_of(door.host), certificate=door.in_use, token=token)
@@ -320,10 +322,10 @@ def _door(runtime: Runtime, folder: Path) -> Door | None:
     return Door(folder=folder / "tls", host=host, files=runtime.settings.tls_files, clock=runtime.wall)
 
 
-def _known(console: Console, folder: Path) -> dict[str, Any]:
-    """Where services are and what callers show: as the console says, or while it is away as it said last."""
+def _connection(console: Console, folder: Path) -> dict[str, Any]:
+    """The relay, the callers' token and the limit, from the console; while it is away, those that it gave last."""
     path = folder / gateway_guard.KNOWN
-    told = ""
+    logged = ""
     while True:
         try:
             answer = console.talk({"at_once": True})
@@ -336,14 +338,14 @@ def _known(console: Console, folder: Path) -> dict[str, Any]:
             log.error("the console gives no routes; the last ones stay in force", why=why)
             before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return before
-        if why != told:
+        if why != logged:
             log.warning("waiting for the console", why=why)
-        told = why
+        logged = why
         time.sleep(_PAUSE)
 
 
 def _keep(folder: Path, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what is new of what the console says: it may be away when this gateway starts again."""
+    """Store what the console said, if it is new, since the console may be away when this gateway starts again."""
     known = {name: answer[name] for name in ("relay", "callers", "unwatched")}
     for path, text in (
         (folder / "pair" / "pair.pem", str(known["relay"]["pair"])),

@@ -1,6 +1,6 @@
-"""The name of a keeper: which process it is, so that another one on the same machine can see whether it has ended.
+"""Names of keepers. A name identifies a process, so that another keeper on the same machine can see that it has ended.
 
-And how people read it, with who leads and who stands by.
+Also their readable form, and the sentence on which keeper leads and which stand by.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from sluicegate.services.host.programs.launch import boot_id, start_ticks
 
 
 def own_name() -> str:
-    """This process: its machine and pid, and what tells it from every other one with these."""
+    """The name of this process: its machine, its pid, and its start time, since pids are reused."""
     return _name(os.getpid(), start_ticks(os.getpid()))
 
 
 def is_gone(keeper: str) -> bool:
-    """Whether a keeper of this machine has ended. Of other machines, and other containers, nothing is known."""
+    """Whether a keeper of this machine has ended. False for keepers of other machines and containers."""
     machine, _, process = keeper.rpartition(":")
     pid, _, ticks = process.partition(".")
     if machine != _machine() or not pid.isdecimal() or not boot_id():
@@ -33,12 +33,12 @@ def _name(pid: int, ticks: int | None) -> str:
 
 
 def _machine() -> str:
-    """The machine, its boot, and the processes that can be seen from here."""
+    """The machine, its boot, and its pid namespace."""
     try:
-        seen = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
+        namespace = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
     except OSError:
-        seen = 0
-    return f"{socket.gethostname()}-{boot_id()[:8]}-{seen}"
+        namespace = 0
+    return f"{socket.gethostname()}-{boot_id()[:8]}-{namespace}"
 
 
 def _is_zombie(pid: int) -> bool:
@@ -49,13 +49,13 @@ def _is_zombie(pid: int) -> bool:
 
 
 def readable(keeper: str) -> str:
-    """A keeper's name as people read it."""
+    """A keeper's name for people."""
     machine, _, process = keeper.rpartition(":")
     return f"process {process.partition('.')[0]} on {machine.rsplit('-', 2)[0]}"
 
 
 def named_keepers(keepers: Sequence[Keeping]) -> str:
-    """Who leads and who stands by, in words."""
+    """Which keeper leads and which stand by, in words."""
     leading = [f"{readable(each.keeper)} leads (term {each.term})" for each in keepers if each.until is not None]
     waiting = [readable(each.keeper) for each in keepers if not each.term]
     others = f"; standing by: {', '.join(waiting)}" if waiting else ""

@@ -1,8 +1,8 @@
-"""Keeping: the models whose requests are kept whatever rollout they belong to, and for how long.
+"""Keeping: the models whose requests are kept even without a rollout that asks for it, and for how long.
 
-A rollout's own plan says whether its requests are kept. This is for the others of its model: caps are frozen from the
-outcomes of requests before a rollout, bodies are told with their requests, and a shadow's copies may be of requests
-that another variation served.
+A rollout's own plan says whether its requests are kept. This module decides on the model's other requests: caps are
+frozen from outcomes of requests before a rollout, captured bodies are joined to their requests, and a shadow may get
+copies of requests that another variation served.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.plan.plan import Plan
 
 _PERIOD = timedelta(seconds=2)
-"""For so long an answer holds: less than a shadow takes from its order to its first copy."""
+"""How long an answer stays valid: less than the time from a shadow's order to its first copy."""
 _COPIES_WAIT = timedelta(hours=1)
-"""For so long after its end a shadow's last copies may wait to be read."""
+"""How long after its end a shadow's last copies may still be unread."""
 
 
 class Asking:
-    """Asks the ledger now and then; a plan is read once."""
+    """Says whether a model's requests are kept. Reads the ledger at intervals, and each plan once."""
 
     def __init__(self, ledger: Ledger, wall: Callable[[], datetime]) -> None:
         self._ledger = ledger
@@ -30,10 +30,10 @@ class Asking:
         self._models: frozenset[str] = frozenset()
         self._asked_at: datetime | None = None
         self._plans: dict[str, str | None] = {}
-        """By digest, the plan's model where it asks."""
+        """By a plan's digest, its model if the plan asks for requests."""
 
     def __call__(self, model: str) -> bool:
-        """Whether requests of a model are kept. Raises SluiceError where the ledger cannot be read."""
+        """Whether requests of a model are kept. Raises SluiceError if the ledger cannot be read."""
         now = self._wall()
         if self._asked_at is None or not timedelta() <= now - self._asked_at < _PERIOD:  # or the clock was set back
             self._models = frozenset((*self._asked_by_plans(), *self._shadowed(now)))
@@ -55,14 +55,14 @@ class Asking:
 
 
 def kept_for(ledger: Ledger) -> dict[str, float]:
-    """How long each model's requests are kept, in seconds; those of others for `UNSTATED_RETENTION`."""
+    """How long each model's requests are kept, in seconds. For models not listed: `UNSTATED_RETENTION`."""
     under_way = (rollout.plan for rollout in ledger.current() if not rollout.is_ended)
     applied = (Plan.recorded(each.body) for each in ledger.all_applied("plan"))
     return retentions((*applied, *under_way))
 
 
 def retentions(plans: tuple[Plan, ...]) -> dict[str, float]:
-    """How long each model's requests are kept, in seconds: as its most patient plan says."""
+    """How long each model's requests are kept, in seconds: the longest time of its plans."""
     longest: dict[str, float] = defaultdict(float)
     for plan in plans:
         if plan.asks_for_requests or plan.retention is not None:

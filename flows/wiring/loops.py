@@ -1,4 +1,4 @@
-"""Loops: what goes round in one process. One that ends ends the process; one that hangs stops its heartbeat."""
+"""The loops of one process. If one ends, the process ends; if one hangs, the process's heartbeat stops."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PATIENCE = 60.0
 """Seconds that one turn of a loop may take before the process counts as hung."""
 BEAT_SECONDS = 1.0
 ENDED = 70
-"""Exit code of a process whose loop ended although nobody asked it to."""
+"""Exit code of a process whose loop ended without being asked to."""
 
 
 class Turns(threading.Event):
-    """A stop sign that knows for how long its loop has not looked at it."""
+    """A stop event that knows for how long its loop has not checked it."""
 
     def __init__(self, stop: threading.Event, elapsed: Callable[[], float]) -> None:
         super().__init__()
@@ -43,13 +43,13 @@ class Turns(threading.Event):
             self._looked = self._elapsed()
 
     def busy(self) -> float:
-        """Seconds that the turn under way has taken; 0 while the loop waits."""
+        """Seconds that the current turn has taken; 0 while the loop waits."""
         looked = self._looked
         return 0.0 if looked is None else self._elapsed() - looked
 
 
 class Loops:
-    """The loops of this process. Their stop sign is set by SIGTERM and SIGINT."""
+    """The loops of this process. SIGTERM and SIGINT set their stop event."""
 
     def __init__(
         self, program: str, beats: Heartbeats, *, elapsed: Callable[[], float] = time.monotonic,
@@ -60,16 +60,16 @@ class Loops:
         self._checks: list[Callable[[], bool]] = []
 
     def require(self, is_well: Callable[[], bool]) -> None:
-        """Beat only while this is so."""
+        """Send heartbeats only while `is_well` returns True."""
         self._checks.append(is_well)
 
     def beside(self, name: str, work: Callable[[threading.Event], object], patience: float = PATIENCE) -> None:
-        """Run a loop in a thread of its own."""
+        """Run a loop in its own thread."""
         turns = self._turns(patience)
         threading.Thread(target=self._run, args=(name, work, turns), name=name, daemon=True).start()
 
     def run(self, name: str, work: Callable[[threading.Event], object], patience: float = PATIENCE) -> None:
-        """Run the main loop, and beat while all go round."""
+        """Run the main loop, with heartbeats while all loops make progress."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop.set())
         turns = self._turns(patience)
@@ -77,11 +77,11 @@ class Loops:
         self._run(name, work, turns)
 
     def is_well(self) -> bool:
-        """Whether every loop goes round."""
+        """Whether every loop makes progress."""
         return all(check() for check in self._checks)
 
     def end_where_one_hangs(self, stop: threading.Event) -> None:
-        """End the process where a loop hangs, until stopped: for one that no other program watches."""
+        """End the process if a loop hangs, until stopped. For processes that no other program watches."""
         while not stop.wait(BEAT_SECONDS):
             if not self.is_well():
                 _log("a loop hangs; this process ends, to be started again")
@@ -109,12 +109,12 @@ class Loops:
 
 
 def run_process(work: Callable[[], None]) -> NoReturn:
-    """Do a process's work and end it, whatever threads of it hang: nothing here needs a farewell."""
+    """Do a process's work, then exit at once, even if threads hang. Nothing needs an orderly exit."""
     code = ENDED
     try:
         work()
         code = 0
-    except Unreachable as error:  # what was needed to begin is away: where we asked for it explains nothing
+    except Unreachable as error:  # a server needed at the start is away; a traceback explains nothing
         _log(f"this process cannot work and is started again: {error}")
     except BaseException:  # noqa: BLE001
         _log("this process failed and is restarted", is_error=True)
@@ -122,7 +122,7 @@ def run_process(work: Callable[[], None]) -> NoReturn:
 
 
 def log_plainly() -> None:
-    """One line an event, tracebacks without local values: these may be secrets."""
+    """Log one line for each event. Tracebacks omit local values, which may be secrets."""
     import structlog
 
     structlog.configure(
@@ -137,13 +137,13 @@ def log_plainly() -> None:
 
 
 class LineLogger:
-    """Writes lines to a descriptor, each in one piece. On a full disk they are lost: no log is worth a loop."""
+    """Writes whole lines to a descriptor. Drops them on a full disk, since no log line is worth a failed loop."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def msg(self, line: str) -> None:
-        """Write a line, or not."""
+        """Write a line; ignore failures."""
         with contextlib.suppress(OSError):
             os.write(self._descriptor, f"{line}\n".encode(errors="replace"))
 

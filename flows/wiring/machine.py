@@ -1,4 +1,4 @@
-"""The wiring of one machine: what `sluice up` runs, and the checks of `sluice doctor`."""
+"""The wiring of one machine: the programs of `sluice up`, and the checks of `sluice doctor`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def machine(environment: Mapping[str, str] = os.environ) -> Machine:
 
 
 def recipe(environment: Mapping[str, str]) -> Recipe:
-    """What the machine runs."""
+    """How to run this installation on the machine."""
     runtime = current_runtime()
     return Recipe(
         folder=runtime.folder,
@@ -63,27 +63,27 @@ def recipe(environment: Mapping[str, str]) -> Recipe:
 
 
 def registering(*, always: bool = True) -> Deploying:
-    """What registers the deployments at the Prefect server that this installation uses, whatever it has of them.
+    """Registers the deployments at the Prefect server that this installation uses.
 
-    Without `always` only where it does not have those of this Sluicegate.
+    Without `always`, only if the server does not have those of this version of Sluicegate.
     """
     runtime = current_runtime()
     return recipe(os.environ).registering(_PACKAGED, runtime.site, runtime.keys, always=always)
 
 
 _DOCTOR_SECONDS = 40.0
-"""What the slowest check may take by its own limits, and some."""
+"""Time limit for all checks: the longest that a check may take by its own limits, and some slack."""
 
 
 def examine() -> tuple[Finding, ...]:
-    """What every check of this installation finds."""
+    """The findings of every check of this installation."""
     from sluicegate.services.host.doctor.rounds import Rounds
 
     return Rounds(checks).findings(_DOCTOR_SECONDS)
 
 
 def checks() -> Mapping[str, Check]:
-    """Every check of this installation, by its name."""
+    """Every check of this installation, by name."""
     from sluicegate.registry.ledger.keeper_notes import untended
     from sluicegate.registry.ledger.reading import undriven
     from sluicegate.services.host.doctor import examination
@@ -93,9 +93,9 @@ def checks() -> Mapping[str, Check]:
 
     runtime = current_runtime()
     if runtime.settings.cluster is not None:
-        return checks_of_cluster(runtime, _PACKAGED) | _of_record(runtime)
+        return checks_of_cluster(runtime, _PACKAGED) | _record_checks(runtime)
     envoy = runtime.envoy_at(read_ports(runtime.folder.run / "ports.json").get(GATEWAY, 0))
-    of_machine = examination.checks(
+    machine_checks = examination.checks(
         recipe(os.environ),
         envoy_check=(*envoy.command(), "--mode", "validate"),
         now=runtime.wall,
@@ -105,17 +105,17 @@ def checks() -> Mapping[str, Check]:
         overdue=lambda: overdue(runtime.ledger, runtime.clock()),
         files=lambda: _databases(runtime),
     )
-    return of_machine | _of_record(runtime)
+    return machine_checks | _record_checks(runtime)
 
 
-def _of_record(runtime: Runtime) -> dict[str, Check]:
-    """Checks of what is recorded and counted, wherever it runs."""
-    of_record: dict[str, Check] = {
+def _record_checks(runtime: Runtime) -> dict[str, Check]:
+    """Checks of ledger and telemetry, on a machine and in a cluster."""
+    record_checks: dict[str, Check] = {
         "settings": lambda: _settings(runtime),
         "prefect role": lambda: _prefect(runtime),
         "tokens": lambda: _tokens(runtime),
         "builds": lambda: _namesakes(runtime),
-        "wall clock": lambda: _clock_that_was_set(runtime),
+        "wall clock": lambda: _wall_clock(runtime),
         "keepers": lambda: _keepers(runtime),
         "git": lambda: _followed(runtime),
         "sources": lambda: _sources(runtime),
@@ -124,33 +124,32 @@ def _of_record(runtime: Runtime) -> dict[str, Check]:
         "watched": lambda: _watched(runtime),
     }
     if runtime.settings.listen is not None:
-        of_record["certificate"] = lambda: _certificate(runtime)
+        record_checks["certificate"] = lambda: _certificate(runtime)
     if runtime.settings.store is not None:
-        of_record["bento store"] = lambda: _bento_store(runtime)
+        record_checks["bento store"] = lambda: _bento_store(runtime)
     file = runtime.settings.telemetry_file()
     if file is None:
-        of_record["telemetry"] = lambda: _telemetry(runtime)
+        record_checks["telemetry"] = lambda: _telemetry(runtime)
     if file is None or file.exists():
-        of_record |= {
-            "collector": lambda: _behind(runtime),
+        record_checks |= {
+            "collector": lambda: _collector(runtime),
             "counted": lambda: _counted(runtime),
             "kept": lambda: _kept(runtime),
             "generator": lambda: _generator(runtime),
         }
-    return of_record
+    return record_checks
 
 
 def _settings(runtime: Runtime) -> Sequence[Finding]:
-    """What is set here and invalid. `sluice up` does not start with it."""
+    """Invalid settings, with which `sluice up` does not start."""
     from sluicegate.services.host.doctor.finding import passed, warned
 
-    found = [warned("settings", each.message, each.fix or "Unset it.") for each in runtime.settings.wrong()]
-    return found or [passed("settings", "every setting of this environment is valid")]
+    warnings = [warned("settings", each.message, each.fix or "Unset it.") for each in runtime.settings.wrong()]
+    return warnings or [passed("settings", "every setting of this environment is valid")]
 
 
 def _sources(runtime: Runtime) -> Sequence[Finding]:
-    """Whether the keeper has an address of every source that an applied plan names. Others tell where the ledger cannot
-    be read."""
+    """Whether the keeper has an address for every source that an applied plan names. Empty without the ledger."""
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.sources import source_findings
@@ -163,7 +162,7 @@ def _sources(runtime: Runtime) -> Sequence[Finding]:
 
 
 def _bento_store(runtime: Runtime) -> tuple[Finding, ...]:
-    """Whether bentos can be shared."""
+    """Whether the shared store of bentos works."""
     from sluicegate.flows.wiring.bentos import store_finding
     from sluicegate.services.bento.stores.objects import Limits
 
@@ -172,7 +171,7 @@ def _bento_store(runtime: Runtime) -> tuple[Finding, ...]:
 
 
 def _certificate(runtime: Runtime) -> Sequence[Finding]:
-    """What other hosts are shown, until when, and whether the files hold something that cannot be shown."""
+    """Which certificate other hosts are shown and until when, and whether the certificate's files can be used."""
     from sluicegate.flows.wiring.certificate_watch import findings
 
     try:
@@ -183,7 +182,7 @@ def _certificate(runtime: Runtime) -> Sequence[Finding]:
 
 
 def _environment_of_keeper(runtime: Runtime) -> Mapping[str, str]:
-    """What the keeper was started with; where it does not run, what it would be started with here."""
+    """The keeper's environment; if it does not run, the environment that it would get here."""
     import psutil
 
     with contextlib.suppress(SluiceError, psutil.Error, OSError):
@@ -194,14 +193,14 @@ def _environment_of_keeper(runtime: Runtime) -> Mapping[str, str]:
 
 
 def _telemetry(runtime: Runtime) -> Sequence[Finding]:
-    """Where the telemetry lies, and whether it can be used."""
+    """Where the telemetry is, and whether it can be used."""
     from sluicegate.flows.wiring.collecting import telemetry_finding
 
     return [telemetry_finding(runtime.telemetry_place(), _why_no_telemetry(runtime))]
 
 
-def told_gaps() -> Sequence[str]:
-    """Requests that were served and never counted. Others tell where the telemetry cannot be read."""
+def gaps_in_words() -> Sequence[str]:
+    """Requests that were served and never counted. Empty if the telemetry cannot be read, reported elsewhere."""
     from sluicegate.services.telemetry.reading.accounts import gaps
 
     runtime, file = current_runtime(), current_runtime().settings.telemetry_file()
@@ -214,13 +213,13 @@ def told_gaps() -> Sequence[str]:
 
 
 def telemetry_server() -> Finding | None:
-    """Whether the telemetry's server can be used; None: it lies in a file here."""
+    """Whether the telemetry's server can be used; None if the telemetry is a local file."""
     runtime = current_runtime()
     return None if runtime.settings.telemetry_file() else _telemetry(runtime)[0]
 
 
 def _why_no_telemetry(runtime: Runtime) -> str | None:
-    """Why the telemetry cannot be used; None: it can."""
+    """Why the telemetry cannot be used; None if it can."""
     try:
         with runtime.store.read():
             return None
@@ -228,8 +227,8 @@ def _why_no_telemetry(runtime: Runtime) -> str | None:
         return str(error)
 
 
-def _behind(runtime: Runtime) -> Sequence[Finding]:
-    """How much of the logs has not been read, or will never be."""
+def _collector(runtime: Runtime) -> Sequence[Finding]:
+    """How much of the logs has not been read yet, or never will be."""
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.collecting import TELEMETRY_FIX, finding, gap_findings, reader_findings
@@ -247,7 +246,7 @@ def _behind(runtime: Runtime) -> Sequence[Finding]:
 
 
 def _kept(runtime: Runtime) -> Sequence[Finding]:
-    """What the kept requests take of the disk, and which outcomes nobody asks for."""
+    """How much of the disk the kept requests use, and outcomes that no plan asks for."""
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.collecting import growth_finding, unasked_findings
@@ -257,20 +256,20 @@ def _kept(runtime: Runtime) -> Sequence[Finding]:
     from sluicegate.services.telemetry.reading.growth import growth, unasked
 
     try:
-        found = unasked_findings(unasked(runtime.store))
+        unasked_outcomes = unasked_findings(unasked(runtime.store))
         if not runtime.store.is_sqlite:
-            return found
+            return unasked_outcomes
         free = shutil.disk_usage(runtime.folder.root).free
         grown = growth(runtime.store, runtime.wall().timestamp())
         longest = max(kept_for(runtime.ledger).values(), default=UNSTATED_RETENTION)
-        return [growth_finding(grown, free, longest), *found]
+        return [growth_finding(grown, free, longest), *unasked_outcomes]
     except (sa.exc.SQLAlchemyError, SluiceError, OSError) as error:
         why = f"how long the disk lasts is not known: {error}"
         return [warned("growth", why, "Fix the other findings first.")]
 
 
 def _counted(runtime: Runtime) -> Sequence[Finding]:
-    """How much of what is served is counted."""
+    """How many of the served requests are counted."""
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.collecting import sight_findings
@@ -285,7 +284,7 @@ def _counted(runtime: Runtime) -> Sequence[Finding]:
 
 
 def _generator(runtime: Runtime) -> Sequence[Finding]:
-    """Whether there are requests where some are to be generated. Others tell where these cannot be read."""
+    """Whether rollouts that want generated requests have some to send. Empty if that cannot be read."""
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.generator import findings
@@ -297,13 +296,13 @@ def _generator(runtime: Runtime) -> Sequence[Finding]:
 
 
 def _followed(runtime: Runtime) -> tuple[Finding, ...]:
-    """How each tree of documents in Git stands."""
+    """The state of each tree of documents that is followed in Git."""
     from sluicegate.flows.sync.remembered import followed
     from sluicegate.services.host.doctor.finding import passed, warned
 
     try:
         trees = followed(runtime.ledger)
-    except SluiceError:  # the ledger has its own finding
+    except SluiceError:  # another check reports this
         return ()
     return tuple(
         warned(
@@ -331,7 +330,7 @@ _TELEMETRY_FIX = (
 
 
 def _prefect(runtime: Runtime) -> tuple[Finding, ...]:
-    """What Prefect may do here. Others tell where the ledger cannot be read."""
+    """The role of Prefect. Empty if the ledger cannot be read, which another check reports."""
     import sqlalchemy as sa
 
     from sluicegate.registry.orders.authority import role_of_prefect
@@ -345,7 +344,7 @@ def _prefect(runtime: Runtime) -> tuple[Finding, ...]:
 
 
 def _tokens(runtime: Runtime) -> tuple[Finding, ...]:
-    """Which tokens expire soon. Others tell where the ledger cannot be read."""
+    """Tokens that expire soon. Empty if the ledger cannot be read, which another check reports."""
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.expiries import token_finding
@@ -358,7 +357,7 @@ def _tokens(runtime: Runtime) -> tuple[Finding, ...]:
 
 
 def _keepers(runtime: Runtime) -> tuple[Finding, ...]:
-    """Who keeps, and who would take over; nothing where none ever did. Others tell where the ledger cannot be read."""
+    """Which keeper leads and which stand by. Empty if there was never one, or if the ledger cannot be read."""
     import sqlalchemy as sa
 
     from sluicegate.flows.wiring.keeper_names import named_keepers
@@ -376,8 +375,8 @@ def _keepers(runtime: Runtime) -> tuple[Finding, ...]:
     return (warned("keepers", named_keepers(keepers), fix),)
 
 
-def _clock_that_was_set(runtime: Runtime) -> tuple[Finding, ...]:
-    """Whether the record goes by another time than the wall clock shows; of one that agrees nothing is said."""
+def _wall_clock(runtime: Runtime) -> tuple[Finding, ...]:
+    """A warning if the wall clock was set away from the ledger's clock while rollouts were open."""
     from sluicegate.flows.wiring.record_clock import APART
     from sluicegate.services.host.doctor.finding import warned
 
@@ -385,18 +384,18 @@ def _clock_that_was_set(runtime: Runtime) -> tuple[Finding, ...]:
     if abs(ahead) <= APART:
         return ()
     way = "forward" if ahead > timedelta(0) else "back"
-    said = f"it was set {way} by {abs(ahead)} while rollouts were open; their timers ignore that"
+    summary = f"it was set {way} by {abs(ahead)} while rollouts were open; their timers ignore that"
     return (
         warned(
             "wall clock",
-            said,
+            summary,
             "Nothing to do if the clock is right now: Sluicegate follows it again once no rollout is open.",
         ),
     )
 
 
 def _gateways(runtime: Runtime) -> tuple[Finding, ...]:
-    """What each gateway serves. Others tell where the ledger cannot be read."""
+    """What each gateway serves. Empty if the ledger cannot be read, which another check reports."""
     import sqlalchemy as sa
 
     from sluicegate.registry.ledger.keeper_notes import gateway_states
@@ -419,22 +418,24 @@ def _gateways(runtime: Runtime) -> tuple[Finding, ...]:
 
 
 def _watched(runtime: Runtime) -> tuple[Finding, ...]:
-    """Whether a keeper watches each gateway. Neither ledger nor gateway is asked: they may be what is away."""
+    """Whether a keeper watches each gateway. Uses neither ledger nor gateway, since these may be away."""
     from sluicegate.services.host.doctor.finding import failed, passed
 
     fix = (
         "Callers are served by stable builds meanwhile; no rollout advances. Check that the keeper runs and reads the "
         "ledger: sluice status, sluice logs keeper. It restores the routes by itself."
     )
-    found = {each.gateway: each for each in runtime.unwatched()}
+    unwatched = {each.gateway: each for each in runtime.unwatched()}
     return tuple(
-        failed(f"{name} watched", str(found[name]), fix) if name in found else passed(f"{name} watched", "by a keeper")
+        failed(f"{name} watched", str(unwatched[name]), fix)
+        if name in unwatched
+        else passed(f"{name} watched", "by a keeper")
         for name in runtime.heard_gateways()
     )
 
 
 def _namesakes(runtime: Runtime) -> tuple[Finding, ...]:
-    """Versions that serve and whose numbers mean other builds in MLflow by now. Others tell what cannot be read."""
+    """Versions that serve although their numbers now mean other builds in MLflow. Empty if that cannot be read."""
     import sqlalchemy as sa
 
     from sluicegate.registry.rollout.namesakes import namesakes
@@ -453,7 +454,7 @@ def _namesakes(runtime: Runtime) -> tuple[Finding, ...]:
 
 
 def _room(runtime: Runtime) -> tuple[Finding, ...]:
-    """Whether the services that must run have room here. Others tell where the ledger cannot be read."""
+    """Whether this machine has room for the services that must run. Empty if the ledger cannot be read."""
     import psutil
     import sqlalchemy as sa
 
@@ -479,7 +480,7 @@ def _room(runtime: Runtime) -> tuple[Finding, ...]:
 
 
 def _databases(runtime: Runtime) -> Sequence[Finding]:
-    """Checks of the files of ledger and telemetry, where these are files."""
+    """Checks of the files of ledger and telemetry, if these are files."""
     from sqlalchemy import make_url
 
     from sluicegate.services.host.doctor.databases import database
@@ -492,7 +493,7 @@ def _databases(runtime: Runtime) -> Sequence[Finding]:
 
 
 def webhook(console: str | None) -> Webhook:
-    """The webhook of this installation at the MLflow server that it uses."""
+    """This installation's webhook at its MLflow server."""
     from sluicegate.services.host.installation import client_environment
     from sluicegate.services.host.webhook import Webhook
 
@@ -508,7 +509,7 @@ def _parts(runtime: Runtime, site: Site, keys: Keys, environment: Mapping[str, s
     from sluicegate.services.traffic.envoy.names import READY_PATH
 
     folder, clients, ours = runtime.folder, client_environment(site, keys, environment), code_of("sluicegate")
-    if len(site.gateways()) > 1 or site.listen is not None:  # these read once which gateways and addresses there are
+    if len(site.gateways()) > 1 or site.listen is not None:  # our programs read the gateways and the address only once
         ours = f"{ours} {site.gateways()} {site.address}"
     envoys = [
         own_part(
@@ -531,7 +532,7 @@ def _parts(runtime: Runtime, site: Site, keys: Keys, environment: Mapping[str, s
 
 
 def _addresses(environment: Mapping[str, str]) -> dict[str, str]:
-    """The addresses of notifications and sources that the environment holds; the keeper alone goes to them."""
+    """The environment's addresses of notifications and sources, which only the keeper uses."""
     return {name: value for name, value in environment.items() if name.startswith(("SLUICE_NOTIFY_", "SLUICE_SOURCE_"))}
 
 
@@ -540,12 +541,12 @@ def _process(name: str) -> tuple[str, ...]:
 
 
 def _prepare(runtime: Runtime, site: Site) -> None:
-    """Write what the gateways read. Raises InvalidSetting where no certificate can be shown to other hosts."""
+    """Write the files that the gateways read. Raises InvalidSetting if no certificate can be shown to other hosts."""
     door = runtime.door(site)
     if door is not None:
         try:
             door.take_up()
-        except InvalidSetting:  # the one in use may hold still, as when this machine starts while another is written
+        except InvalidSetting:  # the one in use may still be valid, as when a new one is just being written
             if not door.in_use.exists():
                 raise
             door.held()
@@ -558,7 +559,7 @@ def _prepare(runtime: Runtime, site: Site) -> None:
 
 
 def _drain(envoys: Collection[Envoy]) -> None:
-    """Drain all at once; one that does not answer has nothing that could be waited for."""
+    """Drain all gateways at the same time. One that does not answer is skipped."""
 
     def drain(envoy: Envoy) -> None:
         with contextlib.suppress(Unreachable):

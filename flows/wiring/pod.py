@@ -1,7 +1,7 @@
-"""Pod: a role of an installation on Kubernetes, as one container runs it.
+"""Pod: runs one role of an installation on Kubernetes in a container.
 
-Its folder is empty at first: it takes its keys from a mounted Secret, draws those that nobody shares, and writes down
-where the servers are. What must last is in PostgreSQL.
+The container's folder is empty at first. It copies the shared keys from a mounted Secret, generates the others, and
+writes down the servers' addresses. Everything that must last is in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _NEEDED = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")
 
 
 class PodRole(StrEnum):
-    """What a container is for."""
+    """The role of a container."""
 
     KEEPER = "keeper"
     CONSOLE = "console"
     FLOW = "flow"
-    """A command, such as `prefect flow-run execute`, with what a flow needs."""
+    """Runs a command, such as `prefect flow-run execute`, with everything that a flow needs."""
 
 
 def run(role: PodRole, command: Sequence[str], *, keys: Path, flows: Path, port: int) -> NoReturn:
-    """Run a role until it is stopped. Raises InvalidSetting and UsageError where something is missing."""
+    """Run a role until it is stopped. Raises InvalidSetting, UsageError if something is missing."""
     from sluicegate.flows.wiring.loops import log_plainly, run_process
     from sluicegate.flows.wiring.processes import PROCESSES
 
@@ -50,9 +50,9 @@ def run(role: PodRole, command: Sequence[str], *, keys: Path, flows: Path, port:
 
 
 def prepare(environment: Mapping[str, str], *, keys: Path, flows: Path, port: int) -> StateFolder:
-    """Make the folder as `sluice up` leaves it on one machine. Done twice, or twice at once, it is the same.
+    """Fill the state folder as `sluice up` does on one machine. May be repeated, also concurrently.
 
-    Raises InvalidSetting where a setting or a key is missing.
+    Raises InvalidSetting if a setting or a key is missing.
     """
     from sluicegate.registry.words.settings import Settings
     from sluicegate.services import durable

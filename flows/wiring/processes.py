@@ -43,27 +43,27 @@ if TYPE_CHECKING:
 
 CLEAN_SECONDS = 86_400.0
 CLOCK_SECONDS = 5.0
-"""Time between two looks at whether the wall clock was set."""
+"""Seconds between two checks whether the wall clock was set."""
 MEMORY_SECONDS = 5.0
-"""Time between two looks at what MLflow is to be told."""
+"""Seconds between two checks for what to write to MLflow."""
 GENERATOR_SECONDS = 1.0
-"""Time between two looks at whether some rollout wants generated requests."""
+"""Seconds between two checks whether a rollout wants generated requests."""
 HOOK_SECONDS = 1.0
-"""Time between two looks at which hooks of plans are to be told."""
+"""Seconds between two checks for hooks that are due."""
 OUTBOX_SECONDS = 1.0
-"""Time between two looks at what Prefect and people are to be told."""
+"""Seconds between two checks for notifications to Prefect and people."""
 SAMPLING_SECONDS = 1.0
-"""Time between two looks at which sources are due to be asked."""
+"""Seconds between two checks for sources that are due to be queried."""
 PASS_SECONDS = 180.0
-"""Time that one pass over a log may take, a database that is locked meanwhile included."""
+"""Seconds that one pass over a log may take, including waits for a locked database."""
 LISTEN_SECONDS = 1.0
-"""Time between two looks at whether a gateway that writes a log is alive."""
+"""Seconds between two checks whether a gateway that writes a log is alive."""
 GATEWAYS_SECONDS = 0.5
-"""Time between two looks at what the gateways serve."""
+"""Seconds between two checks of what the gateways serve."""
 NOTE_SECONDS = 5.0
-"""A note of it is written so often at least."""
+"""Longest time in seconds between two notes of what the gateways serve."""
 UNHURRIED = 3600.0
-"""Time that one turn of what nobody waits for may take, such as deleting what is old."""
+"""Seconds that one turn of a loop may take that nobody waits for, such as deleting old data."""
 
 
 def keeper() -> None:
@@ -105,8 +105,8 @@ def keeper() -> None:
     )  # fmt: skip
 
     def judge(rollout: str, now: datetime) -> tuple[Rollout, Decision]:
-        seen = tick(runtime.ledger, runtime.telemetry, rollout, now, Authority.STOP)
-        return seen.rollout, seen.decision
+        result = tick(runtime.ledger, runtime.telemetry, rollout, now, Authority.STOP)
+        return result.rollout, result.decision
 
     beside = Beside()
     keeping = Keeper(
@@ -134,25 +134,23 @@ def keeper() -> None:
         return lambda runtime: look(runtime) if leadership.leads() else None
 
     loops.beside("cleaning", partial(_clean_daily, runtime), UNHURRIED)
-    loops.beside("memory", partial(_again_and_again, leading(_remember), runtime, MEMORY_SECONDS), UNHURRIED)
-    loops.beside("outbox", partial(_again_and_again, leading(_tell), runtime, OUTBOX_SECONDS), UNHURRIED)
-    loops.beside("hooks", partial(_again_and_again, leading(_call_hooks), runtime, HOOK_SECONDS), UNHURRIED)
-    loops.beside("samples", partial(_again_and_again, leading(lambda _: sampling.look()), runtime, SAMPLING_SECONDS))
-    loops.beside("clock", partial(_again_and_again, leading(_set_clock), runtime, CLOCK_SECONDS))
+    loops.beside("memory", partial(_repeat, leading(_remember), runtime, MEMORY_SECONDS), UNHURRIED)
+    loops.beside("outbox", partial(_repeat, leading(_notify), runtime, OUTBOX_SECONDS), UNHURRIED)
+    loops.beside("hooks", partial(_repeat, leading(_call_hooks), runtime, HOOK_SECONDS), UNHURRIED)
+    loops.beside("samples", partial(_repeat, leading(lambda _: sampling.look()), runtime, SAMPLING_SECONDS))
+    loops.beside("clock", partial(_repeat, leading(_set_clock), runtime, CLOCK_SECONDS))
     loops.beside("watch", _minding(runtime, loops, "keeper"))
     if runtime.settings.cluster is not None:
         loops.beside("deployments", partial(keep_registered, leadership.leads), UNHURRIED)
     generator = Generator(runtime)
-    loops.beside(
-        "generator", partial(_again_and_again, leading(lambda _: generator.look()), runtime, GENERATOR_SECONDS)
-    )
-    loops.beside("gateways", partial(_again_and_again, leading(lambda _: plane.note()), runtime, GATEWAYS_SECONDS))
+    loops.beside("generator", partial(_repeat, leading(lambda _: generator.look()), runtime, GENERATOR_SECONDS))
+    loops.beside("gateways", partial(_repeat, leading(lambda _: plane.note()), runtime, GATEWAYS_SECONDS))
     if runtime.cluster_gateways is not None:
         loops.beside("gateways heard", runtime.cluster_gateways.hear)
         loops.beside("gateways watched", runtime.cluster_gateways.renew)
-        loops.beside("gateways lost", partial(_again_and_again, leading(forget_lost), runtime, GATEWAYS_SECONDS))
+        loops.beside("gateways lost", partial(_repeat, leading(forget_lost), runtime, GATEWAYS_SECONDS))
     sight = sight_watch.SightWatch(runtime)
-    loops.beside("sight", partial(_again_and_again, leading(lambda _: sight.look()), runtime, sight_watch.PERIOD))
+    loops.beside("sight", partial(_repeat, leading(lambda _: sight.look()), runtime, sight_watch.PERIOD))
     _listen_to_ledger(runtime, loops, bell.ring)
     leadership.look()
     loops.beside("election", leadership.run)
@@ -183,7 +181,7 @@ def collector() -> None:
 
     runtime = current_runtime()
 
-    def build(ref: BuildRef) -> Build:  # MLflow is looked for when a shadow begins
+    def build(ref: BuildRef) -> Build:  # connects to MLflow only when a shadow begins
         return runtime.catalog.build(ref)
 
     def spec(rollout: str) -> RolloutSpec | None:
@@ -193,7 +191,7 @@ def collector() -> None:
     asks, shadows = Asking(runtime.ledger, wall), shadow_specs(runtime.ledger, spec, build)
     folders = runtime.access_log_folders()
     logs = {name: access_logs(folder) for name, folder in folders.items()}
-    joined = {each.name: each for each in runtime.mailboxes}  # some have ended, and may come back
+    joined = {each.name: each for each in runtime.mailboxes}  # including those that have ended and may come back
     writers = {name: str(live) for name, (live, _, _) in logs.items() if name in runtime.envoys or name in joined}
     lives = [str(live) for live, _, _ in logs.values()]
     levels = SharedLevels(store, store.host, lives, writers.values()) if store.host else Levels(lives, writers.values())
@@ -206,7 +204,7 @@ def collector() -> None:
             GeneratedCollector(store, generated, spec, wall, reopen=reopen),
         ]
     bodies = bodies_log(runtime.folder.root / "services")
-    own_folder(bodies.parent)  # services write there later: that nothing is there yet is no disk that is away
+    own_folder(bodies.parent)  # created now, so that an empty folder is not taken for a lost disk
     readers.append(BodyCollector(store, bodies, wall))
     first, *others = readers
     loops.beside("house", partial(keep_house, runtime, readers), UNHURRIED)
@@ -222,7 +220,7 @@ def collector() -> None:
     loops.beside("watch", _minding(runtime, loops, "collector"))
     marks = runtime.marks()
     limit, counts_all = runtime.settings.unwatched_seconds, runtime.settings.cluster is not None
-    for name, own in runtime.envoys_of(runtime.site).items():  # connections of their own: no reader waits for them
+    for name, own in runtime.envoys_of(runtime.site).items():  # own connections, so that no reader waits for them
         switch = Switch(name=name, plane=own, mark=marks[name], limit=limit, counts_all=counts_all)
         loops.beside(f"{name} switch", partial(_switch, switch))
     door = runtime.door(runtime.site)
@@ -232,7 +230,7 @@ def collector() -> None:
 
 
 def _listen(envoy: Envoy, levels: Levels, log: str, wall: Callable[[], datetime], stop: threading.Event) -> None:
-    """Note until when a gateway is known to have written its log; one that is dead writes nothing more."""
+    """Note until when a gateway has written its log. A dead gateway writes nothing more, so it counts as complete."""
     while not stop.is_set():
         at = int(wall().timestamp() * 1e6)
         if envoy.observe() is not None or envoy.is_away():
@@ -241,23 +239,25 @@ def _listen(envoy: Envoy, levels: Levels, log: str, wall: Callable[[], datetime]
 
 
 def _hear(mailbox: Mailbox, levels: Levels, log: str, wall: Callable[[], datetime], stop: threading.Event) -> None:
-    """Note until when all that a gateway of another host logged has come, once what had come then was read. One that
-    ended in order, or was removed, logs nothing more."""
-    came, at = 0, 0
+    """Note until when the log of a gateway on another host is complete, once the lines received by then were read.
+
+    A gateway that ended in order, or was removed, logs nothing more.
+    """
+    complete_until, read_from = 0, 0
     while not stop.is_set():
-        if levels.read_until(log) > at:
-            if came:
-                levels.heard(log, came)
-            at = int(wall().timestamp() * 1e6)
-            came = at if mailbox.is_retired else mailbox.level()
+        if levels.read_until(log) > read_from:
+            if complete_until:
+                levels.heard(log, complete_until)
+            read_from = int(wall().timestamp() * 1e6)
+            complete_until = read_from if mailbox.is_retired else mailbox.level()
         stop.wait(LISTEN_SECONDS)
 
 
 def until_joined(runtime: Runtime, stop: threading.Event) -> None:
-    """Return when a gateway of another host joins that was never here: this process reads once which logs there are."""
-    there = {each.name for each in runtime.mailboxes}
+    """Return when a new gateway on another host joins, since this process lists the logs only once, at its start."""
+    known = {each.name for each in runtime.mailboxes}
     while not stop.wait(LISTEN_SECONDS):
-        new = {each.name for each in runtime.mailboxes} - there
+        new = {each.name for each in runtime.mailboxes} - known
         if new:
             structlog.get_logger("gateways").warning(
                 "a gateway of another host joined; this process restarts to read its log",
@@ -267,7 +267,7 @@ def until_joined(runtime: Runtime, stop: threading.Event) -> None:
 
 
 def _switch(switch: Switch, stop: threading.Event) -> None:
-    """Look whether a keeper watches the gateway, until stopped."""
+    """Run the gateway's dead man's switch until stopped."""
     from sluicegate.services.traffic.switch import PERIOD
 
     while not stop.is_set():
@@ -284,39 +284,39 @@ def console() -> None:
     from sluicegate.services.console.app import create
 
     runtime = current_runtime()
-    site, behind = runtime.site, desk()
+    site, console_desk = runtime.site, desk()
     port = site.ports["console"]
-    app = create(behind, hosts=["127.0.0.1", "localhost", *hosts(runtime.settings)])
+    app = create(console_desk, hosts=["127.0.0.1", "localhost", *hosts(runtime.settings)])
     place = "127.0.0.1" if runtime.settings.cluster is None else "0.0.0.0"
     config = uvicorn.Config(app, host=place, port=port, log_level="warning", server_header=False)
     loops = Loops("console", runtime.heartbeats)
     loops.beside("watch", _minding(runtime, loops, "console"))
-    _listen_to_ledger(runtime, loops, behind.changes.tell)
+    _listen_to_ledger(runtime, loops, console_desk.changes.tell)
     door, others = runtime.door(site), None
     if door is not None:
         names = [str(site.listen), str(site.address)]
-        others = answering_others(create(behind, hosts=names, secure=True), door.in_use)
+        others = answering_others(create(console_desk, hosts=names, secure=True), door.in_use)
     answering = Answering(uvicorn.Server(config), others, at=(str(site.address), port))
     asyncio.run(answering.serve(lambda: runtime.heartbeats.beat("console"), BEAT_SECONDS))
 
 
-def _listen_to_ledger(runtime: Runtime, loops: Loops, heard: Callable[[], object]) -> None:
-    """Hear at once what any host records, where the ledger is one that tells it."""
+def _listen_to_ledger(runtime: Runtime, loops: Loops, on_change: Callable[[], object]) -> None:
+    """Call `on_change` at once when any host records something, if the ledger's database sends notices."""
     from sluicegate.registry.ledger.notices import Listening, can_listen
 
     location = runtime.settings.ledger_url()
     if can_listen(location):
-        loops.beside("notices", Listening(location, heard).run, PASS_SECONDS)
+        loops.beside("notices", Listening(location, on_change).run, PASS_SECONDS)
 
 
 def _minding(runtime: Runtime, loops: Loops, own: str) -> Callable[[threading.Event], None]:
-    """What sees to it that nothing hangs for ever: the other programs here, or in a pod this one's own loops alone,
-    because the kubelet looks at the heartbeat."""
+    """The loop that ends what hangs: on a machine it watches the other programs; in a pod, where the kubelet checks the
+    heartbeat, only this process's own loops."""
     return partial(watch, runtime, own) if runtime.settings.cluster is None else loops.end_where_one_hangs
 
 
 def watch(runtime: Runtime, own: str, stop: threading.Event) -> None:
-    """Have those of our programs that hang restarted, until stopped."""
+    """Restart those of our programs that hang, until stopped."""
     from sluicegate.services.host.programs.watching import PERIOD, Watch
 
     watching = Watch(own=own, supervisor=runtime.supervisor, beats=runtime.heartbeats)
@@ -328,10 +328,10 @@ def watch(runtime: Runtime, own: str, stop: threading.Event) -> None:
 
 
 class GatewayPlane:
-    """The gateways as the keeper sees them: the compiler and the data plane in one."""
+    """The keeper's view of the gateways: compiles the route table, and is the data plane that applies it."""
 
     def __init__(self, runtime: Runtime, check: Callable[[], None]) -> None:
-        """`check` raises where nothing may be applied now."""
+        """`check` raises if this process may not apply anything now."""
         from sluicegate.services.traffic.gateways import Gateways
 
         self._ledger, self._clock, self._check = runtime.ledger, runtime.clock, check
@@ -345,7 +345,7 @@ class GatewayPlane:
         self.in_flight = self.gateways.in_flight
 
     def note(self) -> None:
-        """Write down what each gateway serves when that changes, and now and then."""
+        """Record what each gateway serves when that changes, and every few seconds."""
         from sluicegate.registry.ledger.keeper_notes import note_gateways
 
         at, states = time.monotonic(), self.gateways.states()
@@ -354,14 +354,14 @@ class GatewayPlane:
             self._noted = at, states
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
-        """Put a table in force, where this process may."""
+        """Apply a table. Raises what `check` raises if this process may not."""
         from sluicegate.services.traffic.sheet import write_sheet
 
         self._check()
         self._follow()
         if self._relay is not None:
             self._let_in(self._relay, endpoints)
-        if self._runtime.cluster_gateways is not None:  # also where no gateway is there yet
+        if self._runtime.cluster_gateways is not None:  # also before there is a gateway
             self._runtime.cluster_gateways.leave(write_sheet(table, endpoints.keys()))
         self.gateways.apply(table, endpoints)
 
@@ -373,14 +373,14 @@ class GatewayPlane:
             self._relayed = dict(endpoints), addresses
 
     def _follow(self) -> None:
-        """Go by the gateways of other hosts, and of the cluster, that there are now."""
-        there = self._runtime.planes(self._joined)
-        if there.keys() != self._joined.keys():
-            self._joined = there
-            self.gateways.follow({**self._runtime.envoys, **there})
+        """Update the list of gateways on other hosts and in the cluster."""
+        joined = self._runtime.planes(self._joined)
+        if joined.keys() != self._joined.keys():
+            self._joined = joined
+            self.gateways.follow({**self._runtime.envoys, **joined})
 
     def renew(self) -> None:
-        """Note that this process watches, where it may."""
+        """Note at the gateways that this keeper watches. Raises what `check` raises if it may not."""
         self._check()
         self.gateways.renew()
 
@@ -397,7 +397,7 @@ class GatewayPlane:
 
 
 def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
-    """What the collector must know of a rollout; None while the ledger does not know it."""
+    """What the collector needs to know about a rollout; None while the ledger does not know it."""
     from sluicegate.registry.plan.slice_rules import sliced_metrics
     from sluicegate.registry.rollout.experiment import counted_for
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
@@ -426,9 +426,9 @@ def _rollout(runtime: Runtime, name: str) -> tuple[Rollout, ...]:
 
 
 def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
-    """Remove what nothing needs and nobody used for a while: at start, then every day.
+    """Remove what nothing needs and nobody has used for a while: at the start, then every day.
 
-    That is bentos, environments, logs of services, and what the ledger's database holds beside the record.
+    Bentos, environments, logs of services, and what the ledger's database holds besides the record.
     """
     from sluicegate.registry.ledger.forgetting import forget
 
@@ -450,28 +450,28 @@ def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
 
 
 def _set_clock(runtime: Runtime) -> None:
-    """Go by the wall clock, whatever it was set to, where no rollout's time is measured."""
+    """Set the ledger's clock by the wall clock, unless a rollout is open."""
     if all(rollout.is_ended for rollout in runtime.ledger.current()):
         runtime.clock.set_by_wall()
 
 
 def _remember(runtime: Runtime) -> None:
-    """Write what is new into MLflow."""
+    """Write what is new to MLflow."""
     runtime.memory.look()
 
 
-def _tell(runtime: Runtime) -> None:
-    """Tell Prefect and people what is new."""
+def _notify(runtime: Runtime) -> None:
+    """Notify Prefect and people of what is new."""
     runtime.outbox.look(runtime.clock())
 
 
 def _call_hooks(runtime: Runtime) -> None:
-    """Tell the hooks of plans what has happened."""
+    """Call the hooks of plans that are due."""
     runtime.hooks.look(runtime.clock())
 
 
-def _again_and_again(look: Callable[[Runtime], None], runtime: Runtime, seconds: float, stop: threading.Event) -> None:
-    """Look until stopped. Routing and judging never wait for this, and never suffer from it."""
+def _repeat(look: Callable[[Runtime], None], runtime: Runtime, seconds: float, stop: threading.Event) -> None:
+    """Call `look` until stopped, and log its failures. Routing and judging neither wait for it nor fail with it."""
     while not stop.is_set():
         try:
             look(runtime)

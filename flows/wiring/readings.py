@@ -1,4 +1,4 @@
-"""Readings: what ledger and telemetry tell of rollouts, for reports, notifications and MLflow."""
+"""Readings: what ledger and telemetry say about rollouts, for reports, notifications and MLflow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:
-    """Reads, and changes nothing."""
+    """Reads ledger and telemetry; changes nothing."""
 
     ledger: Ledger
     telemetry: Queries
@@ -37,18 +37,18 @@ class Readings:
         return rollout_report(record, self.clock(), self.evidence(record.rollout))
 
     def evidence(self, rollout: Rollout) -> Evidence:
-        """What telemetry knows of a rollout, for its report."""
+        """The telemetry's part of a rollout's report."""
         from sluicegate.flows.views.evidence import evidence
         from sluicegate.registry.report.course import desired_weights
 
-        seen = evidence(self.telemetry, rollout, desired_weights(self.ledger.entries(rollout.id)))
-        seen = replace(seen, generated=self.generated([rollout])[rollout.id])
-        return replace(seen, shadow=self._shadow(rollout)) if rollout.is_shadow else seen
+        evidence_ = evidence(self.telemetry, rollout, desired_weights(self.ledger.entries(rollout.id)))
+        evidence_ = replace(evidence_, generated=self.generated([rollout])[rollout.id])
+        return replace(evidence_, shadow=self._shadow(rollout)) if rollout.is_shadow else evidence_
 
     def generated(self, rollouts: Sequence[Rollout]) -> Mapping[str, int]:
-        """Requests of both arms that no caller sent, by rollout."""
-        found = self.telemetry.generated([each.id for each in rollouts])
-        return {name: sum(by_arm.values()) for name, by_arm in found.items()}
+        """Number of generated requests, of both arms, by rollout."""
+        counts = self.telemetry.generated([each.id for each in rollouts])
+        return {name: sum(by_arm.values()) for name, by_arm in counts.items()}
 
     def _shadow(self, rollout: Rollout) -> ShadowView:
         from sluicegate.flows.shadow.reading import read_shadow
@@ -66,7 +66,7 @@ class Readings:
         return {each.id: both for each, both in zip(rollouts, counted, strict=True)}
 
     def errors(self, rollouts: Sequence[Rollout]) -> Mapping[str, Mapping[str, str]]:
-        """What the errors of each arm died of, in words, by rollout; of those that were judged."""
+        """The causes of each arm's errors, in words, by rollout. Only for rollouts that are judged."""
         from sluicegate.flows.views.evidence import whole_exposures
         from sluicegate.registry.report.report import arm_errors, errors_in_words
 
@@ -75,7 +75,7 @@ class Readings:
         return {each.id: errors_in_words(arm_errors([it])) for each, it in zip(judged, whole, strict=True)}
 
     def waiting(self, now: datetime) -> Sequence[Happening]:
-        """What waits for a person."""
+        """The open rollouts that wait for a person."""
         from sluicegate.registry.ledger.reading import Common, read_for_policy
         from sluicegate.registry.report.happening import waits_for_person
 

@@ -1,8 +1,8 @@
-"""The clock that the record goes by. While a rollout is under way it is measured on, whatever the wall clock is set to.
+"""The ledger's clock. While a rollout is open it runs on steadily, even if somebody sets the wall clock.
 
-Soaks, bakes and deadlines compare the times of facts, which several processes state. All of them add the time since
-this boot, which nobody can set, to one beginning that lies in a file. Once no rollout is under way the keeper takes the
-wall clock's time again. After another boot nothing but the wall clock is known.
+Soaks, bakes and deadlines compare the times of facts, which come from several processes. All of them add the time since
+boot, which nobody can set, to a common start time in a file. Once no rollout is open, the keeper sets this clock by the
+wall clock again. After a reboot only the wall clock is known.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from sluicegate.services import durable
 from sluicegate.services.host.programs.launch import boot_id
 
 APART = timedelta(seconds=2)
-"""What a wall clock may be corrected by before it counts as set."""
+"""The largest correction of the wall clock that does not count as setting it."""
 
 
 def since_boot() -> float:
-    """Seconds since this boot, those that the machine slept included."""
+    """Seconds since boot, including time asleep."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class RecordClock:
-    """One state folder's. Where no stack has run, or boots have no names, there is no file: the wall clock is read."""
+    """The clock of one state folder. Uses the wall clock if no stack has run there, or if boots have no ids."""
 
     def __init__(
         self, path: Path, wall: Callable[[], datetime], *,
@@ -35,28 +35,28 @@ class RecordClock:
         self._path, self._wall, self._elapsed, self._boot = path, wall, elapsed, boot
 
     def __call__(self) -> datetime:
-        """The time."""
+        """The present time."""
         began = self._began() or self._begin()
         return self._wall() if began is None else began + timedelta(seconds=self._elapsed())
 
     def ahead(self) -> timedelta:
-        """How far the wall clock was set ahead of this one; negative where it was set back."""
+        """How far the wall clock is ahead of this one; negative if it was set back."""
         return self._wall() - self()
 
     def set_by_wall(self) -> None:
-        """Go by the wall clock again: for when no rollout is under way."""
+        """Set this clock by the wall clock. Only for when no rollout is open."""
         if abs(self.ahead()) > APART:
             durable.replace(self._path, self._text())
 
     def _began(self) -> datetime | None:
         try:
-            known = json.loads(self._path.read_text())
-            return datetime.fromisoformat(known["began"]) if known["boot"] == (self._boot() or None) else None
+            start = json.loads(self._path.read_text())
+            return datetime.fromisoformat(start["began"]) if start["boot"] == (self._boot() or None) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _begin(self) -> datetime | None:
-        """Begin by the wall clock; of several processes that do, all go by what stands there in the end."""
+        """Start by the wall clock. If several processes do so at once, all use the start time written last."""
         if not self._boot() or not self._path.parent.exists():
             return None
         try:

@@ -1,4 +1,4 @@
-"""Registering in a cluster: Prefect is told our work pool and our flows, by the keeper that leads."""
+"""Registering in a cluster: the leading keeper registers our work pool and our flows at Prefect."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from sluicegate.registry.words.errors import SluiceError, TimedOut
 log = structlog.get_logger("registering")
 
 _AGAIN, _SOON = 300.0, 5.0
-"""Seconds between two looks at what Prefect has of ours; while another keeper leads, or a look failed."""
+"""Seconds between two checks of our registration; and while another keeper leads, or after a failure."""
 _LONGEST, _LOOK = 120.0, 0.5
-"""Seconds for registering, and between two looks at whether it has ended."""
+"""Time limit for registering, and seconds between two checks whether it has ended."""
 
 
 def keep_registered(leads: Callable[[], bool], stop: threading.Event) -> None:
-    """Have Prefect know our work pool and deployments: at start, and every five minutes, until stopped."""
-    told = ""
+    """Register our work pool and deployments at the start, and check them every five minutes, until stopped."""
+    logged = ""
     while not stop.is_set():
-        is_known = False
+        is_registered = False
         try:
             if leads():
                 _register(stop)
-                is_known, told = True, ""
+                is_registered, logged = True, ""
         except (SluiceError, OSError) as error:
-            if str(error) != told:
+            if str(error) != logged:
                 log.warning("Prefect was not told our flows; tried again", why=str(error))
-            told = str(error)
-        stop.wait(_AGAIN if is_known else _SOON)
+            logged = str(error)
+        stop.wait(_AGAIN if is_registered else _SOON)
 
 
 def _register(stop: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""Removing a gateway that is lost for good: nobody waits for it or its log any more, and what it never sent is told."""
+"""Removing a gateway that is lost for good: nobody waits for it any more, and its missing requests are counted."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from sluicegate.services.traffic.joined import Mailbox
 
 COUNTED_SECONDS = 10.0
-"""Time until what came of its log has to be counted."""
+"""Time limit for counting the lines that came of its log."""
 _LONGEST = 1 << 20
-"""No line is longer."""
+"""Upper limit of a line's length, in bytes."""
 
 
 def remove_gateway(runtime: Runtime, name: str) -> int:
-    """Take a gateway for ended; how many of its requests are known to be missing from what was counted.
+    """Mark a gateway as ended. Returns how many of its requests are known to be missing from the counts.
 
-    What it sent of its log is counted like any other. Raises NotFound, Refused, Unreachable.
+    The log lines that it sent are counted as usual. Raises NotFound, Refused, Unreachable.
     """
     box = next((each for each in runtime.mailboxes if each.name == name), None)
     if box is None:
@@ -44,32 +44,34 @@ def remove_gateway(runtime: Runtime, name: str) -> int:
 
 
 def forget_lost(runtime: Runtime) -> None:
-    """See to gateways of a cluster whose pods are gone, and their logs with them. Where the telemetry is away, which
-    others tell, they wait."""
+    """Mark the cluster's gateways as ended whose pods are gone, and their logs with them.
+
+    While the telemetry is away, they wait; other checks report that.
+    """
     gateways = runtime.cluster_gateways
     if gateways is None:
         return
     with suppress(Unreachable):
-        for said in gateways.lost():
-            _take_for_ended(runtime, said)
-            gateways.forget(said)
+        for report in gateways.lost():
+            _mark_ended(runtime, report)
+            gateways.forget(report)
 
 
-def _take_for_ended(runtime: Runtime, said: GatewayReport) -> None:
-    """Put on its account what it never sent, and have nobody wait for its log."""
+def _mark_ended(runtime: Runtime, report: GatewayReport) -> None:
+    """Account for the requests whose lines it never sent, and stop waiting for its log."""
     from sluicegate.services.telemetry.tailing.backlog import read_of_name
     from sluicegate.services.telemetry.tailing.readers import retire
 
-    served = said.served or {}
+    served = report.served or {}
     logs = served.get("logs")
     for name, log in logs.items() if isinstance(logs, dict) else ():
         if name in list(Listener):
-            _close_account(runtime, str(said.instance), Listener(name), log, served, read_of_name(runtime.store, log))
+            _close_account(runtime, str(report.instance), Listener(name), log, served, read_of_name(runtime.store, log))
         retire(runtime.store, str(log).partition(":")[0])
 
 
 def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
-    """Put on its account what it said that it served and never sent."""
+    """Account for the requests that it reported and whose lines it never sent."""
     from sluicegate.services.telemetry.tailing.offsets import name_of
 
     served = box.said().served
@@ -83,7 +85,7 @@ def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
 def _close_account(
     runtime: Runtime, gateway: str, listener: Listener, log: str, served: Mapping[str, Any], read: Read
 ) -> None:
-    """`log`: its name in the telemetry."""
+    """Account for one log; `log` is its name in the telemetry."""
     from sluicegate.services.telemetry.reading.accounts import Accountant
     from sluicegate.services.telemetry.reading.watch import Counters
 
@@ -93,7 +95,7 @@ def _close_account(
 
 
 def _all_read(runtime: Runtime, box: Mailbox, listener: Listener) -> Read:
-    """What was counted of a log, once all that came of it was. Raises Refused where that does not come about."""
+    """The read position of a log once everything received was counted. Raises Refused if that takes too long."""
     from sluicegate.services.telemetry.tailing.backlog import read_of
 
     until, log = time.monotonic() + COUNTED_SECONDS, box.logs / f"{listener.value}.jsonl"
@@ -108,7 +110,7 @@ def _all_read(runtime: Runtime, box: Mailbox, listener: Listener) -> Read:
 
 
 def _half_lines(log: Path) -> int:
-    """Bytes after the last whole line of each of its files: their rest was never sent."""
+    """Bytes of incomplete last lines in the log's files, whose rest was never sent."""
     ends = [path.read_bytes()[-_LONGEST:] for path in log.parent.glob(f"{log.stem}*{log.suffix}")]
     return sum(len(end) - end.rfind(b"\n") - 1 for end in ends)
 

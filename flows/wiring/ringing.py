@@ -1,6 +1,6 @@
-"""A ledger that rings the keeper after every append: an abort is on the wire in milliseconds, not in a second.
+"""A ledger that wakes the keeper after every append, so that an abort takes effect in milliseconds, not in a second.
 
-Space for what an SQLite ledger must record on a full disk is set aside inside its log: nobody else can take it.
+It also reserves space inside an SQLite ledger's log, so that it can record an abort even on a full disk.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sluicegate.services import durable
 from sluicegate.services.keeper.waking import ring
 
 RESERVE = 8 << 20
-"""Bytes of the log that are there whether it is written or not. SQLite starts a new one after half of that."""
+"""Bytes of the log that are reserved in advance. SQLite starts a new log after half of that."""
 T = TypeVar("T")
 
 
 class RingingLedger(SqlLedger):
-    """Rings after whatever may change routes: facts, and documents such as connections."""
+    """Wakes the keeper after every change that may affect routes: facts, and documents such as connections."""
 
     def __init__(self, url: str, bell: Path) -> None:
         super().__init__(url)
@@ -51,7 +51,7 @@ class RingingLedger(SqlLedger):
         return done
 
     def _set_aside(self) -> None:
-        """Have the space; after all others have gone SQLite begins with a log that has none."""
+        """Reserve the space. Repeated, because SQLite starts a log without it once all connections have closed."""
         if self._log is not None:
             with contextlib.suppress(OSError):
                 durable.set_aside(self._log, RESERVE)

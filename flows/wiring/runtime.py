@@ -1,7 +1,7 @@
-"""The composition root: settings to concrete classes. The one place that names every one of them.
+"""The composition root: turns settings into concrete classes. The only place that names all of them.
 
-`current_runtime()` is what flows, commands and long-lived processes share; each thing is made when it is first used, so
-that a command pays only for what it needs.
+Flows, commands and long-lived processes share `current_runtime()`. It makes each object on first use, so that a command
+pays only for what it needs.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ if TYPE_CHECKING:
 
 
 _PAGE_SECONDS = 1.0
-"""Time that a page waits for one answer of the cluster's API."""
+"""Seconds that a page waits for one answer of the cluster's API."""
 _EXAMPLE_SECONDS = 5.0
-"""Time that the store may take to say a model's input example: a probe waits for it."""
+"""Seconds that the store may take to return a model's input example, for which a probe waits."""
 PREFECT_SECONDS = 6.0
-"""Time that one call of Prefect may take as a whole."""
+"""Time limit of one call to Prefect, in seconds."""
 
 
 def now() -> datetime:
-    """The wall clock, which somebody may set: requests and outcomes carry its time."""
+    """The wall clock, which somebody may set. Requests and outcomes carry its time."""
     return datetime.now(UTC)
 
 
 class Runtime:
-    """Everything concrete of this process, made on first use."""
+    """The concrete objects of this process, each made on first use."""
 
     def __init__(self, settings: Settings, wall: Callable[[], datetime] = now) -> None:
         self.settings = settings
@@ -79,7 +79,7 @@ class Runtime:
 
     @cached_property
     def clock(self) -> RecordClock:
-        """What facts, soaks, bakes and deadlines go by."""
+        """The clock for facts, soaks, bakes and deadlines."""
         from sluicegate.flows.wiring.record_clock import RecordClock
 
         return RecordClock(self.folder.run / "clock", self.wall)
@@ -104,14 +104,14 @@ class Runtime:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger; whatever is appended rings the keeper."""
+        """The ledger, which wakes the keeper after every append."""
         from sluicegate.flows.wiring.ringing import RingingLedger
 
         return RingingLedger(self._ledger_url, self.bell)
 
     @cached_property
     def calls(self) -> Calls:
-        """Who asked the API for what, in the ledger's database."""
+        """The log of API calls, in the ledger's database."""
         from sluicegate.registry.ledger.sql_calls import SqlCalls
 
         return SqlCalls(self._ledger_url)
@@ -123,12 +123,12 @@ class Runtime:
 
     @property
     def bell(self) -> Path:
-        """Where the keeper waits to be woken."""
+        """The socket by which the keeper is woken."""
         return self.folder.run / "keeper.sock"
 
     @cached_property
     def heartbeats(self) -> Heartbeats:
-        """By which our own programs show that they are alive."""
+        """The heartbeats by which our programs show that they are alive."""
         from sluicegate.services.heartbeat import Heartbeats
 
         return Heartbeats(folder=self.folder.beats)
@@ -139,7 +139,7 @@ class Runtime:
 
     @cached_property
     def reading_store(self) -> Store:
-        """The collector's: what it loses to a power cut it reads again."""
+        """The collector's store: not durable, because it reads the logs again after a power cut."""
         return self._store(durable=False)
 
     def _store(self, *, durable: bool) -> Store:
@@ -151,7 +151,7 @@ class Runtime:
 
     @cached_property
     def host(self) -> str:
-        """This installation's name among those that share a telemetry database; drawn once."""
+        """This installation's name among those that share a telemetry database. Drawn once."""
         import secrets
 
         from sluicegate.services import durable
@@ -165,7 +165,7 @@ class Runtime:
         return path.read_text()
 
     def telemetry_place(self) -> str:
-        """Where the telemetry lies, without its password."""
+        """The telemetry's URL without the password."""
         from sqlalchemy import make_url
 
         return make_url(self.settings.telemetry_url()).render_as_string(hide_password=True)
@@ -178,7 +178,7 @@ class Runtime:
 
     @property
     def mlflow(self) -> MlflowServer:
-        """The MLflow server that is read and written."""
+        """The MLflow server to use."""
         from sluicegate.services.host.addresses import mlflow_server
 
         return mlflow_server(self.settings)
@@ -201,13 +201,13 @@ class Runtime:
 
     @cached_property
     def shared_store(self) -> SharedStore | None:
-        """Where bentos are shared with other machines; None: they are not."""
+        """The store that shares bentos with other machines; None if they are not shared."""
         from sluicegate.services.bento.stores.objects import Limits
 
         return self.shared_store_within(Limits())
 
     def shared_store_within(self, limits: Limits) -> SharedStore | None:
-        """The same, with limits for those that cannot wait."""
+        """The shared store with other time limits, for callers that cannot wait."""
         from sluicegate.flows.wiring.bentos import objects_at, owner_of
         from sluicegate.services.bento.stores.shared import SharedStore
 
@@ -218,7 +218,7 @@ class Runtime:
 
     @property
     def builds_folder(self) -> Path:
-        """Where builds' files are fetched to."""
+        """The folder to which builds' files are downloaded."""
         return self.folder.root / "builds"
 
     @cached_property
@@ -229,7 +229,7 @@ class Runtime:
 
     @cached_property
     def fleet(self) -> Fleet | ClusterServices:
-        """What runs the services of builds: this machine, or the cluster that the settings name."""
+        """Runs the services of builds, on this machine or in the cluster that the settings name."""
         from sluicegate.flows.wiring.cluster_builds import services_of
         from sluicegate.services.bento.fleet import Fleet
         from sluicegate.services.bento.stores.objects import Limits
@@ -241,7 +241,7 @@ class Runtime:
         return Fleet(home, bentos=self._bentos, programs=self.supervisor, shared=self.shared_store)
 
     def answers_at(self, build: BuildRef) -> Endpoint | None:
-        """Where a build's service answers this process; None: it does not run here."""
+        """The address of a build's service for this process; None if it does not run."""
         from sluicegate.flows.wiring.cluster_builds import service_address
 
         if self.settings.cluster is not None:
@@ -254,12 +254,12 @@ class Runtime:
         return self.envoys_of(self.site)
 
     def envoys_of(self, site: Site) -> Mapping[str, Envoy]:
-        """The gateways of a site, each with connections of its own."""
+        """The gateways of a site, each with its own connections."""
         outside = self._outside(site)
         return {name: self.envoy_at(port, name, outside) for name, port in site.gateways().items()}
 
     def door(self, site: Site) -> Door | None:
-        """How this host answers others; None: it does not."""
+        """The certificate and name with which this host answers others; None if it does not."""
         from sluicegate.services.host.certificates import Door
 
         if site.listen is None:
@@ -275,7 +275,7 @@ class Runtime:
         return Outside(host=site.address, certificate=door.in_use, token=self.keys.gateway_token)
 
     def envoy_at(self, port: int, name: str = "gateway", outside: Outside | None = None) -> Envoy:
-        """A gateway of this machine, on a port that need not be recorded yet."""
+        """A gateway of this machine. Its port need not be recorded yet."""
         from sluicegate.services.host.installation import envoy_of
         from sluicegate.services.traffic.envoy.plane import Envoy
 
@@ -284,49 +284,51 @@ class Runtime:
         return Envoy(folder, port=port, outside=outside, binary=binary, spans=spans)
 
     def marks(self) -> Mapping[str, Mark]:
-        """By gateway of this machine, where it says that nobody watches it."""
+        """The mark of each gateway of this machine, which shows that nobody watches it."""
         from sluicegate.services.traffic.mark import Mark
 
         return {name: Mark(envoy.places.folder, name, self.wall) for name, envoy in self.envoys.items()}
 
     def unwatched(self) -> tuple[Unwatched, ...]:
-        """The gateways that serve their stable-only form: those of this machine, and those of others that are heard and
-        say so. The ledger is not asked."""
+        """The gateways that serve stable builds only: of this machine, and of others that reported it lately.
+
+        Does not use the ledger.
+        """
         own, joined = self.marks().values(), self.joined()
-        found = (*(mark.read() for mark in own), *(each.unwatched() for each in joined), *self._in_cluster().values())
-        return tuple(each for each in found if each is not None)
+        states = (*(mark.read() for mark in own), *(each.unwatched() for each in joined), *self._in_cluster().values())
+        return tuple(each for each in states if each is not None)
 
     def heard_gateways(self) -> tuple[str, ...]:
-        """The gateways that say what they serve: those of this machine, and those of others that are heard."""
+        """The gateways of this machine, and those of others that reported lately."""
         return (*self.envoys, *(each.name for each in self.joined() if each.is_heard()), *self._in_cluster())
 
     def _in_cluster(self) -> Mapping[str, Unwatched | None]:
-        """By gateway of the cluster, whether nobody watches it."""
+        """For each gateway of the cluster, whether nobody watches it."""
         from sluicegate.flows.wiring.in_namespace import heard_in
 
         return {} if self.settings.cluster is None else heard_in(self._impatient_cluster_api)
 
     @property
     def mailboxes(self) -> tuple[Mailbox, ...]:
-        """Of the gateways of other hosts."""
+        """The mailboxes of gateways on other hosts."""
         from sluicegate.services.traffic.joined import mailboxes
 
         return mailboxes(self.folder.root / "gateways")
 
     def joined(self) -> tuple[Mailbox, ...]:
-        """Of those that serve callers, or may."""
+        """The mailboxes of gateways that have not ended."""
         return tuple(each for each in self.mailboxes if not each.is_retired)
 
     def planes(self, known: Mapping[str, Joined]) -> dict[str, Joined]:
-        """The gateways that share no machine with the keeper, by name; those that are known stay the same."""
+        """The gateways that are not on the keeper's machine, by name. Reuses the objects in `known`."""
         from sluicegate.flows.wiring.in_namespace import PATIENCE, QUIET
         from sluicegate.services.traffic.joined import Joined
 
         limit, elsewhere = self.settings.unwatched_seconds, self.cluster_gateways
-        found = {box.name: known.get(box.name) or Joined(box, unwatched=limit) for box in self.joined()}
+        gateways = {box.name: known.get(box.name) or Joined(box, unwatched=limit) for box in self.joined()}
         for each in () if elsewhere is None else elsewhere.boxes():
-            found[each.name] = known.get(each.name) or Joined(each, unwatched=limit, patience=PATIENCE, quiet=QUIET)
-        return found
+            gateways[each.name] = known.get(each.name) or Joined(each, unwatched=limit, patience=PATIENCE, quiet=QUIET)
+        return gateways
 
     @cached_property
     def cluster_api(self) -> Api:
@@ -337,7 +339,7 @@ class Runtime:
 
     @cached_property
     def _impatient_cluster_api(self) -> Api:
-        """The same, where a page or a scrape waits for it."""
+        """The cluster's API with short time limits, for pages and scrapes that wait for it."""
         from sluicegate.flows.wiring.in_namespace import api_of
         from sluicegate.services.cluster.api import Limits
 
@@ -345,7 +347,7 @@ class Runtime:
 
     @cached_property
     def cluster_gateways(self) -> ClusterGateways | None:
-        """The gateways of the cluster; None: there is none. The keeper runs its loops."""
+        """The gateways of the cluster; None outside of a cluster. The keeper runs its loops."""
         from sluicegate.flows.wiring.in_namespace import gateways_of
 
         return None if self.settings.cluster is None else gateways_of(self.settings, self.wall)
@@ -366,20 +368,22 @@ class Runtime:
         )  # fmt: skip
 
     def access_log_folders(self) -> Mapping[str, Path]:
-        """Where gateways of this machine write, or wrote, their access logs, and where those of others are copied to,
-        by the gateway's name."""
+        """The folder of each gateway's access logs, by the gateway's name.
+
+        For gateways of this machine, past ones included, their own; for those of others, the copies here.
+        """
         from sluicegate.services.host.installation import is_gateway
 
-        there = sorted(self.folder.root.glob("envoy*/logs"))
-        found = {f"gateway{logs.parent.name.removeprefix('envoy')}": logs for logs in there}
+        log_folders = sorted(self.folder.root.glob("envoy*/logs"))
+        own_folders = {f"gateway{logs.parent.name.removeprefix('envoy')}": logs for logs in log_folders}
         return (
             {"gateway": self.envoy_at(port=0).logs}
-            | {name: logs for name, logs in found.items() if is_gateway(name)}
+            | {name: logs for name, logs in own_folders.items() if is_gateway(name)}
             | {each.name: each.logs for each in self.mailboxes}
         )
 
     def backlog(self) -> Backlog:
-        """What of the access logs was not collected. The ledger is not asked. Raises Unreachable."""
+        """How much of the access logs was not collected yet. Does not use the ledger. Raises Unreachable."""
         from sluicegate.services.telemetry.tailing.backlog import access_logs, backlog
 
         return backlog(
@@ -387,7 +391,7 @@ class Runtime:
         )
 
     def drivers(self, pods: RunPods | None = None) -> PrefectDrivers:
-        """Where drivers run; `pods` are theirs, where whoever asks may look at them."""
+        """Where drivers run. `pods`: their pods, if the caller may look at them."""
         from sluicegate.services.keeper.drivers import PrefectDrivers
 
         are_jobs = self.settings.cluster is not None
@@ -397,7 +401,7 @@ class Runtime:
 
     @cached_property
     def asking(self) -> Asking:
-        """What the checks of plans are asked with."""
+        """Runs the checks of plans."""
         from sluicegate.flows.stages.checks import Asking
 
         return Asking(
@@ -409,7 +413,7 @@ class Runtime:
 
     @cached_property
     def hooks(self) -> HookPass:
-        """What tells the hooks of plans."""
+        """Calls the hooks of plans."""
         from concurrent.futures import ThreadPoolExecutor
 
         from sluicegate.flows.stages.hooks import MOST, HookPass, Telling
@@ -425,7 +429,7 @@ class Runtime:
 
     @cached_property
     def prefect(self) -> httpx.Client:
-        """Prefect's HTTP API, with a password or a key where the server wants one."""
+        """Prefect's HTTP API, with a password or a key if one is set."""
         import httpx
 
         from sluicegate.registry.deadline import bounded
@@ -443,7 +447,7 @@ class Runtime:
 
     @cached_property
     def memory(self) -> Memory:
-        """What writes a run for each rollout into MLflow."""
+        """Writes a run for each rollout to MLflow."""
         from sluicegate.flows.stages.memory import Memory
         from sluicegate.registry.catalog.runs import MlflowRuns
 
@@ -457,14 +461,14 @@ class Runtime:
 
     @cached_property
     def addresses(self) -> Addresses:
-        """Where notifications are sent to."""
+        """The addresses of notifications."""
         from sluicegate.services.outbox.address import Addresses
 
         return Addresses(folder=self.folder.secrets)
 
     @cached_property
     def outbox(self) -> Outbox:
-        """What tells the outside of every fact."""
+        """Sends notifications of facts."""
         from sluicegate.services.beside import Beside
         from sluicegate.services.host.addresses import console_api
         from sluicegate.services.outbox.notifications import sinks
@@ -492,7 +496,7 @@ class Runtime:
         )
 
     def plan(self, model: str, variation: str) -> Plan:
-        """The applied plan of a variation, or else that of the model's default one. Raises NotFound."""
+        """The applied plan of a variation, or else of the model's default variation. Raises NotFound."""
         from sluicegate.registry.orders.applied_plan import applied_plan
 
         return applied_plan(self.ledger, model, variation)
@@ -500,5 +504,5 @@ class Runtime:
 
 @lru_cache(maxsize=1)
 def current_runtime() -> Runtime:
-    """Everything concrete of this process."""
+    """The runtime of this process."""
     return Runtime(Settings.read(os.environ))

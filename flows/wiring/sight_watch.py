@@ -1,4 +1,4 @@
-"""Sight watch: once a second the keeper compares what the gateway served with what was counted, and notes it."""
+"""Sight watch: once a second the keeper compares what the gateways served with what was counted, and notes it."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ if TYPE_CHECKING:
 
 PERIOD = 1.0
 NOTE_SECONDS = 5.0
+"""Longest time in seconds between two notes. Readers take an older note for blindness."""
 _UNHEARD = "it has not said lately what it served"
-"""A note is written so often at least; what reads it takes an older one for blindness."""
 
 
 class SightWatch:
-    """Compares for as long as the process lives; goes on from what the process before it noted."""
+    """Compares served and counted requests. Continues from the notes of the process before it."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._envoys = runtime.envoys_of(runtime.site)  # connections of their own: no look waits for them
+        self._envoys = runtime.envoys_of(runtime.site)  # own connections, so that no other look waits for them
         self._pool = ThreadPoolExecutor(max(1, len(self._envoys)), thread_name_prefix="sight")
         self._watches: dict[str, dict[Listener, Watch]] = {}
-        """By gateway."""
+        """The watches of each gateway, by listener."""
         self._joined: dict[str, Joined] = {}
-        """Gateways of other hosts that serve callers, or may."""
+        """Gateways on other hosts that are not cut off."""
         self._known: dict[str, Joined] = {}
 
         self._names: dict[tuple[str, Listener], str] = {}
-        """By which name the telemetry has each log."""
+        """The name of each log in the telemetry."""
         self._accountants: dict[tuple[str, str], Accountant] = {}
         self._noted_at = -NOTE_SECONDS
 
     def look(self) -> None:
-        """Compare once. Raises what the ledger raises: then nothing is noted, and the note grows old."""
+        """Compare once. Raises the ledger's errors; then nothing is noted, and the last note grows old."""
         from sluicegate.registry.ledger.keeper_notes import note_sights, sights
         from sluicegate.services.telemetry.reading.watch import Watch
 
         at, now = time.monotonic(), self._runtime.clock()
         if not self._watches:
-            known = sights(self._runtime.ledger).noted
+            noted = sights(self._runtime.ledger).noted
             for name in self._envoys:
-                self._watches[name] = {listener: Watch.begin(at, known.get(listener)) for listener in Listener}
+                self._watches[name] = {listener: Watch.begin(at, noted.get(listener)) for listener in Listener}
         before = self._sights()
         self._follow(at)
         for name, (counters, why) in zip(self._envoys, self._pool.map(self._counters, self._envoys), strict=True):
@@ -76,7 +76,7 @@ class SightWatch:
             self._noted_at = at
 
     def _follow(self, at: float) -> None:
-        """Watch the gateways of other hosts that serve callers. One that is cut off is compared once it is back."""
+        """Update the list of gateways on other hosts. One that is cut off is compared again once it is back."""
         from sluicegate.services.telemetry.reading.watch import Watch
 
         self._known = self._runtime.planes(self._known)
@@ -87,7 +87,7 @@ class SightWatch:
             self._watches[name] = {listener: Watch.begin(at) for listener in Listener}
 
     def _counters_there(self, name: str, gateway: Joined) -> dict[Listener, Counters] | None:
-        """Of a gateway elsewhere: what it said that it served, and what was counted of its log."""
+        """The counters of a gateway elsewhere: what it reported as served, and what was counted from its log."""
         import sqlalchemy as sa
 
         from sluicegate.services.telemetry.reading.watch import Counters
@@ -108,7 +108,7 @@ class SightWatch:
         return counters
 
     def _read_there(self, name: str, served: Mapping[str, Any], listener: Listener) -> Read:
-        """What was read of a log that came here, or of one that is read where it is written, which says its name."""
+        """How far a gateway's log was read: the copy here, or, if its report names the log, where it is written."""
         from sluicegate.services.telemetry.tailing.backlog import read_of, read_of_name
         from sluicegate.services.telemetry.tailing.offsets import name_of
 
@@ -122,7 +122,7 @@ class SightWatch:
         return read_of(store, path)
 
     def _account(self, name: str, counters: dict[Listener, Counters]) -> None:
-        """Keep account of requests without a line. What cannot be written down now is with the next look."""
+        """Account for requests without a log line. If that cannot be stored now, the next look does it."""
         from sluicegate.services.telemetry.reading.accounts import Accountant
 
         for listener, each in counters.items():
@@ -133,16 +133,17 @@ class SightWatch:
                 self._accountants[name, log].look(each, self._runtime.wall())
 
     def _sights(self) -> dict[Listener, Sight]:
-        """What is seen of all gateways together."""
+        """The combined sight of all gateways, by listener."""
         return {
             listener: combined_sight({name: each[listener].sight for name, each in self._watches.items()})
             for listener in Listener
         }
 
     def _counters(self, name: str) -> tuple[dict[Listener, Counters] | None, str]:
-        """By listener; or nothing, and why. The gateway is asked first: lines may come, but none may seem to lack.
+        """The counters by listener; or an empty dict, and why.
 
-        None of one among several that does not run: what it served before was seen, and it serves nobody.
+        Reads the gateway's own count first, so that lines that arrive meanwhile never look like missing ones. None for
+        a gateway among several that does not run: it serves nobody, and what it served before was compared already.
         """
         import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Sources: whether the settings hold an address of everything that applied plans ask."""
+"""Sources: whether the settings have an address for every source that applied plans query."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ _CHECK = "sources"
 
 
 def source_findings(plans: Iterable[Plan], environment: Mapping[str, str]) -> tuple[Finding, ...]:
-    """What is missing for the external gates of these plans; `environment` is the keeper's. Nothing where no plan
-    asks."""
+    """What is missing for these plans' external gates; `environment` is the keeper's. Empty without such gates."""
     named: dict[str, list[str]] = {}
     for plan in plans:
         for source in dict.fromkeys(gate.source for gate in plan.external):

@@ -1,4 +1,4 @@
-"""Successor: an Envoy that nobody supervises is followed by another one where what it read at its start has changed."""
+"""Successor: replaces an unsupervised Envoy when something that it reads only at its start has changed."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _START_SECONDS, _END_SECONDS = 20.0, 15.0
 
 
 def note_started(envoy: Envoy) -> None:
-    """Note by what an Envoy is started, which does not run yet."""
+    """Note what an Envoy that is about to start will read."""
     durable.replace(envoy.places.folder / _RUNS, envoy.runs(), mode=durable.PRIVATE)
 
 
 def is_changed(envoy: Envoy) -> bool:
-    """Whether the one that runs was started by something else than what stands in its files now."""
+    """Whether its files have changed since the running Envoy was started."""
     with suppress(OSError):
         return (envoy.places.folder / _RUNS).read_text(encoding="utf-8") != envoy.runs()
     return True
 
 
 def follow(envoy: Envoy) -> subprocess.Popen[bytes]:
-    """Have another Envoy take over from the one that runs. No request is refused; the former one ends.
+    """Start another Envoy that takes over from the running one, which then ends. No request is refused.
 
-    Raises TimedOut where the new one does not serve; all is as before then.
+    Raises TimedOut if the new one does not serve; then everything is as before.
     """
     former, handover = _processes(envoy), envoy.handover()
     handover.step_aside()
     process = subprocess.Popen(envoy.command(), start_new_session=True)
-    until = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + _START_SECONDS
     while not handover.is_ready():
-        if process.poll() is not None or time.monotonic() > until:
+        if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             process.wait()
             handover.step_back()
@@ -62,10 +62,10 @@ def follow(envoy: Envoy) -> subprocess.Popen[bytes]:
 
 
 def _processes(envoy: Envoy) -> list[psutil.Process]:
-    """Those of ours that were started by these files."""
-    bootstrap, found = str(envoy.places.folder / BOOTSTRAP_FILE), []
+    """The running processes of this Envoy, found by its bootstrap file."""
+    bootstrap, processes = str(envoy.places.folder / BOOTSTRAP_FILE), []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if bootstrap in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes

@@ -1,1 +1,1 @@
-"""Builds become bentos, and bentos running services: packed, started, probed, drained, stopped."""
+"""Packs builds into bentos, and runs bentos as services: starts, probes, drains and stops them."""

@@ -1,4 +1,4 @@
-"""A running service asked directly: by whoever probes it, or has it answer requests that no caller waits for."""
+"""Calls a running service directly: to probe it, or to have it answer requests for which no caller waits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sluicegate.services.bento.predictor.answer import summary
 from sluicegate.services.loopback import UnixConnection
 
 NOBODY = 503
-"""The status of who does not answer at all."""
+"""The status for a service that does not answer at all."""
 _SUMMARY = "x-sluice-prediction"
 
 
 def ask(endpoint: Endpoint, method: str, path: str, body: bytes | None, seconds: float) -> tuple[int, Message, bytes]:
-    """Status, headers and body of one answer. Raises OSError, HTTPException."""
+    """Send a request; returns status, headers and body of the answer. Raises OSError, HTTPException."""
     connection = _connection(endpoint, seconds)
     try:
         connection.request(method, path, body, {"content-type": "application/json"} if body else {})
@@ -27,9 +27,9 @@ def ask(endpoint: Endpoint, method: str, path: str, body: bytes | None, seconds:
 
 
 def predict(endpoint: Endpoint, body: bytes, seconds: float) -> tuple[int, str | None]:
-    """Status and prediction summary of what a service answers to a request, however long the answer is.
+    """Send a prediction request; returns the status and the prediction summary, which covers an answer of any length.
 
-    The request has no id, so that the service writes nothing of it down.
+    The request has no id, so the service does not capture it.
     """
     try:
         status, headers, content = ask(endpoint, "POST", "/predict", body, seconds)

@@ -1,7 +1,7 @@
-"""Digests of folders: what was packed is what is served.
+"""Digests of folders: show that what is served is what was packed.
 
-The same model packed again has the same digests: BentoML's note of the hour, in two files, does not count. So a bento
-that was damaged or lost is mended by packing it again, and what the ledger says about it stays true.
+The same model packed again has the same digests, because BentoML's creation time in two files is ignored. So packing
+again repairs a damaged or lost bento, and what the ledger says about it stays true.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _DATED = ("bento.yaml", "model.yaml")
 
 
 def tree_digest(*roots: Path) -> str:
-    """SHA-256 over the names and contents of all files under the roots, in order; compiled Python is left out."""
+    """SHA-256 over the names and contents of all files under the roots, in order. Ignores compiled Python."""
     total = hashlib.sha256()
     for root in roots:
         for path in _files(root):

@@ -1,4 +1,4 @@
-"""Fleet: the services of builds on this machine and their replicas; started, found again, probed, drained, stopped."""
+"""Fleet: the services of builds on this machine, with their replicas. Starts, finds, probes, drains and stops them."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ from sluicegate.services.loopback import own_folder, socket_path
 _SERVING = Path(__file__).parent / "serving.py"
 _STOP_MARGIN = 5.0
 _SETTLE_SECONDS = 30.0
-"""A service that ends sooner has not started; after `_RETRIES` of these in a row it is given up."""
+"""A service that ends sooner counts as not started. After `_RETRIES` of these in a row it is given up."""
 _RETRIES = 3
 _LOAD_FAILURES = 2
-"""A service whose model cannot be loaded ends and is started again; twice is no accident."""
+"""Number of failed loads after which a service is given up. One may be an accident; it is started again."""
 _GONE = (Condition.STOPPED, Condition.STOPPING)
 
 
 class Programs(Protocol):
-    """What the fleet needs from the process supervisor: long-lived processes by name."""
+    """The process supervisor as the fleet uses it: long-lived processes by name."""
 
     def add(self, program: Program) -> None:
-        """Run this program from now on. One that already runs just so is left alone."""
+        """Run this program from now on. Does nothing if it already runs with the same definition."""
         ...
 
     def remove(self, name: str) -> None:
-        """End the program's whole process tree and forget it. Nothing happens when it is not there."""
+        """End the program's whole process tree and forget it. Does nothing if there is no such program."""
         ...
 
     def running(self) -> Sequence[ProgramState]:
-        """Every program there is. Raises Unreachable."""
+        """All programs. Raises Unreachable."""
         ...
 
 
 class Fleet:
-    """The services under one folder. It keeps nothing in memory: any process may hold one."""
+    """The services under one folder. Keeps no state in memory, so any process may use one."""
 
     def __init__(
         self,
@@ -66,9 +66,9 @@ class Fleet:
         programs: Programs,
         shared: SharedStore | None = None,
     ) -> None:
-        """`home` is where services live, `bentos` the folder that the packer was given.
+        """`home`: the folder of the services. `bentos`: the packer's folder.
 
-        `shared` is where bentos come from that another machine packed; without one all are packed into `bentos`.
+        `shared`: the store with bentos that another machine packed; None if all are packed into `bentos`.
         """
         self._home = home
         self._store = BentoStore(bentos / "store")
@@ -78,15 +78,15 @@ class Fleet:
         self._shared = shared
 
     def lacks(self, packed: Packed) -> bool:
-        """Whether the bento is still to be fetched from the shared store."""
+        """Whether the bento must still be fetched from the shared store."""
         if self._shared is None:
             return False
         return not (is_whole(packed, self._store) and self._environments.has(packed.env))
 
     def fetch(self, packed: Packed) -> None:
-        """Have the bento and its environment on this machine; blocks for as long as the store's limits allow.
+        """Fetch the bento and its environment to this machine. Blocks as long as the store's limits allow.
 
-        Raises NotFound, StoreUnavailable, ServiceFailed; PackFailed where it is not what was packed.
+        Raises NotFound, StoreUnavailable, ServiceFailed, and PackFailed if it is not what was packed.
         """
         if self._shared is None:
             return
@@ -96,24 +96,24 @@ class Fleet:
                 self._environments.ensure_for(self._store.model(packed.bento), packed.env)
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
-        """Have as many replicas run as the plan asks for; those that run stay as they are.
+        """Start replicas until as many run as the plan asks for. Those that run stay as they are.
 
-        Raises PackFailed where the bento is not what was packed.
+        Raises PackFailed if the bento is not what was packed.
         """
         for mine in (self._home, self._socket(build, 1).parent):
             own_folder(mine)
         conditions = self._conditions()
         for number in range(1, serve.replicas + 1):
-            had = read_record(self._folder(build, number))
-            if had is None or not _is_here(had, conditions):
+            record = read_record(self._folder(build, number))
+            if record is None or not _is_here(record, conditions):
                 self._store.verify(packed.bento, bento_digest=packed.bento_digest, model_digest=packed.model_digest)
-                had = self._begin(build, number, packed)
-            if (had.bento, had.env) != (packed.bento, packed.env):
+                record = self._begin(build, number, packed)
+            if (record.bento, record.env) != (packed.bento, packed.env):
                 raise ServiceFailed(f"{build} runs from another bento.", fix="Stop it first.")
-            if had.is_leaving:
-                had = replace(had, is_leaving=False)
-                had.write(self._folder(build, number))
-            self._programs.add(self._program(had, serve))
+            if record.is_leaving:
+                record = replace(record, is_leaving=False)
+                record.write(self._folder(build, number))
+            self._programs.add(self._program(record, serve))
 
     def _begin(self, build: BuildRef, number: int, packed: Packed) -> ServiceRecord:
         folder = self._folder(build, number)
@@ -131,26 +131,26 @@ class Fleet:
         return record
 
     def retire(self, build: BuildRef, keep: int) -> None:
-        """Send nobody to the replicas beyond the first `keep`. They answer on until `dismiss`."""
+        """Stop sending requests to the replicas beyond the first `keep`. They keep answering until `dismiss`."""
         for record in self._replicas(build):
             if record.replica > keep:
                 replace(record, is_leaving=True).write(self._folder(build, record.replica))
 
     def dismiss(self, build: BuildRef) -> None:
-        """Stop the replicas that nobody is sent to any more; returns when no process of them is left."""
+        """Stop the retired replicas. Returns when none of their processes is left."""
         for record in self._replicas(build):
             if record.is_leaving:
                 self._end(record)
 
     def mend(self, build: BuildRef, hanging: Collection[Endpoint] = ()) -> None:
-        """Stop the replicas that were given up, and those that hang; all others answer on. `start` replaces them."""
+        """Stop replicas that were given up or hang; all others keep answering. `start` replaces them."""
         states = {state.name: state for state in self._programs.running()}
         for record in self._replicas(build):
             if record.endpoint in hanging or self._why(record, states.get(record.name)) is not None:
                 self._end(record)
 
     def stop(self, build: BuildRef) -> None:
-        """Drain and stop every replica; returns when no process of them is left."""
+        """Drain and stop every replica. Returns when none of their processes is left."""
         for record in self._replicas(build):
             self._end(record)
 
@@ -160,25 +160,25 @@ class Fleet:
         shutil.rmtree(self._folder(record.ref, record.replica), ignore_errors=True)
 
     def endpoints(self) -> Endpoints:
-        """Where the replicas of every started service answer, but for those that leave; or will, where none does."""
+        """The endpoints of each started service's open replicas, without retired ones; if none is open yet, of all."""
         return {
             ref: tuple(each.endpoint for each in _open(records) or records) for ref, records in self._staying().items()
         }
 
     def leaving(self) -> frozenset[BuildRef]:
-        """Builds with replicas that nobody is sent to any more."""
+        """Builds that have retired replicas."""
         return frozenset(record.ref for record in self._records() if record.is_leaving)
 
     def running(self) -> Mapping[BuildRef, int]:
-        """How many replicas of every service were started and neither stopped nor retired, healthy or not."""
+        """For each service, how many replicas were started and neither stopped nor retired, healthy or not."""
         conditions = self._conditions()
         here = (each for each in self._records() if _is_here(each, conditions) and not each.is_leaving)
         return Counter(record.ref for record in here)
 
     def replicas(self) -> Mapping[BuildRef, tuple[int, int]]:
-        """Of every service with several replicas: how many of them answer now, and how many there are to be.
+        """For each service with several replicas: how many answer now, and how many are planned.
 
-        Blocks for seconds where one hangs.
+        Blocks for seconds if one hangs.
         """
         return {
             build: (sum(is_alive(each.endpoint) for each in records), records[-1].replica)
@@ -187,9 +187,9 @@ class Fleet:
         }
 
     def probe(self, build: BuildRef) -> str | None:
-        """None when every replica is ready and answers the model's own example, else what is wrong.
+        """What is wrong; None if every replica is ready and answers the model's own example.
 
-        Raises ServiceFailed, with the traceback, where the example is an error to the model.
+        Raises ServiceFailed, with the traceback, if the model fails on its example.
         """
         replicas = self._replicas(build)
         if not replicas:
@@ -204,20 +204,20 @@ class Fleet:
         return None
 
     def hanging(self, build: BuildRef) -> frozenset[Endpoint]:
-        """Where replicas take what they are sent and do not say that they are alive; blocks for seconds."""
+        """The endpoints of replicas that accept requests but do not answer their liveness check. Blocks for seconds."""
         return frozenset(each.endpoint for each in self._replicas(build) if hangs(each.endpoint))
 
     def ready(self, build: BuildRef) -> frozenset[Endpoint]:
-        """Where replicas are ready: each has read its model, and the process that minds it lives. Asks none."""
+        """The endpoints of ready replicas: the model is loaded and the managing process lives. Sends no request."""
         staying = self._staying().get(build, ())
         return frozenset(each.endpoint for each in staying if is_open(each, self._folder(build, each.replica)))
 
     def stage_times(self, build: BuildRef) -> tuple[StageTimes, ...]:
-        """Where the time of requests goes inside a service; nothing for one that is not here."""
+        """How long requests spend in each stage of the service; empty if it is not here."""
         return read_stage_times(build, [_times(self._folder(build, each.replica)) for each in self._replicas(build)])
 
     def gave_up(self, build: BuildRef) -> str | None:
-        """Why a replica cannot run, when restarting it has been given up."""
+        """Why a replica cannot run, if restarting it was given up; None otherwise."""
         states = {state.name: state for state in self._programs.running()}
         reasons = (self._why(record, states.get(record.name)) for record in self._replicas(build))
         return next((why for why in reasons if why is not None), None)
@@ -231,13 +231,13 @@ class Fleet:
         return f"its process keeps ending; see {state.log}" if state and has_failed else None
 
     def clean(self, now: datetime, *, unused_days: float = 14.0) -> tuple[str, ...]:
-        """Delete the logs of services that are not here and were last written so long ago; returns their names."""
-        here = {record.name for record in self._records()}
+        """Delete logs of services that are not here, if not written for `unused_days`. Returns the deleted names."""
+        present = {record.name for record in self._records()}
         oldest = now.timestamp() - unused_days * 86_400
         removed = [
             path
             for path in sorted(self._log_folder.glob("*.log*"))
-            if path.name.partition(".log")[0] not in here and path.stat().st_mtime < oldest
+            if path.name.partition(".log")[0] not in present and path.stat().st_mtime < oldest
         ]
         for path in removed:
             path.unlink(missing_ok=True)
@@ -258,12 +258,12 @@ class Fleet:
         return sorted(filter(None, records), key=lambda record: (str(record.ref), record.replica))
 
     def _staying(self) -> dict[BuildRef, list[ServiceRecord]]:
-        """The replicas of every service, by number, but for those that leave."""
-        found: dict[BuildRef, list[ServiceRecord]] = {}
+        """The replicas of each service, by number, without retired ones."""
+        by_build: dict[BuildRef, list[ServiceRecord]] = {}
         for record in self._records():
             if not record.is_leaving:
-                found.setdefault(record.ref, []).append(record)
-        return found
+                by_build.setdefault(record.ref, []).append(record)
+        return by_build
 
     def _replicas(self, build: BuildRef) -> list[ServiceRecord]:
         return [record for record in self._records() if record.ref == build]
@@ -272,12 +272,12 @@ class Fleet:
         return {state.name: state.condition for state in self._programs.running()}
 
     def _socket(self, build: BuildRef, number: int) -> Path:
-        """Where it answers: named by a digest, as a socket's path must be short and a model's name need not."""
+        """The replica's socket, named by a digest: a socket's path must be short, and a model's name may be long."""
         name = replica_name(build, number)
         return socket_path(self._home, hashlib.sha256(name.encode()).hexdigest()[:12])
 
     def _lay_out(self, folder: Path) -> None:
-        """A BentoML home of its own, whose stores are the shared ones: two services in one home spoil each other."""
+        """Create the replica's own BentoML home, with links to the common stores. Two services in one home conflict."""
         _times(folder).mkdir(parents=True, exist_ok=True)
         home = folder / "home"
         home.mkdir(parents=True, exist_ok=True)
@@ -322,15 +322,15 @@ def _is_here(record: ServiceRecord, conditions: Mapping[str, Condition]) -> bool
 
 
 def _open(records: Sequence[ServiceRecord]) -> list[ServiceRecord]:
-    """Those whose door is open: somebody answered there."""
+    """The replicas whose socket exists, because a worker has answered there."""
     return [record for record in records if Path(record.socket).exists()]
 
 
 def _times(folder: Path) -> Path:
-    """Where the workers of a replica count where the time goes."""
+    """The folder in which a replica's workers count stage times."""
     return folder / "times"
 
 
 def _load_failures(folder: Path) -> Path:
-    """Where the predictor writes a line whenever the model could not be loaded."""
+    """The file to which the predictor adds a line whenever the model cannot be loaded."""
     return folder / "load-failures.txt"

@@ -1,4 +1,4 @@
-"""What the files of an MLflow model say of it."""
+"""What the files of an MLflow model say about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluicegate.registry.words.errors import PackFailed
 
 
 def described_in(model_path: Path) -> dict[str, Any]:
-    """Its MLmodel file. Raises PackFailed where there is none, or none that can be served."""
+    """The content of the MLmodel file. Raises PackFailed if it is missing or describes no model that can be served."""
     try:
         described: dict[str, Any] = YAML(typ="safe").load(model_path / "MLmodel")
     except (OSError, YAMLError) as error:
@@ -26,6 +26,6 @@ def described_in(model_path: Path) -> dict[str, Any]:
 
 
 def own_needs(described: dict[str, Any]) -> tuple[str, ...]:
-    """What the predictor needs beyond the model's own requirements."""
+    """Packages that the predictor needs beyond the model's own requirements."""
     is_skops = described["flavors"].get("sklearn", {}).get("serialization_format") == "skops"
     return ("pandas", *(("skops",) if is_skops else ()))

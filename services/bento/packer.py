@@ -1,4 +1,4 @@
-"""Packer: a registered model's files into a bento, in a subprocess of its own; once for each content."""
+"""Packer: packs a registered model's files into a bento, in a separate subprocess, once for each content."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Packer:
         predictor: Path = PREDICTOR,
         shared: SharedStore | None = None,
     ) -> None:
-        """`shared` is where other machines get the bentos from; without one they stay in `home`."""
+        """`shared`: the store from which other machines get the bentos; None if they stay in `home`."""
         self.store = BentoStore(home / "store")
         self.environments = VirtualEnvironments(home / "envs")
         self._locks = home / "locks"
@@ -62,11 +62,11 @@ class Packer:
     def pack(
         self, build: Build, model_path: Path, *, serve: Serve, note: Callable[[Stage], None] = lambda _: None
     ) -> Packed:
-        """Pack the MLflow model in `model_path`; a bento of the same content is used again.
+        """Pack the MLflow model in `model_path`, or reuse a bento with the same content.
 
-        Raises PackFailed; StoreUnavailable where it is packed and cannot be shared: to pack again is to share again.
+        Raises PackFailed, and StoreUnavailable if the packed bento cannot be shared; packing again then only shares it.
 
-        `note` is told what it is at.
+        Calls `note` at the start of each stage.
         """
         described = described_in(model_path)
         note(Stage.ENVIRONMENT)
@@ -92,14 +92,14 @@ class Packer:
         return used
 
     def verify(self, tag: str, *, bento_digest: str, model_digest: str) -> None:
-        """Raises PackFailed unless the stored bento and model are those that were packed."""
+        """Raise PackFailed unless the stored bento and model are those that were packed."""
         self.store.verify(tag, bento_digest=bento_digest, model_digest=model_digest)
 
     def clean(self, keep: Collection[str], now: datetime, *, unused_days: float = 14.0) -> tuple[str, ...]:
-        """Delete bentos and environments that are not in `keep` and were last used so long ago; returns their names.
+        """Delete bentos and environments that are not in `keep` and unused for `unused_days`. Returns their names.
 
-        `keep` holds the tags and environments of everything that may still be served. What an interrupted packing
-        left goes too.
+        `keep` holds the tags and environments of everything that may still be served. Also deletes what interrupted
+        packing left behind.
         """
         oldest = now.timestamp() - unused_days * 86_400
         used = [(tag, self.store.used_at(tag)) for tag in self.store.tags()]
@@ -173,7 +173,7 @@ class Packer:
             raise PackFailed(f"BentoML could not build {tag}:\n{tail}")
 
     def _write_context(self, context: Path, identity: dict[str, Any]) -> list[str]:
-        """The build context: the predictor and which build it serves. Returns its files."""
+        """Write the build context: the predictor and the identity of the build. Returns its files."""
         shutil.copytree(self._predictor, context / "predictor", ignore=shutil.ignore_patterns("__pycache__"))
         (context / "predictor" / "bento.json").write_text(json.dumps(identity, indent=2, sort_keys=True) + "\n")
         return sorted(path.relative_to(context).as_posix() for path in context.rglob("*") if path.is_file())
@@ -191,14 +191,16 @@ class Packer:
         return Packed(bento=tag, bento_digest=bento_digest, model_digest=model_digest)
 
     def _locked(self, name: str) -> AbstractContextManager[None]:
-        """One process at a time packs a tag."""
+        """Lock a tag, so that one process at a time packs it."""
         return locked(self._locks, name)
 
 
 def _identity(build: Build, described: dict[str, Any]) -> dict[str, Any]:
-    """What the predictor must know: which build it is, and the signature it speaks."""
-    given = described.get("signature") or {}
-    parts = {part: json.loads(given[part]) if given.get(part) else None for part in ("inputs", "outputs", "params")}
+    """What the predictor must know: the build that it serves, and its signature."""
+    recorded = described.get("signature") or {}
+    parts = {
+        part: json.loads(recorded[part]) if recorded.get(part) else None for part in ("inputs", "outputs", "params")
+    }
     signature = {**parts, "params": parts["params"] or []}
     return {"model": build.ref.model, "version": build.ref.version, "signature": signature}
 

@@ -1,7 +1,7 @@
-"""What the packing subprocess does: one model into the bento store, one bento built from it. Run as a file.
+"""The packing subprocess: imports one model into the bento store and builds one bento from it. Run as a file.
 
-A process of its own for each build, because a second `bentoml.build` in one process silently packs the first model.
-Reads a job as JSON on standard input, writes the result as the last line of standard output.
+Each build needs its own process, because a second `bentoml.build` in one process silently packs the first model.
+Reads a job as JSON from standard input, and writes the result as the last line of standard output.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def _drop_remains(tag: str) -> None:
-    """Whatever an interrupted packing left under this tag."""
+    """Delete what interrupted packing left under this tag."""
     import bentoml
 
     for store in (bentoml, bentoml.models):

@@ -1,4 +1,4 @@
-"""The environment that packing and serving run in: little, no secrets, and nothing that calls out."""
+"""The environment of packing and serving: minimal, without secrets, and with telemetry off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sluicegate.registry.plan.fields import Capture, KeptPredictions, Serve
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 _INSTALL = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""A row is too little work for several threads: a worker has one, unless the plan gives the replica more cores."""
+"""Thread limits. One row is too little work for several threads, so a worker has one, unless the plan gives more
+cores."""
 SILENT = {"DO_NOT_TRACK": "true", "BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
@@ -20,7 +21,7 @@ def bare_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def serving_environment(serve: Serve, *, home: str, load_failures: str, times: str) -> dict[str, str]:
-    """What a service is told besides: by the plan, and where its files are."""
+    """The service's settings, from the plan and the locations of its files."""
     return {
         "BENTOML_HOME": home,
         "BENTO_WORKERS": str(serve.workers),
@@ -33,13 +34,13 @@ def serving_environment(serve: Serve, *, home: str, load_failures: str, times: s
 
 
 def is_default(capture: Capture) -> bool:
-    """Whether a service writes summaries of predictions and nothing else."""
+    """Whether a service records only summaries of predictions, which is the default."""
     return not capture.has_bodies and capture.predictions is not KeptPredictions.OFF
 
 
 def capture_told(capture: Capture, *, folder: str, key: str) -> dict[str, str]:
-    """What a service is told: where it writes, the file of the key by which it hashes, and what."""
-    wanted = {
+    """The service's capture settings: its folder, the file of the hash key, and what to capture."""
+    settings = {
         "folder": folder,
         "key": key,
         "share": capture.share,
@@ -47,15 +48,15 @@ def capture_told(capture: Capture, *, folder: str, key: str) -> dict[str, str]:
         "predictions": capture.predictions.value,
         "headers": list(capture.headers),
     }
-    return {"BENTO_CAPTURE": json.dumps(wanted)}
+    return {"BENTO_CAPTURE": json.dumps(settings)}
 
 
 def memory_of_worker(serve: Serve) -> tuple[str, ...]:
-    """The bytes that each worker may allocate, where the plan says so."""
+    """The bytes that each worker may allocate; empty if the plan sets no limit."""
     return (str(serve.resources.memory // serve.workers),) if serve.resources.memory is not None else ()
 
 
 def install_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The same and what tells pip and uv where packages come from."""
+    """The bare environment, with the settings that tell pip and uv where packages come from."""
     index = {key: value for key, value in environment.items() if key.upper().startswith(_INSTALL)}
     return bare_environment(environment) | index

@@ -1,4 +1,4 @@
-"""Whether a service is ready: it says so, and it answers the model's own example."""
+"""Readiness: a service is ready if it says so and answers the model's own example."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from sluicegate.services.bento.asking import ask
 READY_SECONDS = 2.0
 SMOKE_SECONDS = 10.0
 LIVE_SECONDS = 5.0
-"""A service that is busy has its time."""
+"""Longer than the readiness check, so that a busy service does not count as hanging."""
 _TRACEBACK, _TRACEBACK_LINES = "Traceback (most recent call last):", 12
 _TAIL_BYTES = 64 * 1024
 _PASSING = (408, 429, 502, 503, 504)
-"""Answers of a server that is busy or not up yet."""
+"""Statuses of a server that is busy or not up yet."""
 
 
 EXAMPLE = "serving_input_example.json"
-"""The file of a model's own input example."""
+"""The file with a model's own input example."""
 
 
 def example_in(model: Path) -> bytes | None:
-    """The input example of a model's files; None where it has none."""
+    """The input example in a model's files; None if there is none."""
     with contextlib.suppress(FileNotFoundError):
         return (model / EXAMPLE).read_bytes()
     return None
 
 
 def probe(endpoint: Endpoint, example: bytes | None) -> str | None:
-    """None when all is well, else what is wrong by now. Raises ServiceFailed where the example is an error to it."""
+    """What is wrong at present; None if the service is ready. Raises ServiceFailed if it fails on the example."""
     try:
         status, _, _ = ask(endpoint, "GET", "/readyz", None, READY_SECONDS)
         if status != 200:
@@ -51,14 +51,14 @@ def probe(endpoint: Endpoint, example: bytes | None) -> str | None:
 
 
 def is_alive(endpoint: Endpoint) -> bool:
-    """Whether the service says so within a moment."""
+    """Whether the service answers its liveness check in time."""
     with contextlib.suppress(OSError, http.client.HTTPException):
         return ask(endpoint, "GET", "/livez", None, READY_SECONDS)[0] == 200
     return False
 
 
 def hangs(endpoint: Endpoint) -> bool:
-    """Whether the service takes a question and does not answer it. One that cannot be asked is another matter."""
+    """Whether the service accepts a request but does not answer it. False if it cannot be reached."""
     try:
         ask(endpoint, "GET", "/livez", None, LIVE_SECONDS)
     except TimeoutError:
@@ -69,7 +69,7 @@ def hangs(endpoint: Endpoint) -> bool:
 
 
 def _error(answer: bytes) -> str:
-    """What an answer says is wrong."""
+    """The error message in an answer."""
     try:
         return str(json.loads(answer)["error"])
     except (ValueError, TypeError, LookupError):
@@ -77,7 +77,7 @@ def _error(answer: bytes) -> str:
 
 
 def last_traceback(log: Path) -> str:
-    """The last traceback in a service's log, on lines of its own; empty where there is none."""
+    """The last traceback in a service's log, starting on a new line; empty if there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))

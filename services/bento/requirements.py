@@ -1,13 +1,13 @@
-"""What a model requires, and whether an environment gives it. Pure but for reading the model's files.
+"""What a model requires, and whether an environment provides it. Reads nothing but the model's files.
 
-The rule, chosen so that only real conflicts refuse:
+The rules, chosen so that only real conflicts are refused:
 
 - A package that is missing conflicts.
 - A range such as `>=1.2,<2` must hold.
-- An exact pin, which MLflow writes for whatever happened to be installed, conflicts when the major version differs
-  (the minor one where the major is 0). For the package that the model was saved with, scikit-learn or xgboost and
-  so on, the minor version must agree too: its files hold the package's inner state.
-- The Python version conflicts when its minor version differs and the model holds pickled code.
+- An exact pin, which MLflow writes for every version that happened to be installed, conflicts if the major version
+  differs (or the minor one if the major is 0). For the package that saved the model, such as scikit-learn or xgboost,
+  the minor version must agree too, because the files contain the package's internal state.
+- The Python version conflicts if its minor version differs and the model contains pickled code.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Conflict:
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """What the files of a model say about its environment."""
+    """A model's environment, according to its files."""
 
     lines: tuple[str, ...]
     python: str | None
     saved_with: frozenset[str]
-    """Packages whose inner state the model's files hold."""
+    """Packages whose internal state is in the model's files."""
     has_pickles: bool
 
     @classmethod
@@ -110,7 +110,7 @@ def _conflict(line: str, installed: Callable[[str], str | None], saved_with: fro
 
 
 def _is_near(requirement: Requirement, version: str, is_saved_with: bool) -> bool:
-    """Whether an exact pin differs only where packages keep their promises."""
+    """Whether an exact pin differs only in a part of the version that counts as compatible."""
     pins = [specifier.version for specifier in requirement.specifier if specifier.operator in ("==", "===")]
     if len(pins) != 1 or len(requirement.specifier) != 1 or pins[0].endswith("*"):
         return False

@@ -1,4 +1,4 @@
-"""service.json: what is known of one replica on this machine, so that any process can find and restart it."""
+"""service.json: the record of one replica on this machine, so that any process can find and restart it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ServiceRecord:
     bento: str
     env: str
     replica: int = 1
-    """Its number, from 1."""
+    """The replica's number, from 1."""
     is_leaving: bool = False
-    """Whether nobody is sent there any more; it ends once its last answers are given."""
+    """Whether it is retired: it gets no new requests, and ends after its last answers."""
 
     @property
     def ref(self) -> BuildRef:
@@ -33,7 +33,7 @@ class ServiceRecord:
 
     @property
     def name(self) -> str:
-        """Of its program, folder and log."""
+        """The name of its program, folder and log."""
         return replica_name(self.ref, self.replica)
 
     @property
@@ -41,21 +41,21 @@ class ServiceRecord:
         return Endpoint(build=self.ref, socket=self.socket)
 
     def write(self, folder: Path) -> None:
-        """Keep it, surely."""
+        """Write the record durably."""
         durable.replace(folder / "service.json", json.dumps(asdict(self)))
 
 
 def read_record(folder: Path) -> ServiceRecord | None:
-    """The replica in this folder; None when there is none."""
+    """The record in this folder; None if there is none."""
     with contextlib.suppress(OSError, ValueError, TypeError):
         return ServiceRecord(**json.loads((folder / "service.json").read_text()))
     return None
 
 
 def is_open(record: ServiceRecord, folder: Path) -> bool:
-    """Whether the replica has read its model, and the process that minds its workers lives.
+    """Whether the replica has loaded its model and the process that manages its workers lives.
 
-    Workers that outlived that process answer on for a while, but nobody restarts them, and they end once the next
+    Workers that outlive that process keep answering for a while, but nobody restarts them, and they end once the next
     process is ready.
     """
     try:
@@ -68,7 +68,7 @@ def is_open(record: ServiceRecord, folder: Path) -> bool:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """As in `serving`."""
+    """Same as in `serving`."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
     except (OSError, IndexError, ValueError):

@@ -1,10 +1,10 @@
-"""Answers for one bento. Run as a file: `serving.py SOCKET WORKERS GRACE BENTO [MEMORY]`.
+"""Serves one bento. Run as a file: `serving.py SOCKET WORKERS GRACE BENTO [MEMORY]`.
 
-SOCKET is the path of a Unix socket of its owner, or the number of a port, in a pod, which nobody else is in.
+SOCKET is the path of a Unix socket that only its owner can use, or, in a pod, a port number.
 
-`bentoml serve` listens on TCP alone, where every user of the machine may knock, and beside it opens the control ports
-of its process arbiter, where every user of the machine may have a command run. The workers here are BentoML's own; who
-minds them is this file. Standard library only: it runs in the bento's environment, which need not have Sluicegate.
+`bentoml serve` listens only on TCP, which every user of the machine can reach, and also opens the control ports of its
+process manager, through which every user of the machine can run commands. The workers here are BentoML's own, but this
+file manages them. Standard library only, since it runs in the bento's environment, which need not have Sluicegate.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
 class Worker:
-    """One process that answers."""
+    """One worker process."""
 
     def __init__(self, number: int, door: Door | Port, grace: str, bento: str, memory: str) -> None:
         self.number = number
@@ -54,14 +54,14 @@ class Worker:
 
     @property
     def has_settled(self) -> bool:
-        """Whether it answered for a while before it ended."""
+        """Whether it has run for a while, so that its end does not count as a failed start."""
         return time.monotonic() - self._began > _SETTLE_SECONDS
 
 
 class Door:
-    """The socket's path: there while somebody answers. Callers find no door at once, rather than waiting before one.
+    """The socket's path, which exists only while a worker answers. Otherwise callers fail at once instead of waiting.
 
-    It is shut at first: whoever knocks while the model is read is turned away, and asks another replica.
+    It is shut at first, so that callers turn to another replica while the model is loaded.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,7 +73,7 @@ class Door:
 
     @property
     def known_by(self) -> dict[str, str]:
-        """By which workers that outlive us see whether callers still come to them."""
+        """Environment variables by which workers that outlive this process see whether callers still reach them."""
         return {"BENTO_DOOR": str(self._path), "BENTO_DOOR_FILE": str(self._file)}
 
     @property
@@ -81,14 +81,14 @@ class Door:
         return not self._is_ours(self._path)
 
     def shut(self) -> None:
-        """Nobody answers: who waits is turned away, and who comes finds nothing until `reopen`."""
+        """Drop waiting callers and remove the path, until `reopen`, because no worker answers."""
         if not self.is_shut:
             self._path.unlink()
         self.listener.close()
         self.listener = self._listen()
 
     def reopen(self) -> None:
-        """Open the door again once somebody answers behind it; never waits."""
+        """Open the path again once a worker answers. Never waits."""
         if self._is_answered() and self._is_ours(self._draft):
             self._open()
 
@@ -101,9 +101,9 @@ class Door:
         return listener
 
     def _open(self) -> None:
-        """Take this place from whoever listened there before, without a moment in which nobody does.
+        """Take the path over from an earlier listener, without a moment in which nobody listens.
 
-        The sign says first whose the door is: where that process has ended, only workers that it left answer there.
+        First writes the owner into door.json: if that process has ended, only workers that it left answer there.
         """
         draft = self._sign.with_name(f".{self._sign.name}")
         draft.write_text(json.dumps({"pid": os.getpid(), "ticks": _start_ticks(), "file": self._file}))
@@ -111,7 +111,7 @@ class Door:
         self._draft.replace(self._path)
 
     def _is_ours(self, path: Path) -> bool:
-        """Whether nobody else has taken this path since."""
+        """Whether no other process has taken this path."""
         with contextlib.suppress(FileNotFoundError):
             return path.stat().st_ino == self._file
         return False
@@ -135,7 +135,7 @@ class Door:
 
 
 class Port:
-    """A port of every address. Who comes is refused until a worker listens there: once it has read its model."""
+    """A port on all addresses. Connections are refused until a worker has loaded its model and listens."""
 
     known_by: Mapping[str, str] = MappingProxyType({})
     is_shut = False
@@ -145,12 +145,12 @@ class Port:
         self.listener = self._bound()
 
     def shut(self) -> None:
-        """Nobody answers: who waits is turned away, and who comes is refused until another worker listens."""
+        """Drop waiting callers, and refuse new ones until another worker listens."""
         self.listener.close()
         self.listener = self._bound()
 
     def reopen(self) -> None:
-        """The next worker does."""
+        """Do nothing: the next worker listens by itself."""
 
     def _bound(self) -> socket.socket:
         is_dual = socket.has_dualstack_ipv6()
@@ -163,7 +163,7 @@ class Port:
 
 
 def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> int:
-    """Serve until told to end. A worker that ends alone is followed by another; returns the exit status.
+    """Serve until a signal to end. Replaces workers that end by themselves. Returns the exit status.
 
     `memory`: the bytes that each worker may allocate.
     """
@@ -172,14 +172,14 @@ def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> i
     os.environ["BENTO_PARENT_PID"] = str(os.getpid())
     door = Port(int(path)) if path.isdigit() else Door(Path(path))
     crew = [Worker(number, door, grace, bento, memory) for number in range(1, int(workers) + 1)]
-    while (heard := _next_signal(door)) in (None, signal.SIGCHLD):
-        if heard is None:
+    while (signal_number := _next_signal(door)) in (None, signal.SIGCHLD):
+        if signal_number is None:
             door.reopen()
             continue
         ended = [worker for worker in crew if not worker.lives]
         if len(ended) == len(crew):
             if not any(worker.has_settled for worker in ended):
-                return 1  # nobody has begun to answer: whoever started us knows when to give up
+                return 1  # no worker has started; the supervisor decides when to give up
             door.shut()
         crew = [worker if worker.lives else Worker(worker.number, door, grace, bento, memory) for worker in crew]
     door.listener.close()
@@ -191,15 +191,15 @@ def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> i
 
 
 def _next_signal(door: Door | Port) -> int | None:
-    """The next one; None after a moment while the door is to be opened again."""
+    """The next signal; None after a short time while the door is waiting to be opened again."""
     if not door.is_shut:
         return signal.sigwait(_SIGNALS)
-    heard = signal.sigtimedwait(_SIGNALS, _LOOK_SECONDS)
-    return None if heard is None else heard.si_signo
+    received = signal.sigtimedwait(_SIGNALS, _LOOK_SECONDS)
+    return None if received is None else received.si_signo
 
 
 def _start_ticks() -> int | None:
-    """When this process started, in clock ticks since boot: with its pid that names it. None without /proc."""
+    """When this process started, in clock ticks since boot; identifies it together with its pid. None without /proc."""
     try:
         return int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
     except (OSError, IndexError, ValueError):
@@ -207,7 +207,7 @@ def _start_ticks() -> int | None:
 
 
 def _set_up(memory: str) -> None:
-    """In a worker, before it begins: it hears signals again, and may allocate no more than its part."""
+    """Prepare a worker before it starts: unblock signals and limit its memory."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if memory:
         resource.setrlimit(resource.RLIMIT_DATA, (int(memory), int(memory)))

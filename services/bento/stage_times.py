@@ -1,4 +1,4 @@
-"""Stage times: where the time of a service's requests goes, read from the files in which its workers count."""
+"""Stage times: how long a service's requests spend in each stage, from the files in which its workers count."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sluicegate.services.bento.predictor.times import NAME, STAGES
 
 @dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """The answered requests of one service by their time in one stage, since it was started."""
+    """The answered requests of one service by their time in one stage, since the service was started."""
 
     build: BuildRef
     stage: str
     buckets: tuple[tuple[str, float], ...]
-    """Requests that took at most so many seconds, as Prometheus writes both."""
+    """Cumulative counts by upper bound in seconds, as Prometheus writes them."""
     seconds: float
 
     @property
@@ -30,9 +30,9 @@ class StageTimes:
 
 
 def read_stage_times(build: BuildRef, folders: Iterable[Path]) -> tuple[StageTimes, ...]:
-    """What the workers of a service have counted; nothing where they have not yet, or are gone meanwhile.
+    """The counts of a service's workers. Empty if they have not counted yet, or are gone.
 
-    Nothing either where the model, which may use the folder too, has left what cannot be read.
+    Also empty if the model, which may use the folder too, left a file there that cannot be read.
     """
     files = [str(path) for folder in folders for path in folder.glob("histogram_*.db")]
     try:
@@ -54,7 +54,7 @@ def read_stage_times(build: BuildRef, folders: Iterable[Path]) -> tuple[StageTim
 
 
 def stage_family(times: Iterable[StageTimes]) -> Metric:
-    """The same for Prometheus."""
+    """The stage times as a Prometheus metric."""
     meaning = (
         "Where the time of answered requests goes inside a service: "
         + "; ".join(f"{stage}: {what}" for stage, what in STAGES.items())

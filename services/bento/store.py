@@ -1,4 +1,4 @@
-"""The bentos of this machine: where they lie, what they must hash to, what they are made of."""
+"""The bentos of this machine: their files, their digests, and their records."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _REPACK = "Remove it with its model and pack the build again: `sluice rollout st
 
 
 class BentoStore:
-    """BentoML's store in one folder, with a record of each bento that was packed to its end."""
+    """BentoML's store in one folder, with a record of each bento whose packing was completed."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self._records = home / "packed"
 
     def bento(self, tag: str) -> Path:
-        """Where a bento's files are."""
+        """The folder of a bento's files."""
         return self.home / "bentos" / tag.replace(":", "/")
 
     def model(self, tag: str) -> Path:
-        """Where the files of the bento's MLflow model are."""
+        """The folder of the bento's MLflow model."""
         return self.home / "models" / tag.replace(":", "/") / "mlflow"
 
     def digests(self, tag: str) -> tuple[str, str]:
-        """The bento's and the model's, as they are now. Raises PackFailed when a part is missing."""
+        """The present digests of the bento and of its model. Raises PackFailed if a part is missing."""
         bento, model = self.bento(tag), self.model(tag)
         about = model.parent / "model.yaml"
         for path in (bento, model, about):
@@ -42,7 +42,7 @@ class BentoStore:
         return tree_digest(bento, about), tree_digest(model)
 
     def verify(self, tag: str, *, bento_digest: str, model_digest: str) -> None:
-        """Raises PackFailed unless the stored files are those that were packed."""
+        """Raise PackFailed unless the stored files are those that were packed."""
         for part, digest, wanted in zip(
             ("bento", "model"), self.digests(tag), (bento_digest, model_digest), strict=True
         ):
@@ -54,25 +54,25 @@ class BentoStore:
                 )
 
     def recorded(self, tag: str) -> Packed | None:
-        """What was packed under this tag, if it was packed to its end."""
+        """What was packed under this tag; None if packing was not completed."""
         try:
             return Packed(**json.loads(self._record(tag).read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
     def record(self, packed: Packed) -> None:
-        """Note that a bento is whole."""
+        """Record that a bento is complete."""
         durable.replace(self._record(packed.bento), json.dumps(asdict(packed)))
 
     def adopt(self, packed: Packed, draft: BentoStore) -> None:
-        """Take a whole bento over from a draft on the same disk, in the place of one that was damaged."""
-        for here, there in (
+        """Move a complete bento here from a draft on the same disk, replacing a damaged one."""
+        for target, source in (
             (self.bento(packed.bento), draft.bento(packed.bento)),
             (self.model(packed.bento).parent, draft.model(packed.bento).parent),
         ):
-            here.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(here, ignore_errors=True)
-            there.rename(here)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            source.rename(target)
         self.record(packed)
 
     def tags(self) -> tuple[str, ...]:
@@ -84,11 +84,11 @@ class BentoStore:
         self._record(tag).unlink(missing_ok=True)
 
     def used_at(self, tag: str) -> float:
-        """When the bento was packed or last asked for, in seconds since 1970."""
+        """When the bento was packed or last requested, in seconds since 1970."""
         return self._record(tag).stat().st_mtime
 
     def touch(self, tag: str, at: datetime) -> None:
-        """Note that the bento was asked for."""
+        """Note that the bento was requested."""
         os.utime(self._record(tag), (at.timestamp(), at.timestamp()))
 
     def remove(self, tag: str) -> None:
@@ -102,7 +102,7 @@ class BentoStore:
                 latest.unlink()
 
     def unrecorded(self) -> tuple[tuple[str, float], ...]:
-        """Bentos and models whose packing never came to its end, and when it began."""
+        """Bentos and models whose packing was not completed, and when it began."""
         recorded = set(self.tags())
         began = {
             f"{path.parent.name}:{path.name}": path.stat().st_mtime

@@ -1,4 +1,4 @@
-"""Virtual environments of their own for models that need other packages than the project has."""
+"""Isolated virtual environments for models that need other packages than the project has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class VirtualEnvironments:
         self._home = home
 
     def python(self, env: str) -> Path:
-        """The interpreter of an environment. Raises PackFailed when it is gone."""
+        """The interpreter of an environment. Raises PackFailed if the environment does not exist."""
         if not self.has(env):
             raise PackFailed(f"the environment {env} does not exist.", fix="Pack the build again.")
         if not env.startswith(ISOLATED):
@@ -37,9 +37,9 @@ class VirtualEnvironments:
         return self._home / env.removeprefix(ISOLATED) / "bin" / "python"
 
     def ensure(self, requirements: Requirements, extra: tuple[str, ...] = (), *, named: str | None = None) -> str:
-        """The name of an environment with these requirements; built when there is none yet. Raises PackFailed.
+        """The name of an environment with these requirements. Builds it if there is none yet. Raises PackFailed.
 
-        `named` is what another machine calls it, whose interpreter lies elsewhere.
+        `named`: the name that another machine gave it, since names depend on the interpreter's path.
         """
         lines = [*requirements.lines, f"bentoml=={metadata.version('bentoml')}", *extra]
         python = _python_for(requirements)
@@ -57,26 +57,26 @@ class VirtualEnvironments:
         return ISOLATED + digest
 
     def ensure_for(self, model: Path, named: str) -> None:
-        """Have the environment that another machine packed this model for, under its name. Raises PackFailed."""
+        """Build the environment for which another machine packed this model, under its name. Raises PackFailed."""
         if not self.has(named):
             self.ensure(Requirements.read(model), own_needs(described_in(model)), named=named)
 
     def has(self, env: str) -> bool:
-        """Whether the environment is here and whole."""
+        """Whether the environment is here and complete."""
         return not env.startswith(ISOLATED) or (self._home / env.removeprefix(ISOLATED) / "ready.json").exists()
 
     def names(self) -> tuple[str, ...]:
-        """Every environment, whole or not."""
+        """Every environment, complete or not."""
         return tuple(sorted(ISOLATED + path.name for path in self._home.glob("[!.]*")))
 
     def used_at(self, env: str) -> float:
-        """When it was built or last asked for, in seconds since 1970."""
+        """When it was built or last requested, in seconds since 1970."""
         folder = self._home / env.removeprefix(ISOLATED)
         marker = folder / "ready.json"
         return (marker if marker.exists() else folder).stat().st_mtime
 
     def touch(self, env: str, at: datetime) -> None:
-        """Note that it was asked for."""
+        """Note that it was requested."""
         if env.startswith(ISOLATED):
             os.utime(self._home / env.removeprefix(ISOLATED) / "ready.json", (at.timestamp(), at.timestamp()))
 
@@ -105,7 +105,7 @@ def _uv() -> str | None:
 
 
 def _python_for(requirements: Requirements) -> str:
-    """This interpreter where its minor version will do, else the name of the one to look for."""
+    """This interpreter if its minor version fits, else the path of one that fits. Raises PackFailed."""
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     wanted = ".".join((requirements.python or own).split(".")[:2])
     if wanted == own or not requirements.has_pickles:

@@ -1,1 +1,1 @@
-"""What splits requests between builds: the route table, and the data planes that carry it out."""
+"""Splits requests between builds: the route table, and the data planes that apply it."""

@@ -1,4 +1,4 @@
-"""An audience's slots: which variation holds them, and inside it stable or candidate; and who gets copies. Pure."""
+"""An audience's slots: which variation and which arm gets each of them, and which builds get copies. Pure."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ Running = Collection[BuildRef]
 def audience_slices(
     weighted: Sequence[Weighted], layout: Sequence[SlotRun], standings: Standings, running: Running
 ) -> tuple[Slice, ...]:
-    """The slots among the variations that hold a build; none when no variation does.
+    """The slots, shared among the variations that hold a build; empty if no variation does.
 
-    The share of a variation that holds nothing goes to the others.
+    The share of a variation without a build goes to the others.
     """
-    there = {name: weight for name, weight in weights(tuple(weighted)).items() if name in standings}
-    if not any(there.values()):
+    filled = {name: weight for name, weight in weights(tuple(weighted)).items() if name in standings}
+    if not any(filled.values()):
         return ()
-    ranges = intervals(lay_out(there, layout or lay_out(weights(tuple(weighted)))))
+    ranges = intervals(lay_out(filled, layout or lay_out(weights(tuple(weighted)))))
     placed = [piece for name, own in ranges.items() for piece in _placed(standings[name], own, running)]
     return tuple(_merged(sorted(placed, key=lambda piece: piece[0])))
 
 
 def stable_target(standing: Standing) -> Target:
-    """A variation's trusted build outside of any comparison: for whoever asks for the variation by its name."""
+    """A variation's trusted build outside of any comparison, for callers that ask for the variation by name."""
     mark = Assigned(
         variation=standing.variation, arm=Arm.STABLE, build=standing.trusted.version, rollout=None, epoch=0, weight=0
     )  # fmt: skip
@@ -45,7 +45,7 @@ def stable_target(standing: Standing) -> Target:
 
 
 def preview_target(standing: Standing, candidate: BuildRef) -> Target:
-    """A candidate outside of any comparison, for whoever asks for it by name; nobody answers in its place."""
+    """A candidate outside of any comparison, for callers that ask for it by name. No other build answers for it."""
     mark = Assigned(
         variation=standing.variation, arm=Arm.CANDIDATE, build=candidate.version, rollout=None, epoch=0, weight=0
     )
@@ -55,7 +55,7 @@ def preview_target(standing: Standing, candidate: BuildRef) -> Target:
 def mirrors(
     audience: str, copied: Sequence[Copied], slices: Sequence[Slice], standings: Standings, running: Running
 ) -> tuple[Mirror, ...]:
-    """Who gets copies: variations that are connected for it, and shadows that want this audience's requests."""
+    """The builds that get copies: those of variations connected for copies, and shadows of this audience."""
     served = list(dict.fromkeys(part.target.assigned.variation for part in slices))
     connected = (mirror for each in copied if each.variation in standings
                  for mirror in _connected(standings[each.variation], each.sample, running))  # fmt: skip
@@ -77,7 +77,7 @@ def _placed(standing: Standing, ranges: Sequence[range], running: Running) -> It
 
 
 def _candidate(standing: Standing, running: Running) -> tuple[BuildRef | None, int]:
-    """The candidate and its weight; a candidate that runs nowhere gets none."""
+    """The candidate and its weight; None and 0 if it does not run."""
     if standing.candidate is None or standing.candidate not in running:
         return None, 0
     return standing.candidate, standing.weight
@@ -89,7 +89,7 @@ def _merged(placed: Iterable[tuple[int, Slice]]) -> Iterator[Slice]:
 
 
 def _connected(standing: Standing, sample: int, running: Running) -> Iterator[Mirror]:
-    """Copies for a variation: its candidate gets its weight's part of them. They are no part of its rollout."""
+    """Copies for a variation. Its candidate gets a share by its weight, which does not count for its rollout."""
     candidate, weight = _candidate(standing, running)
     tried = sample * weight // SLOTS
     for arm, build, share in ((Arm.STABLE, standing.stable, sample - tried), (Arm.CANDIDATE, candidate, tried)):
@@ -116,8 +116,11 @@ def _target(standing: Standing, arm: Arm, build: BuildRef, weight: int, running:
 
 
 def _behind_stable(standing: Standing, weight: int, running: Running) -> StandsIn | None:
-    """Who answers in stable's place: for a holdout the promoted build; after a promotion, while the former stable build
-    is kept warm, that one, for whoever cannot reach the service. What the promoted build answers stays its answer."""
+    """The build that answers in stable's place, if there is one.
+
+    For a holdout, the promoted build. After a promotion, the former stable build while it is kept warm, but only if the
+    promoted build cannot be reached: its own answers, errors included, are kept.
+    """
     if standing.is_promoted:
         return _behind_holdout(standing) if weight else None
     if standing.former is None or standing.former not in running:
@@ -126,7 +129,7 @@ def _behind_stable(standing: Standing, weight: int, running: Running) -> StandsI
 
 
 def _behind_holdout(standing: Standing) -> StandsIn:
-    """The promoted build answers where the former one, which only keeps a holdout, cannot; counted against that one."""
+    """The promoted build, for a former one that serves only a holdout. Failures still count against the latter."""
     return StandsIn(variation=standing.variation, build=standing.trusted.version, on_errors=standing.serve.retry)
 
 

@@ -1,4 +1,4 @@
-"""One variation by its name: who asks for it gets its stable build, where that is allowed, or the reason. Pure."""
+"""A variation by its name: its stable build if that is allowed, or the reason why not. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sluicegate.services.traffic.table import ModelRoute, Named
 
 
 def by_name(route: ModelRoute, variation: str) -> BuildRef:
-    """The build that a caller of this variation gets. Raises NotFound, Forbidden."""
+    """The build that callers of this variation get. Raises NotFound, Forbidden."""
     named = next((each for each in route.named if each.variation == variation), None)
     if named is None:
         raise NotFound(unknown_name(route))
@@ -18,7 +18,7 @@ def by_name(route: ModelRoute, variation: str) -> BuildRef:
 
 
 def not_by_name(route: ModelRoute, named: Named) -> str:
-    """Why the variation is not there for whoever asks for it by its name."""
+    """Why callers may not ask for the variation by name."""
     model, variation = route.model, named.variation
     return (
         f"callers may not ask for {model}/{variation} by name: send POST /MODEL/predict, "
@@ -27,7 +27,7 @@ def not_by_name(route: ModelRoute, named: Named) -> str:
 
 
 def unknown_name(route: ModelRoute) -> str:
-    """What there is in place of a variation that is not there."""
+    """The message for an unknown variation, with the names that may be asked for."""
     names = ", ".join(each.variation for each in route.named if each.target is not None)
     allowed = f"variations that may be asked for by name: {names}" if names else "no variation may be asked for by name"
     return f"{route.model} has no such variation, or it has no build; {allowed}"

@@ -1,7 +1,7 @@
 """The slots of an audience that an experiment shares. Pure.
 
-The layout is the plan's, from the first request to the last: a unit keeps its variation whatever weights are applied
-meanwhile. Only the units of a variation that was stopped go to the control, and are not counted there.
+The plan fixes the layout from the first request to the last, so a unit keeps its variation even if other weights are
+applied meanwhile. Only units of a variation that was stopped move to the control, where they are not counted.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.table import Slice, Target
 
 _EPOCH = 1
-"""The control keeps its strata when a variation is stopped: nothing changes for those that go on."""
+"""The control keeps its strata when a variation is stopped, since nothing changes for the others."""
 
 
 def experiment_slices(split: Split) -> tuple[Slice, ...]:
-    """The slots in order."""
+    """The slices of the experiment's slots, in order."""
     return tuple(
         Slice(size=sum(size for size, _ in run), target=target)
-        for target, run in groupby(_held(split), key=lambda held: held[1])
+        for target, run in groupby(_targets(split), key=lambda piece: piece[1])
     )
 
 
-def _held(split: Split) -> Iterator[tuple[int, Target]]:
+def _targets(split: Split) -> Iterator[tuple[int, Target]]:
     for part in split.layout:
         if part.variation in split.arms:
             yield part.slots, _compared(split, part.variation)

@@ -1,6 +1,6 @@
-"""Gateways: several data planes as one. What any of them may still do to callers, the whole is taken to do.
+"""Gateways: several data planes as one. Its answers are cautious: what one gateway may still do, counts for all.
 
-Each gateway is asked in a thread of its own, so one that hangs holds up none of the others: they get an abort at once.
+Each gateway is called in its own thread, so that one that hangs does not delay an abort at the others.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from sluicegate.services.traffic.port import DataPlane
 from sluicegate.services.traffic.table import RouteTable
 
 PATIENCE = 1.0
-"""Seconds that others are waited for once the first gateway has answered, and after which one counts as silent."""
+"""Seconds to wait for the other gateways once the first has answered, and after which one counts as silent."""
 _HANGS = 5
-"""So many times as long may a gateway take routes before it counts as hung, and its switch is left to act."""
+"""Multiple of the patience that a gateway may take to apply routes. Then it counts as hung, and renewals stop, so that
+its switch acts."""
 _NOT_ASKED = "not checked yet"
 
 
@@ -31,31 +32,31 @@ class Gateway(DataPlane, Protocol):
     """A data plane among several."""
 
     def is_away(self) -> bool:
-        """Whether nothing runs there. It then serves nobody, and starts with what was published last."""
+        """Whether nothing runs there. It then serves nobody, and will start with the routes published last."""
         ...
 
 
 @dataclass
 class _Line:
-    """One gateway, and what is known of it."""
+    """One gateway and its last known state."""
 
     name: str
     gateway: Gateway
     pool: ThreadPoolExecutor
     owed: list[tuple[float, Future[Any]]] = field(default_factory=list)
-    """Answers that have not come, each with the time of its question."""
+    """Outstanding answers, each with the time of its call."""
     given: str | None = None
-    """The version that it is to serve, whether or not it could be asked yet."""
+    """The version that it should serve, whether or not it could be called yet."""
     stands: str | None = None
     """The version that its files hold."""
     serves: str | None = None
-    """The version that it said it serves, when it was asked last."""
+    """The version that it last reported to serve."""
     is_away: bool = False
     error: SluiceError | OSError | None = None
-    """Why it did not take what it was given."""
+    """Why it did not apply the version given."""
 
     def give(self, table: RouteTable, endpoints: Endpoints) -> None:
-        """Have it serve a table; what came of it."""
+        """Apply a table at the gateway and note the result."""
         self.error = None
         try:
             self.gateway.apply(table, endpoints)
@@ -71,22 +72,22 @@ class _Line:
         self.look()
 
     def look(self) -> None:
-        """See what it serves."""
+        """Read what it serves."""
         self.serves = self.gateway.observe()
         self.is_away = self.serves is None and self.gateway.is_away()
 
     def count(self, build: BuildRef) -> int | None:
-        """Requests under way to a build; none where nothing runs."""
-        found = self.gateway.in_flight(build)
-        return 0 if found is None and self.gateway.is_away() else found
+        """Open requests to a build; 0 if nothing runs. None if unknown."""
+        requests = self.gateway.in_flight(build)
+        return 0 if requests is None and self.gateway.is_away() else requests
 
     def silent_for(self, now: float) -> float:
-        """Seconds for which it has owed an answer."""
+        """Seconds since the oldest call without an answer."""
         self.owed = [(at, answer) for at, answer in self.owed if not answer.done()]
         return now - self.owed[0][0] if self.owed else 0.0
 
     def confirmation(self, silent: bool) -> tuple[Confirmation, str]:
-        """How it stands to what it was given, and why."""
+        """Whether it has confirmed the version given, and if not, why."""
         is_quiet = self.serves is None and not self.is_away
         if silent or (is_quiet and self.given is not None):
             return Confirmation.SILENT, "it accepts connections but does not answer"
@@ -102,13 +103,13 @@ class _Line:
 
 
 class Gateways:
-    """A DataPlane over several gateways. A single one is asked in the caller's thread, as if alone."""
+    """A DataPlane over several gateways. A single gateway is called directly, in the caller's thread."""
 
     def __init__(
         self, planes: Mapping[str, Gateway], clock: Callable[[], datetime], *,
         patience: float = PATIENCE, elapsed: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`clock` tells since when a gateway stands as it does; `elapsed` gives seconds."""
+        """`clock` dates changes of a gateway's state; `elapsed` gives seconds for time limits."""
         self._lines: list[_Line] = []
         self._clock, self._elapsed, self._patience = clock, elapsed, patience
         self._states: dict[str, GatewayState] = {}
@@ -116,7 +117,7 @@ class Gateways:
         self.follow(planes)
 
     def follow(self, planes: Mapping[str, Gateway]) -> None:
-        """Be over these from now on: some may have come, others ended."""
+        """Use these gateways from now on. Keeps the state of those already known."""
         with self._turn:
             known = {line.name: line for line in self._lines}
             self._lines = [
@@ -126,10 +127,10 @@ class Gateways:
             self._states = {name: state for name, state in self._states.items() if name in planes}
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
-        """Bring a table into force wherever that can be.
+        """Apply a table at every gateway that can take it.
 
-        Raises Fenced where a gateway holds a newer one, RoutesRejected where one refuses it, Unreachable where none
-        runs, TimedOut where one that may serve does not confirm it: each only after all others were given it.
+        Raises Fenced if a gateway holds a newer one, RoutesRejected if one refuses it, Unreachable if none runs,
+        TimedOut if one that may serve does not confirm it. In each case all other gateways got the table first.
         """
         for line in self._lines:
             line.given = table.version
@@ -154,8 +155,10 @@ class Gateways:
             raise TimedOut(f"not every gateway has confirmed the routes: {reasons}.", fix="check them: sluice status.")
 
     def renew(self) -> None:
-        """Note at every gateway that a keeper watches, also where routes are just being taken: one that went to stable
-        alone takes no candidate before it hears so. One that hangs is not told. Raises what any of them raises."""
+        """Note at every gateway that a keeper watches, except at one that hangs. Raises the first gateway's error.
+
+        Also while routes are being applied: a gateway that serves stable builds only takes no candidate before this.
+        """
         now, errors = self._elapsed(), list[SluiceError | OSError]()
         for line in self._lines:
             if line.silent_for(now) < _HANGS * self._patience:
@@ -167,16 +170,16 @@ class Gateways:
             raise errors[0]
 
     def renewed_at(self) -> float | None:
-        """When that was noted last at the gateway that has waited longest."""
+        """The oldest of the gateways' last renewals; None if one has none or does not answer."""
         times = list(self._ask(lambda line: line.gateway.renewed_at()).values())
         return None if None in times else min(times)
 
     def go_stable_only(self) -> bool:
-        """Bring the stable-only form into force at every gateway; whether any did not have it yet."""
+        """Apply the stable-only form at every gateway. Returns whether it changed any."""
         return any(self._ask(lambda line: line.gateway.go_stable_only()).values())
 
     def observe(self) -> str | None:
-        """The version that all gateways serve, but for those that do not run; None where they differ or do not say."""
+        """The version that all running gateways serve; None if they differ or one does not answer."""
         self._ask(_Line.look)
         states = {each.name: each.confirmation for each in self.states()}
         if Confirmation.SILENT in states.values():
@@ -186,7 +189,7 @@ class Gateways:
         return serving.pop() if len(serving) == 1 and starting <= serving else None
 
     def in_flight(self, build: BuildRef) -> int | None:
-        """Requests under way to a build by any gateway; None where one that runs does not say, or none runs."""
+        """Open requests to a build at all gateways together; None if a running one does not answer, or none runs."""
         if len(self._lines) == 1:
             return self._lines[0].gateway.in_flight(build)
         counts: list[int | None] = list(self._ask(lambda line: line.count(build)).values())
@@ -195,7 +198,7 @@ class Gateways:
         return sum(each or 0 for each in counts)
 
     def states(self) -> tuple[GatewayState, ...]:
-        """How each gateway stood when it was asked last."""
+        """The state of each gateway at the last call."""
         with self._turn:
             now = self._elapsed()
             for line in self._lines:
@@ -209,27 +212,27 @@ class Gateways:
             return tuple(self._states.values())
 
     def _ask(self, question: Callable[[_Line], Any]) -> dict[str, Any]:
-        """Ask all at once; None for what is not answered in time. One that owes an answer is not asked further."""
+        """Call all gateways at once. None for each that does not answer in time; skips those that owe an answer."""
         if len(self._lines) == 1:
             return {line.name: question(line) for line in self._lines}
-        now, asked = self._elapsed(), dict[str, Future[Any]]()
+        now, calls = self._elapsed(), dict[str, Future[Any]]()
         for line in self._lines:
             if line.silent_for(now) < self._patience:
-                asked[line.name] = line.pool.submit(partial(question, line))
-                line.owed.append((now, asked[line.name]))
-        if asked:
-            wait(asked.values(), return_when=FIRST_COMPLETED)
-            wait(asked.values(), timeout=self._patience)
-        answers = {name: answer.result() for name, answer in asked.items() if answer.done()}
+                calls[line.name] = line.pool.submit(partial(question, line))
+                line.owed.append((now, calls[line.name]))
+        if calls:
+            wait(calls.values(), return_when=FIRST_COMPLETED)
+            wait(calls.values(), timeout=self._patience)
+        answers = {name: answer.result() for name, answer in calls.items() if answer.done()}
         return {line.name: answers.get(line.name) for line in self._lines}
 
     def _raise_refusals(self) -> None:
-        """Raise what the gateways that refuse say together."""
+        """Raise one RoutesRejected for all gateways that refuse."""
         refusals = {line.name: line.error for line in self._lines if isinstance(line.error, RoutesRejected)}
         if not refusals:
             return
         first = next(iter(refusals.values()))
-        is_whole = any(not each.held for each in refusals.values())
+        is_whole_refused = any(not each.held for each in refusals.values())
         serving = {each.serving for each in refusals.values()}
         if len(refusals) == len(self._lines) and len({(each.message, each.held) for each in refusals.values()}) == 1:
             raise RoutesRejected(
@@ -238,5 +241,5 @@ class Gateways:
         raise RoutesRejected(
             "; ".join(f"{name}: {each.message}" for name, each in refusals.items()),
             fix=first.fix,
-            held=frozenset() if is_whole else frozenset().union(*(each.held for each in refusals.values())),
+            held=frozenset() if is_whole_refused else frozenset().union(*(each.held for each in refusals.values())),
         )

@@ -1,7 +1,7 @@
-"""A gateway of another host, as the keeper sees it: it is left its routes, and says what it serves.
+"""A gateway on another host, as the keeper sees it: the keeper leaves routes for it and reads its reports.
 
-Keeper and console of one host meet in a folder: the keeper leaves the sheet of routes, the console what the gateway
-said last. A gateway that has been silent for so long that its own dead man's switch has acted counts as away.
+Keeper and console of one host share a folder: the keeper leaves the sheet of routes there, the console the gateway's
+last report. A gateway counts as away once it was silent for so long that its own dead man's switch must have acted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sluicegate.services.traffic.sheet import write_sheet
 from sluicegate.services.traffic.table import RouteTable
 
 QUIET = 4.0
-"""Seconds without a word after which it is not known what a gateway serves."""
+"""Seconds without a report after which it is unknown what a gateway serves."""
 ON_THE_WAY = 4.0
 """Seconds that an answer of the console may take; a gateway ignores a later one."""
 _SLACK = 3.0
@@ -49,12 +49,12 @@ class Mailbox:
 
     @property
     def logs(self) -> Path:
-        """What it sent of its access logs."""
+        """The folder of the access logs that it sent."""
         return self.folder / "logs"
 
     @property
     def is_retired(self) -> bool:
-        """Whether it ended in order: it has sent all that it logged, and comes back with what it finds then."""
+        """Whether it ended in order, after it had sent its whole log."""
         return (self.folder / "retired").exists()
 
     @property
@@ -62,29 +62,29 @@ class Mailbox:
         return Heartbeats(folder=self.folder / "beats")
 
     def leave(self, text: str) -> str:
-        """Leave a sheet for it; the sheet's name."""
+        """Leave a sheet of routes for it. Returns the sheet's name."""
         path = self.folder / "sheet.json"
         if self.sheet() != text:
             durable.replace(path, text, mode=durable.PRIVATE)
         return sheet_name(text)
 
     def sheet(self) -> str | None:
-        """What was left last."""
+        """The sheet that was left last; None if there is none."""
         try:
             return (self.folder / "sheet.json").read_text(encoding="utf-8")
         except OSError:
             return None
 
     def stamp(self) -> tuple[int, int] | None:
-        """What changes whenever another sheet is left."""
+        """A value that changes whenever another sheet is left."""
         try:
-            there = (self.folder / "sheet.json").stat()
+            status = (self.folder / "sheet.json").stat()
         except OSError:
             return None
-        return there.st_ino, there.st_mtime_ns
+        return status.st_ino, status.st_mtime_ns
 
     def sheet_name(self) -> str | None:
-        """By which the sheet that was left last is known."""
+        """The name of the sheet that was left last."""
         stamp = self.stamp()
         return None if stamp is None else _name_at(self, stamp)
 
@@ -93,15 +93,15 @@ class Mailbox:
         self._beats.beat(_RENEWED)
 
     def renewed_at(self) -> float | None:
-        """When that was noted last."""
+        """When a keeper last watched."""
         return self._beats.last(_RENEWED)
 
     def renewed_ago(self) -> float | None:
-        """How many seconds ago a keeper watched."""
+        """Seconds since a keeper last watched."""
         return self._beats.silence(_RENEWED)
 
     def hear(self, said: Mapping[str, object], level: float | None) -> None:
-        """Note what it says of itself, and until when (seconds since 1970) all that it logged has come."""
+        """Store its report, and until when (seconds since 1970) its log has been received completely."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.folder / "retired").unlink(missing_ok=True)
         _write(self.folder / "said.json", json.dumps(said))
@@ -110,38 +110,38 @@ class Mailbox:
         self._beats.beat(_SAID)
 
     def retire(self) -> None:
-        """Note that it has ended, and that its log is whole."""
+        """Note that it has ended and its log is complete."""
         (self.folder / "retired").touch(mode=0o600)
 
     def said(self) -> GatewayReport:
-        """What it said last."""
+        """Its last report."""
         try:
             return read_gateway_report(json.loads((self.folder / "said.json").read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return GatewayReport()
 
     def holder(self) -> str | None:
-        """Which gateway has spoken lately, and goes on."""
+        """The instance that uses this mailbox, if it reported lately."""
         return self.said().instance if self.is_heard() else None
 
     def silence(self) -> float | None:
-        """Seconds since then; None where it said nothing since this host started."""
+        """Seconds since its last report; None if there was none since this host started."""
         return self._beats.silence(_SAID)
 
     def is_heard(self) -> bool:
-        """Whether it spoke lately, and goes on."""
+        """Whether it reported lately and has not ended."""
         silence = self.silence()
         return silence is not None and silence <= QUIET and not self.is_retired
 
     def unwatched(self) -> Unwatched | None:
-        """That it serves its stable-only form, as it said lately."""
-        told = self.said().stable_only if self.is_heard() else None
-        if told is None:
+        """Since when and why it serves stable builds only, if it reported so lately."""
+        state = self.said().stable_only if self.is_heard() else None
+        if state is None:
             return None
-        return Unwatched(gateway=self.name, since=datetime.fromisoformat(told["since"]), why=told["why"])
+        return Unwatched(gateway=self.name, since=datetime.fromisoformat(state["since"]), why=state["why"])
 
     def level(self) -> int:
-        """Until when (microseconds since 1970) all that it logged has come."""
+        """Until when (microseconds since 1970) its log has been received completely."""
         try:
             return int((self.folder / "level").read_text())
         except (OSError, ValueError):
@@ -155,33 +155,33 @@ def _name_at(mailbox: Mailbox, _: tuple[int, int]) -> str | None:
 
 
 def mailboxes(folder: Path) -> tuple[Mailbox, ...]:
-    """Of every gateway that ever joined."""
+    """The mailboxes of all gateways that ever joined."""
     return tuple(Mailbox(folder=path.parent) for path in sorted(folder.glob("*/said.json")))
 
 
 class Box(Protocol):
-    """What a keeper and one gateway leave for each other."""
+    """Where a keeper and one gateway leave messages for each other."""
 
     @property
     def name(self) -> str:
-        """The gateway's."""
+        """The gateway's name."""
         ...
 
     @property
     def place(self) -> str:
-        """Where people find its log."""
+        """Where people find its log, in words."""
         ...
 
     def leave(self, text: str) -> str:
-        """Leave a sheet for it; the sheet's name. Raises RoutesRejected, TimedOut."""
+        """Leave a sheet of routes for it. Returns the sheet's name. Raises RoutesRejected, TimedOut."""
         ...
 
     def said(self) -> GatewayReport:
-        """What it said last."""
+        """Its last report."""
         ...
 
     def silence(self) -> float | None:
-        """Seconds since then; None where it said nothing yet."""
+        """Seconds since its last report; None if there was none."""
         ...
 
     def renew(self) -> None:
@@ -189,43 +189,45 @@ class Box(Protocol):
         ...
 
     def renewed_at(self) -> float | None:
-        """When that was noted last."""
+        """When a keeper last watched."""
         ...
 
 
 def silence_limit(unwatched: float) -> float:
-    """Seconds of silence after which a gateway's own switch has acted, whatever was on its way."""
+    """Seconds of silence after which a gateway's own switch must have acted, even with answers still on their way."""
     return unwatched + ON_THE_WAY + _SLACK
 
 
 class Joined:
-    """One gateway of another host: a DataPlane for the keeper."""
+    """A gateway on another host, as a DataPlane for the keeper."""
 
     def __init__(
         self, box: Box, *, unwatched: float, patience: float = 3.0, quiet: float = QUIET,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         """`unwatched`: seconds without a keeper after which its switch acts; `patience`: seconds for a change; `quiet`:
-        seconds without a word after which it is not known what it serves."""
+        seconds without a report after which it is unknown what it serves."""
         self._box, self._limit, self._patience, self._quiet = box, silence_limit(unwatched), patience, quiet
         self._elapsed, self._began = elapsed, elapsed()
         self._given: str | None = None
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
-        """Leave it a table and wait until it serves that. Raises RoutesRejected, TimedOut, and Unreachable where it is
-        cut off: it takes the table when it is back."""
+        """Leave it a table and wait until it serves it.
+
+        Raises RoutesRejected, TimedOut, and Unreachable if it is cut off; it applies the table once it is back.
+        """
         self._given = name = self._box.leave(write_sheet(table, endpoints.keys()))
-        until = self._elapsed() + self._patience
+        deadline = self._elapsed() + self._patience
         while not self.is_away():
-            said = self._said()
-            if said is not None and said.has == name:
-                if said.refused:
-                    held, fix = frozenset(said.held), f"read its log, {self._box.place}."
-                    raise RoutesRejected(said.why, fix=fix, held=held, serving=said.serves if held else None)
-                if said.serves == table.version:
+            report = self._said()
+            if report is not None and report.has == name:
+                if report.refused:
+                    held, fix = frozenset(report.held), f"read its log, {self._box.place}."
+                    raise RoutesRejected(report.why, fix=fix, held=held, serving=report.serves if held else None)
+                if report.serves == table.version:
                     return
-            if self._elapsed() > until:
-                why = "it does not answer" if said is None else said.why or "it serves other routes"
+            if self._elapsed() > deadline:
+                why = "it does not answer" if report is None else report.why or "it serves other routes"
                 raise TimedOut(
                     f"gateway {self._box.name} does not confirm the routes: {why}.",
                     fix=f"read its log, {self._box.place}.",
@@ -238,48 +240,48 @@ class Joined:
         )
 
     def renew(self) -> None:
-        """Note that a keeper watches; it hears so with the console's next answer."""
+        """Note that a keeper watches. The gateway learns this from the console's next answer."""
         self._box.renew()
 
     def renewed_at(self) -> float | None:
         return self._box.renewed_at()
 
     def go_stable_only(self) -> bool:
-        """It does so itself."""
+        """Do nothing: the gateway's own switch does this."""
         return False
 
     def observe(self) -> str | None:
-        """The version that it serves, where it was heard of lately."""
-        said = self._said()
-        return None if said is None else said.serves
+        """The version that it serves; None if it did not report lately."""
+        report = self._said()
+        return None if report is None else report.serves
 
     def in_flight(self, build: BuildRef) -> int | None:
-        """Requests under way, as it said after it took the present routes."""
-        said = self._said()
-        if said is None or said.has != self._given:
+        """Open requests to a build, from a report made after it got the present routes; None without such a report."""
+        report = self._said()
+        if report is None or report.has != self._given:
             return None
-        return said.in_flight.get(str(build), 0)
+        return report.in_flight.get(str(build), 0)
 
     def is_away(self) -> bool:
-        """Whether it was silent for so long that it serves stable builds alone, if it serves anybody."""
+        """Whether it was silent for so long that it serves stable builds only, if it runs at all."""
         return self._silence() > self._limit
 
     def served(self) -> Mapping[str, Any] | None:
-        """What ought to stand in its logs, as it said lately; None where it said nothing."""
-        said = self._said()
-        return None if said is None else said.served
+        """What its logs should contain, by its last report; None if it did not report lately."""
+        report = self._said()
+        return None if report is None else report.served
 
     def _silence(self) -> float:
-        here = self._elapsed() - self._began
+        since_start = self._elapsed() - self._began
         silence = self._box.silence()
-        return here if silence is None else silence
+        return since_start if silence is None else silence
 
     def _said(self) -> GatewayReport | None:
         return self._box.said() if self._silence() <= self._quiet else None
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole, and not for ever: it is said again soon."""
+    """Replace the file atomically, without fsync, since the next report rewrites it soon."""
     draft = path.with_name(f".{path.name}.new")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)

@@ -1,4 +1,4 @@
-"""routes(...): what the ledger trusts and tries, and who is to get it, as a route table. Pure."""
+"""routes(...): the route table that follows from standings, connections and experiments. Pure."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def routes(
     connections: Mapping[str, Connections] = NO_CONNECTIONS,
     splits: Splits = NO_SPLITS,
 ) -> RouteTable:
-    """The route table for these standings, given which builds run, and who gets which variation by model.
+    """The route table for these standings, given which builds run and the connections of each model.
 
-    Where an experiment is in force it says who gets what, and not the connections.
+    For an audience with an experiment in force, the experiment decides instead of the connections.
 
-    A candidate that runs nowhere gets no slots: its share stays with stable. A stable that runs nowhere keeps its
-    slots, and the data plane answers 503 for it. Both are listed in `missing`. An audience none of whose variations
-    holds a build takes nobody.
+    A candidate that does not run gets no slots: its share stays with stable. A stable build that does not run keeps its
+    slots, and the data plane answers 503 for it. Both are listed in `missing`. An audience without a variation that
+    holds a build gets no route.
     """
     table = _table(standings, running, connections, splits)
-    alone = tuple(trusting(standing) for standing in standings)
-    if alone == tuple(standings):
+    trusted_only = tuple(trusting(standing) for standing in standings)
+    if trusted_only == tuple(standings):
         return table
-    return replace(table, unwatched=_table(alone, running, connections, splits))
+    return replace(table, unwatched=_table(trusted_only, running, connections, splits))
 
 
 def trusting(standing: Standing) -> Standing:
-    """The standing without what is tried: candidate, preview, shadows. A promoted candidate is trusted already.
+    """The standing without builds on trial: candidate, preview, shadows. A promoted candidate is trusted already.
 
-    It names no rollout, so that what is served meanwhile is not counted as any step's weight.
+    It names no rollout, so that requests served meanwhile do not count for any step.
     """
     if standing.candidate is None or standing.is_promoted:
         return replace(standing, preview=None, shadows=())
@@ -99,7 +99,7 @@ def _model(connections: Connections, standings: tuple[Standing, ...], running: R
 
 
 def _replicas(model: str, standings: Iterable[Standing], splits: Splits) -> tuple[tuple[str, int], ...]:
-    """The versions that are planned with several replicas."""
+    """The versions planned with several replicas, and how many."""
     planned: set[tuple[str, int]] = set()
     for standing in standings:
         planned.add((standing.stable.version, (standing.stable_serve or standing.serve).replicas))
@@ -112,7 +112,7 @@ def _replicas(model: str, standings: Iterable[Standing], splits: Splits) -> tupl
 
 
 def _named(connections: Connections, standing: Standing, running: Running) -> Iterator[Named]:
-    """The variation, where its terms allow it; and a candidate that is previewed, once it runs."""
+    """The variation by name, open or closed by its terms; and its previewed candidate, once that runs."""
     is_allowed = connections.terms_of(standing.variation).by_name
     yield Named(variation=standing.variation, target=stable_target(standing) if is_allowed else None)
     if standing.preview is not None and standing.preview in running:
@@ -120,7 +120,7 @@ def _named(connections: Connections, standing: Standing, running: Running) -> It
 
 
 def _audiences(connections: Connections, standings: Standings, running: Running) -> Iterator[AudienceRoute]:
-    """The audiences in order; the last one takes what is left."""
+    """The audiences in order. The last one takes all remaining requests."""
     rest = connections.fallback if _holds(connections.fallback, standings) else (Weighted(variation=min(standings)),)
     connected = [
         (each.audience.name, each.audience.condition, each.weighted, each.layout, each.copied)
@@ -141,14 +141,14 @@ def _audiences(connections: Connections, standings: Standings, running: Running)
 
 
 def _with_experiment(audience: AudienceRoute, split: Split | None) -> AudienceRoute:
-    """With a salt of its own: who gets what says nothing about what the same units got in an experiment before."""
+    """The audience with the experiment's slices, and its own salt, so that assignments are independent of others."""
     if split is None:
         return audience
     return replace(audience, salt=f"{audience.salt}/{split.experiment}", slices=experiment_slices(split))
 
 
 def _holds(weighted: Iterable[Weighted], standings: Standings) -> bool:
-    """Whether any of these variations may take a request; where none may, the first by name does."""
+    """Whether any of these variations may take a request. If none may, the caller uses the first variation by name."""
     return any(part.weight > 0 and part.variation in standings for part in weighted)
 
 

@@ -1,4 +1,4 @@
-"""Sheet: a route table and the builds that run, as a text that travels to a gateway of another host. Pure."""
+"""Sheet: a route table and the builds that run, as text for a gateway on another host. Pure."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _KIND, _WORD = "is", "word"
 
 
 def write_sheet(table: RouteTable, builds: Collection[BuildRef]) -> str:
-    """The text of a table and of all builds that run."""
+    """The text of a table and of the builds that run."""
     running = sorted(builds, key=str)
     return json.dumps({"version": table.version, "table": _plain(table), "builds": [_plain(each) for each in running]})
 
 
 def read_sheet(text: str) -> tuple[RouteTable, tuple[BuildRef, ...]]:
-    """The table and the builds that run. Raises UsageError where they are not what was written."""
+    """The table and the builds that run. Raises UsageError if the text is damaged or of another version."""
     try:
-        told = json.loads(text)
-        table, builds = _whole(told["table"]), tuple(_whole(each) for each in told["builds"])
+        document = json.loads(text)
+        table, builds = _whole(document["table"]), tuple(_whole(each) for each in document["builds"])
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"the routes cannot be read: {error}.", fix=_FIX) from None
-    if not isinstance(table, RouteTable) or table.version != told["version"]:
+    if not isinstance(table, RouteTable) or table.version != document["version"]:
         raise UsageError("the routes are not those that were sent.", fix=_FIX)
     return table, tuple(each for each in builds if isinstance(each, BuildRef))
 
@@ -58,8 +58,8 @@ _FIX = "install the same version of Sluicegate on both hosts."
 
 def _plain(value: object) -> object:
     if is_dataclass(value):
-        told = {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-        return {_KIND: type(value).__name__, **told}
+        values = {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+        return {_KIND: type(value).__name__, **values}
     if isinstance(value, Enum):
         return {_WORD: type(value).__name__, "value": value.value}
     if isinstance(value, tuple):
@@ -69,11 +69,11 @@ def _plain(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} cannot travel")
 
 
-def _whole(told: object) -> object:
-    if isinstance(told, list):
-        return tuple(_whole(each) for each in told)
-    if not isinstance(told, dict):
-        return told
-    if _WORD in told:
-        return _WORDS[told[_WORD]](told["value"])
-    return _KINDS[told[_KIND]](**{name: _whole(each) for name, each in told.items() if name != _KIND})
+def _whole(document: object) -> object:
+    if isinstance(document, list):
+        return tuple(_whole(each) for each in document)
+    if not isinstance(document, dict):
+        return document
+    if _WORD in document:
+        return _WORDS[document[_WORD]](document["value"])
+    return _KINDS[document[_KIND]](**{name: _whole(each) for name, each in document.items() if name != _KIND})

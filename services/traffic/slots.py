@@ -1,8 +1,8 @@
-"""Slots: the 10,000 places that units hash into, and who holds them. Pure.
+"""Slots: the 10,000 places that units hash into, and which arm holds each of them. Pure.
 
-A variation holds some of an audience's slots, mostly one interval. A candidate grows inside its variation's slots from
-a place drawn from the rollout's id, wrapping at their end: while it grows it only takes slots from stable, so nobody
-moves out, variations do not trade units, and not always the same units go first.
+A variation holds some of an audience's slots, usually one interval. A candidate grows inside its variation's slots from
+a place drawn from the rollout's id, wrapping at their end. While it grows it only takes slots from stable: no unit
+leaves the candidate, variations do not exchange units, and the first units differ between rollouts.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ def slot(salt: str, unit: str) -> int:
 
 
 def is_unit(value: str | None) -> bool:
-    """Whether a header's value is one unit: neither empty nor a list. A header that is sent twice is a list in HTTP."""
+    """Whether a header's value is one unit: neither empty nor a list. In HTTP a repeated header is a list."""
     return bool(value) and "," not in (value or "")
 
 
 def runs(ranges: Sequence[range], *, weight: int, key: str) -> tuple[Run, ...]:
-    """The runs of a variation's slots, in order, whose candidate has `weight` basis points of them.
+    """The runs of a variation's slots, in order, with `weight` basis points of them for the candidate.
 
-    `key` draws where the candidate begins; the rollout's id. A weight above 0 is at least one slot.
+    `key`, the rollout's id, decides where the candidate begins. A weight above 0 gives at least one slot.
     """
     left = _size(sum(map(len, ranges)), weight)
     pieces = []
     for part in _from(ranges, _start(ranges, key)):
-        taken = min(left, len(part))
-        left -= taken
-        pieces += [(part[:taken], True), (part[taken:], False)]
+        length = min(left, len(part))
+        left -= length
+        pieces += [(part[:length], True), (part[length:], False)]
     ordered = sorted((part.start, len(part), arm) for part, arm in pieces if part)
     return tuple(_merged(Run(start=start, length=length, is_candidate=arm) for start, length, arm in ordered))
 
 
 def holder(sizes: Sequence[int], at: int) -> int:
-    """The index of the size whose run holds slot `at`, when runs of these sizes follow one another."""
+    """The index of the run that holds slot `at`, for consecutive runs of these sizes."""
     end = 0
     for index, size in enumerate(sizes):
         end += size
@@ -62,7 +62,7 @@ def holder(sizes: Sequence[int], at: int) -> int:
 
 
 def _start(ranges: Sequence[range], key: str) -> int:
-    """The first of the places drawn from the key that is held: it stays when other slots come or go."""
+    """The first place drawn from the key that lies in the ranges. It does not change when other slots come or go."""
     for turn in range(_TRIES):
         place = xxhash.xxh64_intdigest((f"{key}/{turn}" if turn else key).encode()) % SLOTS
         if any(place in part for part in ranges):
@@ -71,7 +71,7 @@ def _start(ranges: Sequence[range], key: str) -> int:
 
 
 def _from(ranges: Sequence[range], start: int) -> list[range]:
-    """The slots in circular order from one of them."""
+    """The slots in circular order, beginning at `start`."""
     late = [range(max(part.start, start), part.stop) for part in ranges if part.stop > start]
     early = [range(part.start, min(part.stop, start)) for part in ranges if part.start < start]
     return late + early

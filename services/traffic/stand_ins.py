@@ -1,4 +1,4 @@
-"""Who stands in where a variation's stable build cannot answer: the model's fallback variation. Pure."""
+"""Stand-ins: the model's fallback variation answers if a variation's stable build cannot. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sluicegate.services.traffic.table import AudienceRoute, Slice, StandsIn
 def with_stand_ins(
     audience: AudienceRoute, connections: Connections, fallback: BuildRef, running: Running, *, retry: bool
 ) -> AudienceRoute:
-    """The audience with a build behind each stable one whose variation's terms say so.
+    """The audience with a stand-in for each stable build whose variation's terms ask for one.
 
-    `fallback` is the fallback variation's stable build; where it runs nowhere nobody stands in. `retry`: whether an
-    answer may be computed twice; else an error is an answer. A candidate that fails has stable behind it, and the
-    stand-in behind both only where errors are no answers: which of the two failed with which is not told apart.
+    `fallback` is the fallback variation's stable build; if it does not run, nobody stands in. `retry`: whether an
+    answer may be computed twice; otherwise an error is an answer. A failing candidate has stable behind it, and
+    the stand-in behind both only if it also answers errors: Envoy cannot tell which of the two failed in which way.
     """
     if fallback not in running:
         return audience
@@ -33,7 +33,7 @@ def _slice(part: Slice, connections: Connections, fallback: BuildRef, *, retry: 
     if terms.stand_in is StandIn.NEVER or stable is None or is_own:
         return part
     on_errors = retry and terms.stand_in is StandIn.ERRORS
-    if target.stands_in is not None and not on_errors:  # a build of the same variation does so already
+    if target.stands_in is not None and not on_errors:  # a build of the same variation stands in already
         return part
     if target.assigned.arm is Arm.CANDIDATE and not on_errors:
         return part

@@ -1,7 +1,7 @@
-"""The dead man's switch of a gateway: while no keeper watches, no build that is still tried answers anybody.
+"""The dead man's switch of a gateway: while no keeper watches, no build on trial answers requests.
 
-It runs in another process than the keeper, which is what may hang. Time in which this process itself did not look, as
-on a machine that is slow or asleep, says nothing about the keeper and does not count.
+It runs in another process than the keeper, which may hang. Time in which this process itself did not look, as on a
+machine that is slow or asleep, says nothing about the keeper and does not count.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ PERIOD = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Silence:
-    """For how long nobody has renewed, as far as was watched."""
+    """For how long nobody has renewed, counting only time in which the switch looked."""
 
     last: float | None
     """The last renewal."""
     seconds: float = 0.0
 
     def after(self, last: float | None, watched: float) -> Silence:
-        """What a further look finds, so many seconds after the one before. Pure."""
+        """The silence at the next look, `watched` seconds after this one. Pure."""
         if last != self.last:
             return Silence(last=last)
         return Silence(last=last, seconds=self.seconds + min(watched, 2 * PERIOD))
@@ -39,26 +39,26 @@ class Silence:
 
 @dataclass
 class Switch:
-    """One gateway's."""
+    """The switch of one gateway."""
 
     name: str
     plane: DataPlane
     mark: Mark
-    """By which others see that the stable-only form is in force."""
+    """Shows others that the stable-only form is in force."""
     limit: float
-    """Seconds without a renewal after which nobody watches."""
+    """Seconds without a renewal after which the switch acts."""
     elapsed: Callable[[], float] = time.monotonic
     counts_all: bool = False
-    """Whether time in which nobody looked counts, too: where others go by it that the limit is kept."""
+    """Whether time in which the switch did not look counts too. For gateways whose keeper relies on the limit."""
     _silence: Silence | None = field(default=None, init=False)
     _looked: float = field(default=0.0, init=False)
     _told: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self._told = self.mark.read() is not None  # by the process before this one
+        self._told = self.mark.read() is not None  # by an earlier process
 
     def look(self) -> None:
-        """Put the stable-only form in force where nobody has renewed for too long; the keeper itself brings it back."""
+        """Apply the stable-only form if nobody has renewed for too long. The keeper brings the full table back."""
         now, last = self.elapsed(), self.plane.renewed_at()
         before = self._silence or Silence(last=last)
         is_renewed = last != before.last
@@ -87,7 +87,7 @@ class Switch:
         self._told = True
 
     def _say(self) -> None:
-        """Leave the mark; the disk may be what is in the way."""
+        """Leave the mark, and log if that fails, for instance on a full disk."""
         silent = f"no keeper has renewed its routes for {self.limit:g} s"
         try:
             self.mark.put(f"{silent}: the keeper does not run, hangs, cannot read the ledger or does not reach it")

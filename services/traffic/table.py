@@ -1,4 +1,4 @@
-"""RouteTable: the whole desired split of requests as one value. Pure; it knows no data plane."""
+"""RouteTable: the whole desired split of requests as one value, independent of any data plane. Pure."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from sluicegate.services.traffic.slots import holder, is_unit, slot
 
 @dataclass(frozen=True, kw_only=True)
 class StandsIn:
-    """The model's fallback variation, which answers where a variation's stable build cannot."""
+    """The build that answers if a variation's stable build cannot."""
 
     variation: str
     build: str
     on_errors: bool
-    """Whether a 5xx of the stable build's own is no answer either."""
+    """Whether it also answers instead of the stable build's own 5xx."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where a run of slots leads, and what the log says of it."""
+    """Where a run of slots leads, and what the access log says about it."""
 
     assigned: Assigned
     fallback: str | None = None
-    """Version of the build that answers when this one fails; none: the failure goes to the caller."""
+    """Version of the build that answers if this one fails; None if the failure goes to the caller."""
     segments: tuple[str, ...] = ()
-    """Request headers whose values the log tells, at most four."""
+    """Request headers whose values go into the log, at most four."""
     stands_in: StandsIn | None = None
-    """Who answers when these fail."""
+    """The build that answers if the others fail."""
 
     @property
     def others(self) -> int:
@@ -56,15 +56,15 @@ class Slice:
 
 @dataclass(frozen=True, kw_only=True)
 class Mirror:
-    """A build that gets copies of requests. Its answers go nowhere but into the shadow log."""
+    """A build that gets copies of requests. Its answers go only into the shadow log."""
 
     assigned: Assigned
     share: int
-    """Of the requests, in basis points; drawn for each request."""
+    """Share of the requests, in basis points; drawn for each request."""
     of: str | None = None
-    """The variation whose requests are copied; none: the whole audience's."""
+    """The variation whose requests are copied; None for the whole audience."""
     segments: tuple[str, ...] = ()
-    """Request headers whose values the shadow log tells, at most four."""
+    """Request headers whose values go into the shadow log, at most four."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,46 +73,46 @@ class AudienceRoute:
 
     name: str
     condition: Condition | None
-    """None: everybody that is left."""
+    """None for all remaining requests."""
     salt: str
-    """Goes before the unit in the hash; one for a (model, audience) for life."""
+    """Precedes the unit in the hash. It never changes for a (model, audience)."""
     slices: tuple[Slice, ...]
     mirrors: tuple[Mirror, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """A variation that holds a build, as whoever asks for it by its name finds it."""
+    """A variation that holds a build, for callers that ask for it by name."""
 
     variation: str
     target: Target | None
-    """Stable, whatever is tried there; None: it may not be asked for by its name."""
+    """Its stable build, whatever is on trial there; None if callers may not ask for it by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRoute:
-    """One model behind the gateway. Audiences are tried in order; the last one takes what is left."""
+    """One model behind the gateway. Audiences are tried in order; the last one takes all remaining requests."""
 
     model: str
     unit: str | None
-    """The request header that is hashed; none: every request is assigned at random."""
+    """The request header that is hashed; None if every request is assigned at random."""
     timeout: float
-    """Seconds that one try may take."""
+    """Seconds that one attempt may take."""
     retry: bool = True
-    """Whether a request whose worker died is sent to another one. Predicting has no effects, unless a plan says so."""
+    """Whether to send a request again if its worker died. Predicting has no side effects unless a plan says so."""
     audiences: tuple[AudienceRoute, ...]
     named: tuple[Named, ...] = ()
     """Every variation that holds a build."""
     replicas: tuple[tuple[str, int], ...] = ()
-    """The versions that are planned with several replicas, and with how many."""
+    """The versions planned with several replicas, and how many."""
 
     def replicas_of(self, version: str) -> int:
-        """How many replicas of a build are planned."""
+        """The planned number of a build's replicas."""
         return dict(self.replicas).get(version, 1)
 
     @property
     def targets(self) -> frozenset[Target]:
-        """Wherever a request of this model may lead."""
+        """Every target that a request for this model may reach."""
         by_slot = {part.target for audience in self.audiences for part in audience.slices}
         return frozenset(by_slot | {each.target for each in self.named if each.target is not None})
 
@@ -132,7 +132,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """What a unit gets, and why."""
+    """The build that a unit gets, and why."""
 
     audience: str
     variation: str
@@ -144,15 +144,15 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class RouteTable:
-    """Every model's routes. It names builds; where these answer is no part of it. Equal tables have equal versions."""
+    """Every model's routes. Names builds, but not their addresses. Equal tables have equal versions."""
 
     models: tuple[ModelRoute, ...] = ()
     missing: tuple[BuildRef, ...] = ()
-    """Builds that ought to have traffic but run nowhere: a candidate's share goes to stable, a stable answers 503."""
+    """Builds that should have traffic but do not run. A candidate's share goes to stable; for a stable build, 503."""
     made_from: FencingToken = field(default=BEFORE_ALL, compare=False)
-    """The state of the ledger that it follows from; no part of what it says."""
+    """The state of the ledger from which it was made. Not part of the content."""
     unwatched: RouteTable | None = field(default=None, compare=False)
-    """Its stable-only form, for a data plane that nobody watches; None: it sends nobody to a build that is tried."""
+    """Its stable-only form, for a data plane that nobody watches; None if the table itself has no build on trial."""
 
     @cached_property
     def version(self) -> str:
@@ -162,7 +162,7 @@ class RouteTable:
 
     @property
     def stable_only(self) -> RouteTable:
-        """The table as it is while nobody watches: no build that is still tried answers or gets copies."""
+        """The table for when nobody watches: no build on trial answers or gets copies."""
         return self.unwatched or self
 
     def model(self, name: str) -> ModelRoute:
@@ -173,7 +173,7 @@ class RouteTable:
         raise NotFound(f"no route leads to the model {name!r}.", fix="deploy a build of it first: sluice deploy MODEL.")
 
     def only(self, models: Collection[str]) -> RouteTable:
-        """The table of some of the models."""
+        """The part of the table for these models."""
         return RouteTable(
             models=tuple(route for route in self.models if route.model in models),
             missing=tuple(build for build in self.missing if build.model in models),
@@ -183,7 +183,7 @@ class RouteTable:
 
 
 def refuse_older(token: FencingToken, held: FencingToken) -> None:
-    """Refuse a table that is older than the one held, and say what to do. Raises Fenced."""
+    """Raise Fenced, with a fix, if a table is older than the one held."""
     if not token.is_older_than(held):
         return
     if token.restored == held.restored and token.term >= held.term:
@@ -197,14 +197,14 @@ def refuse_older(token: FencingToken, held: FencingToken) -> None:
 
 
 def answer(route: ModelRoute, metadata: Mapping[str, str], draw: Callable[[int], int]) -> Assignment:
-    """What a request with these metadata, the unit's header among them, gets and why; `draw` as in `assign`."""
+    """The assignment of a request with these metadata, which include the unit's header. `draw` as in `assign`."""
     sent = headers(metadata.items())
     unit = sent.get(route.unit.lower()) if route.unit is not None else None
     return assign(route, route.audience(sent), unit, draw)
 
 
 def assign(route: ModelRoute, audience: AudienceRoute, unit: str | None, draw: Callable[[int], int]) -> Assignment:
-    """What a request of this audience gets: by its unit's hash, or without one by `draw(10_000)`."""
+    """The assignment of a request of this audience: by its unit's hash, or by `draw(10_000)` without a unit."""
     hashed = is_unit(unit) and route.unit is not None
     at = slot(audience.salt, unit or "") if hashed else draw(SLOTS)
     assigned = audience.slices[holder([part.size for part in audience.slices], at)].target.assigned

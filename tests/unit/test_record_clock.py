@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.flows.wiring.machine import _clock_that_was_set
+from sluicegate.flows.wiring.machine import _wall_clock
 from sluicegate.flows.wiring.processes import _set_clock
 from sluicegate.flows.wiring.record_clock import RecordClock
 from sluicegate.flows.wiring.runtime import Runtime
@@ -88,10 +88,10 @@ def test_what_facts_go_by_is_this_clock_and_what_requests_carry_is_the_wall(tmp_
     machine.wall += DAY
     assert timedelta(0) <= runtime.clock() - before < HOUR
     assert runtime.telemetry._clock() == runtime.wall() == NOON + DAY
-    assert [each.check for each in _clock_that_was_set(runtime)] == ["wall clock"]
+    assert [each.check for each in _wall_clock(runtime)] == ["wall clock"]
     _set_clock(runtime)
     assert runtime.clock() - machine.wall < HOUR
-    assert _clock_that_was_set(runtime) == ()
+    assert _wall_clock(runtime) == ()
 
 
 def test_it_is_not_set_while_a_rollout_is_under_way(tmp_path: Path) -> None:

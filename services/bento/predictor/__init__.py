@@ -1,4 +1,4 @@
-"""The service that goes into every bento: one MLflow model behind BentoML, and nothing of Sluicegate's own to import.
+"""The service in every bento: serves one MLflow model with BentoML, without importing anything of Sluicegate.
 
-Read and edit it freely: a changed predictor gives bentos with new tags. `service.py` is the entry.
+Read and edit it freely: a changed predictor gives bentos with new tags. The entry point is `service.py`.
 """

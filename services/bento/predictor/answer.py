@@ -1,4 +1,4 @@
-"""What a model answered, as JSON for the caller and as one short line for the log."""
+"""A model's answer, as JSON for the caller and as one short line for the log."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _CELLS = tuple(_JSON)
 
 
 def plain(prediction: Any) -> Any:
-    """The prediction in lists, dicts and JSON's own values, as MLflow's scoring server writes it: tables as records.
+    """The prediction as lists, dicts and JSON values, like MLflow's scoring server: tables as records.
 
-    What it cannot write is written all the same where there is one way to: times by ISO 8601, missing values as null.
+    Also converts values that MLflow cannot write: times by ISO 8601, missing values to null.
     """
     if hasattr(prediction, "columns") and hasattr(prediction, "to_dict"):
         return _records(prediction)
@@ -35,15 +35,15 @@ def plain(prediction: Any) -> Any:
 
 
 def dump(value: Any) -> bytes:
-    """JSON bytes; NaN and infinities become null, as JSON has no word for them."""
+    """JSON bytes. NaN and infinities become null, because JSON cannot express them."""
     return to_json(value, inf_nan_mode="null", fallback=_value)
 
 
 def summary(answer: Any, broken: str | None = None, requested: int | None = None, *, whole: bool = False) -> str:
-    """`{"c": columns, "r": rows}` in ASCII; `{"n": rows, "truncated": true}` when that is too long or not a table.
+    """`{"c": columns, "r": rows}` in ASCII; `{"n": rows, "truncated": true}` if that is too long or not a table.
 
-    With `"x"` and how the answer breaks the model's signature, where it does. `whole`: nothing is too long, for no
-    header has to hold it.
+    If the answer breaks the model's signature, `"x"` says how. `whole`: no length is too long, because the summary
+    need not fit into a header.
     """
     mark = {"x": broken} if broken else {}
     rows = by_row(answer, requested)
@@ -57,7 +57,7 @@ def summary(answer: Any, broken: str | None = None, requested: int | None = None
 
 
 def outline(answer: Any, broken: str | None = None, requested: int | None = None) -> str:
-    """How many rows an answer has, and how it breaks the signature: nothing of what was predicted."""
+    """A summary without predictions: how many rows an answer has, and how it breaks the signature."""
     answer = by_row(answer, requested)
     rows = len(answer) if isinstance(answer, list) else 1
     mark = {"x": broken} if broken else {}
@@ -65,9 +65,9 @@ def outline(answer: Any, broken: str | None = None, requested: int | None = None
 
 
 def by_row(answer: Any, requested: int | None) -> Any:
-    """Rows of an answer that came by column, `{"label": [...], "score": [...]}`: one value of each for each row.
+    """Convert an answer by column, `{"label": [...], "score": [...]}`, to rows. Others are returned unchanged.
 
-    `requested`: rows of the request, where known; lists of another length are values of one row.
+    `requested`: the number of rows in the request, if known; lists of another length are values of one row.
     """
     if not isinstance(answer, dict) or not answer or not all(isinstance(cells, list) for cells in answer.values()):
         return answer
@@ -84,7 +84,7 @@ def _records(frame: Any) -> list[dict[str, Any]]:
 
 
 def _listed(array: Any) -> Any:
-    """An array, a column or a tensor as lists; numbers, truth values and text need no second look."""
+    """An array, a column or a tensor as lists. Numbers, booleans and text need no further conversion."""
     dtype = getattr(array, "dtype", None)
     kind = getattr(dtype, "kind", None)
     if kind in ("M", "m") and hasattr(array, "astype"):
@@ -94,7 +94,7 @@ def _listed(array: Any) -> Any:
 
 
 def _nanoseconds(dtype: Any) -> Any:
-    """A numpy dtype of times, which becomes whole numbers when it is listed; None for pandas' own."""
+    """A numpy dtype of times, which `tolist` would turn into integers; None for pandas' own dtypes."""
     return dtype if hasattr(dtype, "itemsize") and not hasattr(dtype, "tz") else None
 
 
@@ -110,7 +110,7 @@ def _times(array: Any) -> Any:
 
 
 def _value(value: Any) -> Any:
-    """One value, or lists and dicts of values, in JSON's own."""
+    """Convert a value, or lists and dicts of values, to JSON values."""
     kind = type(value)
     if kind in _JSON:
         return value
@@ -132,7 +132,7 @@ def _value(value: Any) -> Any:
 
 
 def _object(value: Any) -> Any:
-    """What is no value of Python's own."""
+    """Convert a value that is not of a built-in type."""
     if _is_missing(value):
         return None
     if hasattr(value, "model_dump"):
@@ -147,7 +147,7 @@ def _object(value: Any) -> Any:
 
 
 def _is_missing(value: Any) -> bool:
-    """pandas' NA and NaT: what is not even equal to itself."""
+    """Whether the value is pandas' NA or NaT."""
     return type(value).__name__ in ("NAType", "NaTType")
 
 
@@ -160,7 +160,7 @@ def _key(name: Any) -> str:
 
 
 def _table(answer: Any) -> tuple[list[str], list[list[Any]]] | None:
-    """Columns and rows of an answer in plain values; None when it is no table of single values."""
+    """Columns and rows of an answer in plain values; None if it is not a table of single values."""
     rows = answer if isinstance(answer, list) else [answer]
     if not rows:
         return None

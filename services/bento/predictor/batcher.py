@@ -1,7 +1,7 @@
-"""Batcher: requests that wait for a busy model are asked together, each gets the answer to its own rows.
+"""Batcher: sends requests that wait for a busy model together, and returns to each the answer to its own rows.
 
-Nobody waits for others to come: a model that is free is asked at once. So batches grow with the load alone, and there
-is nothing to set but how many rows one call may take.
+No request waits for others: a free model is called at once. So batches grow only with the load, and the only setting is
+how many rows one call may take.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from .merging import form, merged, parts, rows
 log = logging.getLogger("bentoml.predictor")
 
 Timed = tuple[Any, float]
-"""An answer in plain lists and dicts, and the seconds that the model took for it."""
+"""An answer in plain lists and dicts, and the seconds that the model took."""
 Ask = Callable[[Any, dict[str, Any] | None], Awaitable[Timed]]
-"""The model. Whatever it raises is an Exception."""
+"""Calls the model. Everything it raises is an Exception."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Waiting:
-    """One request whose answer is to come."""
+    """One request that waits for its answer."""
 
     data: Any
     params: dict[str, Any] | None
     form: object
-    """What is asked together has it in common; None: it is asked alone."""
+    """Requests with equal forms may be sent together; None if this one must be sent alone."""
     rows: int
     answer: asyncio.Future[Timed]
 
 
 class Batcher:
-    """Asks a model one batch at a time. `most`: the rows of a batch."""
+    """Calls a model with one batch at a time. `most`: the most rows of a batch."""
 
     def __init__(self, most: int, ask: Ask) -> None:
         self._most = most
@@ -46,7 +46,7 @@ class Batcher:
         self._work: asyncio.Task[None] | None = None
 
     async def ask(self, data: Any, params: dict[str, Any] | None) -> Timed:
-        """The answer to these rows alone. Raises what the model raises for them."""
+        """The answer to these rows. Raises what the model raises for them."""
         loop = asyncio.get_running_loop()
         kind = form(data)
         size = 0 if kind is None else rows(data)
@@ -58,7 +58,7 @@ class Batcher:
         return await waiting.answer
 
     async def _ask_all(self) -> None:
-        """Until nobody waits. It belongs to no request: one that is given up takes no other with it."""
+        """Answer batches until no request waits. A separate task: a cancelled request does not cancel others."""
         try:
             while batch := self._next():
                 await self._answer(batch)
@@ -66,7 +66,7 @@ class Batcher:
             self._work = None
 
     def _next(self) -> list[_Waiting]:
-        """The request that has waited longest, and with it those that may be asked together with it."""
+        """The next batch: the request that has waited longest, and those that may be sent with it."""
         batch: list[_Waiting] = []
         others: deque[_Waiting] = deque()
         size = 0
@@ -81,20 +81,20 @@ class Batcher:
         return batch
 
     async def _answer(self, batch: list[_Waiting]) -> None:
-        """Answer whoever still waits. A batch that fails is asked again in halves: who made it fail, fails alone."""
+        """Answer the requests that still wait. A failed batch is tried again in halves, until only the cause fails."""
         batch = [each for each in batch if not each.answer.done()]
         if not batch:
             return
         try:
             answer, seconds = await self._ask(merged([each.data for each in batch]), batch[0].params)
             answers = self._parts(answer, batch)
-        except Exception as error:  # noqa: BLE001 - it is handed to whoever asked
+        except Exception as error:  # noqa: BLE001 - passed on to the request
             if len(batch) == 1:
                 _give(batch[0], error)
                 return
             answers = None
         if answers is None:
-            await asyncio.sleep(0)  # the loop may hear others first
+            await asyncio.sleep(0)  # let the event loop handle others first
             middle = len(batch) // 2
             await self._answer(batch[:middle])
             await self._answer(batch[middle:])
@@ -103,7 +103,7 @@ class Batcher:
             _give(each, (part, seconds))
 
     def _parts(self, answer: Any, batch: list[_Waiting]) -> list[Any] | None:
-        """The answer of each; None where several were asked and it cannot be told whose is what."""
+        """The answer for each request; None if the batch's answer cannot be split."""
         cut = parts(answer, [each.rows for each in batch])
         if len(batch) > 1:
             return cut
@@ -117,7 +117,7 @@ class Batcher:
 
 
 def _give(waiting: _Waiting, answer: Timed | Exception) -> None:
-    """Hand over an answer, unless whoever asked has gone meanwhile."""
+    """Deliver an answer, unless the request was cancelled meanwhile."""
     if waiting.answer.done():
         return
     if isinstance(answer, Exception):

@@ -1,8 +1,8 @@
 """Bodies: a share of requests and answers, appended as JSON lines to files that the collector reads.
 
-Nothing is written unless the plan asks for it. Each process writes a file of its own, `bodies.jsonl.<pid>-<n>.open`,
-and takes `.open` off when it begins the next one. When the files of a folder are too large together, because nobody
-reads them, bodies are left out and the next line that is written says how many.
+Nothing is written unless the plan asks for it. Each process writes its own file, `bodies.jsonl.<pid>-<n>.open`, and
+removes `.open` from the name when it begins the next one. If the files of a folder become too large together, because
+nobody reads them, bodies are left out, and the next line says how many.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from zlib import crc32
 log = logging.getLogger("bentoml.predictor")
 
 GENERATED = b"x-sluice-generated"
-"""The header of a request that no caller sent; it is not written down."""
+"""The header of a request that no caller sent. Such requests are not captured."""
 STEM, OPEN = "bodies.jsonl", ".open"
 _BODIES = ("hashed", "full")
 _BODY_BYTES = 64 << 10
-"""A longer body is told by its length alone."""
+"""For a longer body only its length is written."""
 _HEADER_LENGTH = 256
 _FILE_BYTES = 8 << 20
 _FILE_SECONDS = 60.0
@@ -35,7 +35,7 @@ _SLOTS = 10_000
 
 @dataclass(kw_only=True)
 class Capture:
-    """Writes bodies down. One for each process."""
+    """Captures bodies. One for each process."""
 
     folder: Path
     build: str
@@ -43,11 +43,11 @@ class Capture:
     features: str
     """off, hashed or full."""
     predictions: str
-    """off, summary, hashed or full; of the first two no bodies are written."""
+    """off, summary, hashed or full; with off and summary no bodies are written."""
     headers: tuple[bytes, ...] = ()
-    """Names of request headers that are written too."""
+    """Names of request headers to write as well."""
     key: bytes
-    """Of the hashes: without it nobody finds a value by trying."""
+    """The key of the hashes. Without it, nobody can find values by trying candidates."""
     clock: Callable[[], float] = time.time
     _file: IO[bytes] | None = None
     _path: Path = Path()
@@ -57,28 +57,28 @@ class Capture:
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | os._Environ[str], build: str) -> Capture | None:
-        """What `BENTO_CAPTURE` asks for; None: nothing."""
+        """The capture that `BENTO_CAPTURE` describes; None if it is not set."""
         text = environment.get("BENTO_CAPTURE")
         if not text:
             return None
-        wanted = json.loads(text)
+        settings = json.loads(text)
         return cls(
-            folder=Path(wanted["folder"]), build=build, share=wanted["share"], features=wanted["features"],
-            predictions=wanted["predictions"],
-            headers=tuple(name.encode() for name in wanted["headers"]), key=Path(wanted["key"]).read_bytes(),
+            folder=Path(settings["folder"]), build=build, share=settings["share"], features=settings["features"],
+            predictions=settings["predictions"],
+            headers=tuple(name.encode() for name in settings["headers"]), key=Path(settings["key"]).read_bytes(),
         )  # fmt: skip
 
     @property
     def has_summary(self) -> bool:
-        """Whether answers may be told of in the log."""
+        """Whether the log may contain summaries of answers."""
         return self.predictions != "off"
 
     def take(
         self, request_id: str, request: bytes, answer: bytes, headers: Mapping[bytes, bytes] | None = None
     ) -> None:  # fmt: skip
-        """Write a request and its answer down, if it is in the share. What cannot be written is counted.
+        """Capture a request and its answer if it is in the share. Counts what cannot be written.
 
-        The share is drawn by the request's id, so that whoever else answers a copy of it decides alike.
+        The request's id decides whether it is in the share, so that another service that gets a copy decides alike.
         """
         has_bodies = self.features != "off" or self.predictions in _BODIES
         if has_bodies and crc32(request_id.encode()) % _SLOTS < self.share * _SLOTS:
@@ -105,7 +105,7 @@ class Capture:
         self._left_out = 0 if is_written else self._left_out + 1
 
     def _append(self, line: bytes) -> bool:
-        """Append a whole line, or nothing. False where the folder is full; raises OSError where the disk is."""
+        """Append a whole line or nothing. Returns False if the folder is full; raises OSError if the disk is."""
         file = self._open()
         if file is None:
             return False
@@ -125,7 +125,7 @@ class Capture:
         return document if how == "full" else self._hashed(document)
 
     def _hashed(self, value: Any) -> Any:
-        """Names stay; every value becomes 16 hex digits, the same for the same value."""
+        """The value with each leaf replaced by 16 hex digits, equal for equal values. Names stay."""
         match value:
             case dict():
                 return {name: self._hashed(each) for name, each in value.items()}
@@ -135,7 +135,7 @@ class Capture:
                 return hashlib.blake2b(json.dumps(value).encode(), key=self.key, digest_size=8).hexdigest()
 
     def _open(self) -> IO[bytes] | None:
-        """The file to append to; None where the folder is full."""
+        """The file to append to; None if the folder is full."""
         now = self.clock()
         if self._file is not None and (self._file.tell() > _FILE_BYTES or now - self._began > _FILE_SECONDS):
             self.close()
@@ -150,7 +150,7 @@ class Capture:
         return self._file
 
     def close(self) -> None:
-        """End the file that is being written."""
+        """Close the present file and remove `.open` from its name."""
         if self._file is not None:
             self._file.close()
             self._file = None

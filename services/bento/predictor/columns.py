@@ -1,4 +1,4 @@
-"""Input for a model whose signature is columns: JSON in one pass to a DataFrame with exactly these types."""
+"""Input for a model with columns in its signature: reads JSON in one pass into a DataFrame of exactly these types."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class ColumnSpec:
     scalar: str
     required: bool = True
     position: int | None = None
-    """For a signature without names: what stands in the name's place in the DataFrame."""
+    """For a signature without names: the column's label in the DataFrame."""
     nested: dict[str, Any] | None = None
-    """What the signature says of an array, an object, a map or anything; none: a single value."""
+    """The signature's description of an array, an object, a map or anything; None for a single value."""
 
     @property
     def label(self) -> str | int:
         return self.name if self.position is None else self.position
 
     def schema(self, *, quick: bool = False) -> CoreSchema:
-        """What pydantic must check for one value; `quick`: its plain values alone."""
+        """The pydantic schema of one value. `quick`: accepts only its plain values."""
         if self.nested is not None:
             return nested_schema(self.nested, required=self.required)
         return accepts(self.scalar, quick=quick)
@@ -83,7 +83,7 @@ class Columns:
         return self._frame(self._by_column(rows)), self._params.read(given, body)
 
     def _read_slowly(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
-        """Every other form, and every mistake with its place."""
+        """Read every other format, and report every mistake with its place."""
         format_, value, given = open_envelope(body)
         index = None
         if format_ == "dataframe_split":
@@ -131,24 +131,26 @@ class Columns:
         return columns
 
     def _named(self, names: list[Any] | None, rows: list[list[Any]]) -> dict[str, list[Any]]:
-        """Columns by name; without names they stand in the order of the signature."""
+        """Columns by name; without names, in the order of the signature."""
         if not rows:
             raise refuse("dataframe_split.data", "no rows", _NO_ROWS)
-        known = list(self._specs) if names is None or self._is_by_position(names) else [str(name) for name in names]
+        names_in_order = (
+            list(self._specs) if names is None or self._is_by_position(names) else [str(name) for name in names]
+        )
         for number, row in enumerate(rows):
-            if len(row) != len(known):
-                what = f"{len(row)} values for the columns {', '.join(map(repr, known))}"
+            if len(row) != len(names_in_order):
+                what = f"{len(row)} values for the columns {', '.join(map(repr, names_in_order))}"
                 raise refuse(f"data[{number}]", what, "Name the columns, or give one value for each.")
-        return dict(zip(known, map(list, zip(*rows, strict=True)), strict=True))
+        return dict(zip(names_in_order, map(list, zip(*rows, strict=True)), strict=True))
 
     def _is_by_position(self, names: Collection[Any]) -> bool:
-        """Whether these names mean the columns of a signature without names, one after another."""
+        """Whether these names stand for the columns of a signature without names, in order."""
         return len(names) == len(self._specs) and all(spec.position is not None for spec in self._specs.values())
 
     def _other(self, value: Any, format_: str) -> dict[str, list[Any]]:
-        """Columns from an object of lists, an object of one row, a bare list for a single column.
+        """Columns from an object of lists, an object for one row, or a bare list for a single column.
 
-        Where a column is an array or an object, an object is one row, and a bare list one array: as MLflow has it.
+        If a column is an array or an object, an object is one row and a bare list one array, as in MLflow.
         """
         match value:
             case {} if value and self._nested & {"array", "object"}:

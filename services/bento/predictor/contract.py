@@ -1,4 +1,4 @@
-"""Whether an answer is what the model's signature promises: judged on the first rows of each answer."""
+"""Checks whether an answer keeps the promise of the model's signature, on the first rows of each answer."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from .answer import by_row
 
 _ROWS = 32
-"""Rows of an answer that are looked at, as many as a summary tells of."""
+"""Number of rows of an answer to check: the same as in a summary."""
 
 NOT_A_NUMBER, SHAPE, TYPE = "nan", "shape", "type"
-"""What is told of a broken answer: no value where one belongs; other rows or columns; values of other types."""
+"""How an answer breaks its signature: missing values; other rows or columns; values of other types."""
 
 Check = Callable[[Any], str | None]
-"""What is wrong with one value; None: nothing."""
+"""Returns what is wrong with a value; None if nothing is."""
 
 
 class Contract:
-    """The promise of a signature's outputs. MLflow itself does not hold a model to it.
+    """The promise of a signature's outputs, which MLflow itself does not enforce.
 
-    A single column may come with or without its name, and named columns as plain rows in their order: which of them
-    a model returns depends on how it was trained. Whole numbers are numbers, 1.0 is whole, and truth
-    values are neither.
+    A single column may come with or without its name, and named columns as plain rows in their order, because this
+    depends on how a model was trained. Whole numbers count as numbers, 1.0 counts as whole, and booleans count as
+    neither.
     """
 
     def __init__(self, outputs: Sequence[dict[str, Any]] | None) -> None:
@@ -40,7 +40,7 @@ class Contract:
             self._has_lists = any(spec["type"] in ("array", "object", "map", "any") for spec in outputs)
 
     def broken(self, answer: Any, requested: int | None) -> str | None:
-        """How an answer in plain lists and dicts breaks the promise; `requested`: rows of the request, where known."""
+        """How an answer in plain lists and dicts breaks the promise, if it does. `requested`: rows, if known."""
         if self._tensors:
             return self._named_tensors(answer)
         if self._names and not self._has_lists:
@@ -88,7 +88,7 @@ def _column(spec: dict[str, Any]) -> Check:
 
 
 def _tensor(dtype: str, shape: Sequence[int]) -> Check:
-    """A check of nested lists: each level of the length told, where one is told."""
+    """A check of nested lists, where each level has the length in the shape; -1 allows any."""
     check = _scalar_of(dtype)
     for length in reversed(shape):
         check = _level(length, check)
@@ -138,7 +138,7 @@ def _text(value: Any) -> str | None:
 
 
 def _any(value: Any) -> str | None:
-    """Where no type is promised: no NaN and nothing missing, at any depth."""
+    """The check without a promised type: no NaN and nothing missing, at any depth."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

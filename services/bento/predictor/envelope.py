@@ -1,4 +1,4 @@
-"""The outermost object of a request: BentoML's `inputs` and MLflow's four payloads, with optional params."""
+"""The outermost object of a request: BentoML's `inputs` and MLflow's payloads, with optional params."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def split_columns(value: Any) -> tuple[list[Any] | None, list[list[Any]], Any]:
 
 
 def kind(value: object) -> str:
-    """What a JSON value is, in words."""
+    """The kind of a JSON value, in words."""
     match value:
         case None:
             return "null"
@@ -74,7 +74,7 @@ def kind(value: object) -> str:
 
 
 def is_infinite(value: Any) -> bool:
-    """Whether a value, or one inside it, is beyond every number."""
+    """Whether a value, or one inside it, is infinite."""
     match value:
         case list():
             return any(map(is_infinite, value))
@@ -85,7 +85,7 @@ def is_infinite(value: Any) -> bool:
 
 
 def refuse_overflow(body: bytes) -> None:
-    """Raise Unacceptable where an infinite value was written as a number, such as 1e400. `Infinity` is what it says."""
+    """Raise Unacceptable if an infinite value was written as a number, such as 1e400. Accepts `Infinity`."""
     try:
         document = json.loads(body, parse_float=_Written)
     except (ValueError, RecursionError):
@@ -96,7 +96,7 @@ def refuse_overflow(body: bytes) -> None:
 
 
 class _Written(float):
-    """A number that remembers how it was written."""
+    """A number that remembers its text."""
 
     def __init__(self, text: str) -> None:
         self.text = text

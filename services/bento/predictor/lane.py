@@ -1,7 +1,7 @@
-"""The request path: `POST /predict` and `POST /invocations`, answered by an ASGI middleware of the BentoML service.
+"""The request path: an ASGI middleware of the BentoML service answers `POST /predict` and `POST /invocations`.
 
-BentoML's own way from the socket to a method and back costs several times what a small model does. This one keeps
-what matters, the timeout, the draining and one prediction at a time in each worker, and leaves out the rest.
+BentoML's own path from the socket to a method and back costs several times as much as a small model. This one keeps
+what matters (timeout, draining, one prediction at a time in each worker) and leaves out the rest.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ _WARY_REQUESTS = 50
 
 
 class _Answer(NamedTuple):
-    """What one request is answered."""
+    """The answer to one request."""
 
     content: bytes
     summary: str
-    """What the log is told of it."""
+    """The summary for the log."""
     body: bytes
-    """The request's, as it was read."""
+    """The request's body, decoded."""
     spans: tuple[float, float, float]
-    """Seconds in reader, model and writer."""
+    """Seconds spent in reader, model and writer."""
 
 
 class Lane:
-    """What answers: the model, once it is loaded, and how quick it has been of late. One call of it at a time.
+    """Answers requests with the model, once it is loaded. Makes one call at a time.
 
-    A model that answers within milliseconds is asked in the event loop: a thread and back would cost as much again.
-    One that has just been slow, or a large request, gets a thread, so that the loop can tell that it is alive.
+    A model that answers within milliseconds is called in the event loop, because a thread would double the cost. A
+    model that was slow lately, or a large request, gets a thread, so that the loop can still answer liveness checks.
     """
 
     def __init__(
         self, build: str, capture: Capture | None = None, *, batch: int = 1, times: Times | None = None
     ) -> None:  # fmt: skip
-        """`batch`: rows of waiting requests that one call of the model may take; 1: each request alone."""
+        """`batch`: rows of waiting requests that one call of the model may take; 1 sends each request alone."""
         self.model: Model | None = None
         self._batcher = Batcher(batch, self._ask) if batch > 1 else None
         self._capture = capture
@@ -77,7 +77,7 @@ class Lane:
         """Status, body and headers of the answer."""
         is_small = len(body) <= _QUICK_BYTES and b"content-encoding" not in headers
         assert self.model is not None, "the server takes requests after the service has started"
-        answered = self._batched if self._batcher and self.model.has_rows else self._alone
+        answered = self._batched if self._batcher and self.model.has_rows else self._unbatched
         began = time.perf_counter()
         try:
             content, line, read, spans = await answered(body, headers, wrapped=wrapped, is_small=is_small)
@@ -99,8 +99,8 @@ class Lane:
                 self._capture.take(request_id.decode("latin-1"), read, content, headers)
         return status, content, own
 
-    async def _alone(self, sent: bytes, headers: dict[bytes, bytes], *, wrapped: bool, is_small: bool) -> _Answer:
-        """The answer to a request that the model is asked by itself."""
+    async def _unbatched(self, sent: bytes, headers: dict[bytes, bytes], *, wrapped: bool, is_small: bool) -> _Answer:
+        """Answer a request with its own call of the model."""
 
         def answer() -> _Answer:
             (body, data, params), reading = _timed(lambda: self._read(sent, headers))
@@ -111,7 +111,7 @@ class Lane:
         return await self._run(answer, is_small=is_small)
 
     async def _batched(self, sent: bytes, headers: dict[bytes, bytes], *, wrapped: bool, is_small: bool) -> _Answer:
-        """The answer to a request that the model may be asked together with others."""
+        """Answer a request whose rows the model may get together with those of others."""
         assert self._batcher is not None
         reads = partial(_timed, lambda: self._read(sent, headers))
         (body, data, params), reading = await self._beside(reads, is_small=is_small)
@@ -121,11 +121,11 @@ class Lane:
         return _Answer(content, line, body, (reading, asking, writing))
 
     async def _ask(self, data: Any, params: dict[str, Any] | None) -> tuple[Any, float]:
-        """What the model answers to a batch, and how long it took."""
+        """The model's answer to a batch, and the seconds it took."""
         return await self._run(partial(_timed, lambda: self._predicted(data, params)), is_small=True)
 
     async def _run(self, work: Callable[[], T], *, is_small: bool) -> T:
-        """Do what the model has a part in, and remember how quick it was."""
+        """Do work that involves the model, and remember whether it was slow."""
 
         def remembered() -> T:
             began = time.perf_counter()
@@ -140,11 +140,11 @@ class Lane:
         return await anyio.to_thread.run_sync(remembered, limiter=self._thread)
 
     async def _beside(self, work: Callable[[], T], *, is_small: bool) -> T:
-        """Read or write while the model may be busy: else nobody would wait for it, and no batch would grow."""
+        """Read or write while the model is busy with others, so that requests can gather for a batch."""
         return work() if is_small else await anyio.to_thread.run_sync(work, limiter=self._second_thread)
 
     def _read(self, sent: bytes, headers: dict[bytes, bytes]) -> tuple[bytes, Any, dict[str, Any] | None]:
-        """The body, and what the model is asked. Raises Unacceptable."""
+        """The decoded body, and the model's input and params. Raises Unacceptable."""
         require_json(headers.get(b"content-type", b"application/json").decode("latin-1"))
         body = decoded(sent, headers.get(b"content-encoding", b"").decode("latin-1"))
         assert self.model is not None
@@ -152,8 +152,8 @@ class Lane:
             return body, *self.model.read(body)
 
     def _predicted(self, data: Any, params: dict[str, Any] | None) -> Any:
-        """What the model answers, in plain values. Nothing that it raises ends the worker: `sys.exit` ends this
-        request alone."""
+        """The model's answer in plain values. Nothing that it raises ends the worker: even `sys.exit` only fails this
+        request."""
         assert self.model is not None
         try:
             prediction = self.model.predict(data, params)
@@ -168,7 +168,7 @@ class Lane:
             raise _unwritten(prediction, error) from error
 
     def _written(self, answer: Any, requested: int | None, *, wrapped: bool) -> tuple[bytes, str]:
-        """The answer as it is sent, and what the log is told of it."""
+        """The answer as JSON, and its summary for the log."""
         assert self.model is not None
         try:
             with _Uncollected():
@@ -194,11 +194,11 @@ class _Uncollected:
 
 
 class _Failed(Exception):
-    """The model did not answer, or not with what can be sent."""
+    """The model failed, or its answer cannot be written as JSON."""
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What comes of it, and how long it took."""
+    """The result of the work, and the seconds it took."""
     began = time.perf_counter()
     return work(), time.perf_counter() - began
 
@@ -209,21 +209,21 @@ def _unwritten(answer: Any, error: BaseException) -> _Failed:
 
 
 def _named(headers: dict[bytes, bytes]) -> str:
-    """A request as its caller and the gateway's log know it."""
+    """The request's ids, which its caller and the gateway's log know."""
     names = {"request": headers.get(b"x-request-id"), "traceparent": headers.get(b"traceparent")}
     return " ".join(f"{name}={value[:64].decode('latin-1')!r}" for name, value in names.items() if value) or "a request"
 
 
 def _text(error: BaseException) -> str:
-    """What an exception says; one that cannot say it says nothing."""
+    """An exception's text; empty if it fails to give one."""
     try:
         return str(error)[:200]
-    except Exception:  # noqa: BLE001 - it is the model's own code that runs here
+    except Exception:  # noqa: BLE001 - this runs the model's own code
         return ""
 
 
 class PredictionLane:
-    """The middleware: predictions go down the lane, everything else to BentoML."""
+    """The middleware: sends predictions to the lane, everything else to BentoML."""
 
     def __init__(self, app: Asgi, lane: Lane) -> None:
         self._app = app
@@ -243,7 +243,7 @@ class PredictionLane:
 
 
 async def _whole(receive: Receive) -> bytes | None:
-    """The request's body; None when the client left."""
+    """The request's body; None if the client disconnected."""
     message = await receive()
     parts = [message.get("body", b"")]
     while message.get("more_body"):

@@ -1,4 +1,4 @@
-"""How a request's body is written: its media type, and what it is packed in."""
+"""A request's media type and content encoding."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from functools import lru_cache
 from .problem import refuse
 
 _BYTES = 16 << 20
-"""So long may a body be, as the gateway has it; one that is packed may not become longer."""
+"""Longest body in bytes, the same as at the gateway. A compressed body may not become longer than this."""
 _GZIP = 16 + zlib.MAX_WBITS
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-"""Some clients begin UTF-8 with it; a reader of JSON may pass over it."""
+"""Some clients begin UTF-8 with it; JSON readers may ignore it."""
 
 
 def require_json(content_type: str) -> None:
-    """Raise Unacceptable, 415, for what is not JSON in UTF-8. Other parameters mean nothing to a reader of JSON."""
+    """Raise Unacceptable, 415, for anything but JSON in UTF-8. Ignores other parameters of the type."""
     if not _is_json(content_type):
         raise refuse(
             "content-type", f"{content_type} is not accepted here", "Send application/json in UTF-8.", status=415
@@ -34,7 +34,7 @@ def _is_json(content_type: str) -> bool:
 
 
 def decoded(body: bytes, encoding: str) -> bytes:
-    """The body out of its content encoding. Raises Unacceptable: 415 for one that is not known, 413 for too much."""
+    """Decode the body. Raises Unacceptable: 415 for an unknown content encoding, 413 if it is too large."""
     match encoding.strip().lower():
         case "" | "identity":
             return body.removeprefix(_BYTE_ORDER_MARK)

@@ -1,4 +1,4 @@
-"""Inputs of several requests as one, and the answer to it in their parts again."""
+"""Merges the inputs of several requests, and splits the answer again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 
 def form(data: Any) -> object:
-    """What inputs must have in common to be merged; None for one that stays alone.
+    """A value that inputs must share to be merged; None if an input cannot be merged.
 
-    The types are part of it, so that no value becomes another beside its neighbours. A table with labels of its own
-    stays alone.
+    It includes the types, so that merging changes no value. A table with its own row labels cannot be merged.
     """
     if hasattr(data, "columns"):
         has_own_labels = type(data.index).__name__ != "RangeIndex"
@@ -28,7 +27,7 @@ def rows(data: Any) -> int:
 
 
 def merged(inputs: Sequence[Any]) -> Any:
-    """One input with the rows of all, which have the same form."""
+    """One input with the rows of all inputs, which have the same form."""
     first = inputs[0]
     if len(inputs) == 1:
         return first
@@ -44,7 +43,7 @@ def merged(inputs: Sequence[Any]) -> Any:
 
 
 def parts(answer: Any, lengths: Sequence[int]) -> list[Any] | None:
-    """An answer in plain lists and dicts, cut into what belongs to so many rows each; None where it is not by row."""
+    """Split an answer in plain lists and dicts into parts of these lengths; None if it is not by row."""
     if isinstance(answer, dict):
         cut = [parts(cells, lengths) if isinstance(cells, list) else None for cells in answer.values()]
         columns = [cells for cells in cut if cells is not None]

@@ -1,4 +1,4 @@
-"""Input that only MLflow itself understands: nested column types, and signatures that come from type hints."""
+"""Input that only MLflow itself understands: unknown column types, and signatures from type hints."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class MlflowInput:
         self._mark_what_the_model_raises()
 
     def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
-        """What MLflow's scoring server would hand to the model. Raises Unacceptable."""
+        """The input that MLflow's scoring server would pass to the model. Raises Unacceptable."""
         from mlflow.exceptions import MlflowException
         from mlflow.utils import proto_json_utils as mlflow_json
 
         format_, value, params = open_envelope(body)
         schema = self._model.metadata.get_input_schema()
-        if self._model.metadata._is_signature_from_type_hint():  # noqa: SLF001 - MLflow's scoring server asks just so
+        if self._model.metadata._is_signature_from_type_hint():  # noqa: SLF001 - MLflow's scoring server does the same
             return value, params
         try:
             match format_:
@@ -38,7 +38,7 @@ class MlflowInput:
             raise refuse(format_, _first_line(error), _FIX) from None
 
     def predict(self, data: Any, params: dict[str, Any] | None) -> Any:
-        """The model's answer. Raises Unacceptable where MLflow's enforcement refuses the input."""
+        """The model's answer. Raises Unacceptable if MLflow's enforcement refuses the input."""
         try:
             return self._model.predict(data, params=params)
         except _Raised as raised:
@@ -49,8 +49,8 @@ class MlflowInput:
             raise _refused(error) from error
 
     def _mark_what_the_model_raises(self) -> None:
-        """MLflow enforces the signature in the call that also asks the model: tell the two apart."""
-        predict = self._model._predict_fn  # noqa: SLF001 - the one place where MLflow hands over to the model
+        """Mark errors of the model itself, since MLflow enforces the signature in the same call."""
+        predict = self._model._predict_fn  # noqa: SLF001 - here MLflow calls the model
 
         @wraps(predict)
         def marked(*args: Any, **kwargs: Any) -> Any:
@@ -63,7 +63,7 @@ class MlflowInput:
 
 
 class _Raised(Exception):
-    """What the model itself raised."""
+    """Wraps an error that the model itself raised."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))

@@ -1,4 +1,4 @@
-"""Loading an MLflow model: how its requests are read, and what answers them."""
+"""Loads an MLflow model, with the reader of its requests and the function that answers them."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class Model:
     has_rows: bool = True
 
     def answer(self, body: bytes) -> Any:
-        """The prediction for a request's body. Raises Unacceptable; whatever else it raises is the model's own."""
+        """The prediction for a request's body. Raises Unacceptable; all other errors come from the model."""
         data, params = self.read(body)
         return self.predict(data, params)
 
     def judged(self, body: bytes) -> tuple[Any, int | None, str | None]:
-        """The answer as it is sent, the rows of the request, and how it breaks the signature. Raises as `answer`."""
+        """The answer in plain values, the request's rows, and how it breaks the signature. Raises like `answer`."""
         data, params = self.read(body)
         answer, requested = plain(self.predict(data, params)), rows_of(data)
         return answer, requested, self.contract.broken(answer, requested)
 
     def read(self, body: bytes) -> tuple[Any, dict[str, Any] | None]:
-        """What the model is asked. Raises only Unacceptable: what fails before it is called is no fault of it."""
+        """The model's input and params. Raises only Unacceptable: failures before the call are not the model's."""
         try:
             return self.reader.read(body)
         except Unacceptable:
@@ -68,7 +68,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Signature:
-    """An MLflow signature as its JSON: lists of columns or tensors, or None."""
+    """An MLflow signature as JSON values: lists of columns or tensors, or None."""
 
     inputs: list[dict[str, Any]] | None
     outputs: list[dict[str, Any]] | None
@@ -76,7 +76,7 @@ class Signature:
 
     @property
     def has_rows(self) -> bool:
-        """Whether the input may have any number of rows: not so where it is an array of a fixed length."""
+        """Whether the input may have any number of rows, and is no array of a fixed length."""
         return all(spec["tensor-spec"]["shape"][:1] == [-1] for spec in self.inputs or () if "tensor-spec" in spec)
 
     @classmethod
@@ -91,7 +91,7 @@ class Signature:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """The contents of the model's MLmodel file."""
+    """The content of the model's MLmodel file."""
     described: dict[str, Any] = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
     return described
 
@@ -100,7 +100,7 @@ def load(folder: Path) -> Model:
     """The model in this folder, ready to answer."""
     description = describe(folder)
     signature = Signature.from_mlmodel(description)
-    if _is_mlflow_business(description, signature):
+    if _needs_mlflow_input(description, signature):
         import mlflow.pyfunc
 
         from .mlflow_input import MlflowInput
@@ -112,11 +112,11 @@ def load(folder: Path) -> Model:
 
 
 def rows_of(data: Any) -> int | None:
-    """How many rows were asked for; None where the input is no table or array."""
+    """The number of rows in an input; None if it is not a table or array."""
     return len(data) if hasattr(data, "columns") or (getattr(data, "shape", None) or ()) != () else None
 
 
-def _is_mlflow_business(description: dict[str, Any], signature: Signature) -> bool:
+def _needs_mlflow_input(description: dict[str, Any], signature: Signature) -> bool:
     """Whether only MLflow can read this model's input."""
     is_known = all(spec["type"] in SCALARS | NESTED | {"tensor"} for spec in signature.inputs or ())
     return (
@@ -126,7 +126,7 @@ def _is_mlflow_business(description: dict[str, Any], signature: Signature) -> bo
 
 
 def reader(signature: Signature) -> Reader:
-    """What reads requests by this signature."""
+    """The reader of requests with this signature."""
     from .columns import Columns, ColumnSpec
     from .tensors import Tensors, TensorSpec, Untyped
 
@@ -157,9 +157,9 @@ def _is_required(spec: dict[str, Any]) -> bool:
 
 
 def _load_sklearn(folder: Path, description: dict[str, Any]) -> Predict | None:
-    """A scikit-learn model without MLflow, whose import costs as much again as scikit-learn's; None for any other.
+    """Load a scikit-learn model without MLflow, whose import takes as long as scikit-learn's; None for other models.
 
-    It does what `mlflow.sklearn._load_pyfunc` does. A tightened MLflow setting leaves the matter to MLflow.
+    Does what `mlflow.sklearn._load_pyfunc` does. If MLflow's settings forbid pickle, leaves the model to MLflow.
     """
     pyfunc, flavor = description["flavors"]["python_function"], description["flavors"].get("sklearn")
     method = pyfunc.get("predict_fn", "predict")
@@ -172,7 +172,7 @@ def _load_sklearn(folder: Path, description: dict[str, Any]) -> Predict | None:
         sys.path.insert(0, str(folder / pyfunc["code"]))
     estimator = _read_estimator(folder / pyfunc["model_path"], flavor)
     predict = getattr(estimator, method)
-    return lambda data, params: predict(data)  # noqa: ARG005 - MLflow, too, keeps params from scikit-learn
+    return lambda data, params: predict(data)  # noqa: ARG005 - MLflow does not pass params to scikit-learn either
 
 
 def _read_estimator(path: Path, flavor: dict[str, Any]) -> Any:
@@ -192,7 +192,7 @@ def _read_estimator(path: Path, flavor: dict[str, Any]) -> Any:
 
 
 def _load_pyfunc(folder: Path) -> Predict:
-    """Any other model, through MLflow; past the enforcement that the reader has done already."""
+    """Load any other model with MLflow, without MLflow's enforcement, which the reader has done already."""
     import mlflow.pyfunc
 
     model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)

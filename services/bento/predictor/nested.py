@@ -1,6 +1,6 @@
-"""MLflow's nested types, arrays, objects and maps, in columns and params: what JSON they accept, and what it becomes.
+"""MLflow's nested types (arrays, objects, maps) in columns and params: the JSON they accept and its Python values.
 
-Lists, dicts and Python's own values, whatever the payload; single values by the rules of plain columns.
+They become lists, dicts and built-in values, whatever the payload. Single values follow the rules of plain columns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NESTED = frozenset({"array", "object", "map", "any"})
 
 
 def nested_schema(spec: dict[str, Any], *, required: bool) -> CoreSchema:
-    """What pydantic must check for a value of a type, as a signature's JSON describes it."""
+    """The pydantic schema for a value of a type, from the type's JSON in a signature."""
     may_lack = not required
     schema: CoreSchema
     match spec["type"]:
@@ -45,7 +45,7 @@ def _field(spec: dict[str, Any]) -> core_schema.TypedDictField:
 
 
 def _item(spec: dict[str, Any], *, required: bool) -> CoreSchema:
-    """A value in a list, missing where one in a column may be."""
+    """The schema of a list's item. A single value may be missing where a column's may."""
     return _single(spec["type"]) if spec["type"] in SCALARS else nested_schema(spec, required=required)
 
 
@@ -71,7 +71,7 @@ def _time(value: Any) -> Any:
 
 
 def _or_empty(value: Any, check: Callable[[Any], Any]) -> Any:
-    """An object that may be missing may be empty, too: so MLflow has it."""
+    """Accept an empty object where an object may be missing, as MLflow does."""
     return value if value == {} else check(value)
 
 

@@ -1,4 +1,4 @@
-"""The params that a model's signature admits beside its input, with their defaults."""
+"""The params that a model's signature accepts besides its input, with their defaults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Params:
             self._defaults[spec["name"]] = as_datetime(default) if spec.get("type") == "datetime" else default
 
     def read(self, given: Any, body: bytes = b"") -> dict[str, Any] | None:
-        """Defaults overlaid with what was given; None for a model without params. Raises Unacceptable."""
+        """The given params with defaults for the others; None for a model without params. Raises Unacceptable."""
         if given is None:
             return dict(self._defaults) or None
         if not isinstance(given, dict):
@@ -57,11 +57,11 @@ _PARAM_TIME = core_schema.union_schema(
     mode="left_to_right", custom_error_type="kind", custom_error_message="no time",
     custom_error_context={"scalar": "datetime"},
 )  # fmt: skip
-"""Python's own, from year 1 to 9999: no column's nanoseconds are in the way."""
+"""Python's full range, from year 1 to 9999, because params have no limit by a column's nanoseconds."""
 
 
 def _schema(spec: dict[str, Any]) -> CoreSchema:
-    """Each may be null: then the model decides, not the default."""
+    """The schema of one param. It may be null; then the model decides, not the default."""
     scalar = spec.get("type", "any")
     if scalar in NESTED:
         return nested_schema(spec, required=False)

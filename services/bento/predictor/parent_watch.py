@@ -1,7 +1,7 @@
-"""Workers that end with their parent. BentoML runs each in a session of its own, so a killed parent leaves them.
+"""Ends workers after their parent. BentoML runs each worker in its own session, so they outlive a killed parent.
 
-One that callers still come to stays until a new service has taken its door, so that nobody is turned away while that
-one reads its model; but not for ever: nobody minds it, and nobody replaces it if it hangs.
+A worker that callers still reach stays until a new service has taken over its socket, so that no caller is refused
+while the new one loads its model. But it does not stay for ever, because nobody restarts it if it hangs.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _PARENT = "BENTO_PARENT_PID"
 _DOOR, _DOOR_FILE = "BENTO_DOOR", "BENTO_DOOR_FILE"
 _POLL_SECONDS = 0.5
 _LINGER_SECONDS = 1.0
-"""Who knocked before the door was taken is let in and answered."""
+"""Time in which callers that connected before the takeover are still accepted and answered."""
 _LONGEST_SECONDS = 600.0
 _GRACE_SECONDS = 10.0
 
 
 def remember_parent() -> None:
-    """Note, in the first process that loads the service, who the parent of later ones is."""
+    """Note the parent of later processes, in the first process that loads the service."""
     os.environ.setdefault(_PARENT, str(os.getpid()))
 
 
 def end_with_parent() -> None:
-    """In a worker, watch for the parent's end: then answer who still comes, and what is in flight, and end.
+    """In a worker, watch for the parent's end; then answer remaining callers and open requests, and end.
 
-    Elsewhere do nothing.
+    In other processes, do nothing.
     """
     parent = int(os.environ.get(_PARENT, os.getpid()))
     if parent != os.getpid():
@@ -40,7 +40,7 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_POLL_SECONDS)
     orphaned = time.monotonic()
-    while _is_asked() and time.monotonic() - orphaned < _LONGEST_SECONDS:
+    while _is_reachable() and time.monotonic() - orphaned < _LONGEST_SECONDS:
         time.sleep(_POLL_SECONDS)
     time.sleep(_LINGER_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -48,8 +48,8 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def _is_asked() -> bool:
-    """Whether callers come to this worker: its socket is still at the path where they knock."""
+def _is_reachable() -> bool:
+    """Whether callers still reach this worker, because its socket is still at the service's path."""
     try:
         return str(Path(os.environ[_DOOR]).stat().st_ino) == os.environ[_DOOR_FILE]
     except (KeyError, OSError):

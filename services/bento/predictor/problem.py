@@ -1,4 +1,4 @@
-"""What is wrong with a request, said so that its sender can put it right."""
+"""What is wrong with a request, described so that its sender can correct it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from difflib import get_close_matches
 from itertools import islice
 
 _MOST = 20
-"""So many problems are told; who has more has understood."""
+"""Most problems to report for one request."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing wrong in a request."""
+    """One problem of a request."""
 
     where: str
     what: str
@@ -24,7 +24,7 @@ class Problem:
 
 
 class Unacceptable(Exception):
-    """A request that cannot be answered as it stands: the sender's fault, never the model's."""
+    """A request that cannot be answered as sent. Always the sender's fault, never the model's."""
 
     def __init__(self, problems: Iterable[Problem], *, status: int = 400) -> None:
         self.problems = tuple(islice(problems, _MOST))
@@ -33,12 +33,12 @@ class Unacceptable(Exception):
 
 
 def refuse(where: str, what: str, fix: str, *, status: int = 400) -> Unacceptable:
-    """One problem, ready to be raised."""
+    """An exception with one problem, ready to be raised."""
     return Unacceptable([Problem(where=where, what=what, fix=fix)], status=status)
 
 
 def similar(name: str, known: Iterable[str]) -> str:
-    """What a reader should do about an unknown name."""
+    """The fix for an unknown name: the most similar known name, or all known names."""
     names = list(known)
     close = get_close_matches(name, names, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(map(repr, names)) or 'none'}."

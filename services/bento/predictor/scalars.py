@@ -1,7 +1,7 @@
-"""MLflow's scalar types: what JSON they accept, and the numpy values they become.
+"""MLflow's scalar types: the JSON they accept, and the numpy values they become.
 
-What MLflow's own enforcement takes is taken: null where the column can hold a missing value (not in whole numbers),
-whole numbers for floating ones. It never turns text into numbers or rounds, and neither does this.
+Accepts what MLflow's own enforcement accepts: null where the column can hold missing values (so not for whole numbers),
+and whole numbers for floats. Like MLflow, it never turns text into numbers, and never rounds.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from .envelope import kind
 
 @dataclass(frozen=True, kw_only=True)
 class _Scalar:
-    """What one type means to those who read, write and describe requests."""
+    """How to read, convert and describe values of one type."""
 
     words: str
     schema: CoreSchema
     dtype: str | None
-    """numpy's, of a column; None: values stay Python's own."""
+    """The numpy dtype of a column; None if values stay Python objects."""
     json_type: dict[str, Any]
     doubtful: Callable[[Any], Any] | None = None
-    """Reads the few values that the schema leaves out and that are right all the same."""
+    """Reads the few values that the schema rejects although they are right."""
     within: str = ""
-    """What is wrong with a value of the right kind that is not taken."""
+    """What is wrong with a rejected value of the right kind."""
 
 
 def _or_null(schema: CoreSchema) -> CoreSchema:
@@ -41,11 +41,11 @@ def _or_null(schema: CoreSchema) -> CoreSchema:
 
 
 _EXACT = 2**53
-"""Up to here a double holds every whole number."""
+"""Below this, a double holds every whole number."""
 _FLOATS = {16: 65504.0, 32: 3.4028234663852886e38, 64: 1.7976931348623157e308}
 _FIRST = datetime.fromisoformat("1677-09-21T00:12:43.145225")
 _LAST = datetime.fromisoformat("2262-04-11T23:47:16.854775")
-"""What nanoseconds in 64 bits can tell."""
+"""The first and last time that 64-bit nanoseconds can express."""
 _NANOSECONDS = re.compile(r"(.*[.,]\d{6})(\d{1,3})0*\Z")
 
 
@@ -54,7 +54,7 @@ def _whole(low: int, high: int) -> CoreSchema:
 
 
 def _written_as_float(low: int, high: int) -> Callable[[Any], int]:
-    """Whole numbers with a point: 3.0 is 3. From 2^53 on neighbours look alike, so that nobody knows what was meant."""
+    """Reads whole numbers with a decimal point: 3.0 is 3. From 2^53 on, different numbers look the same."""
 
     def read(value: Any) -> int:
         if type(value) is not float or not value.is_integer() or abs(value) >= _EXACT or not low <= value <= high:
@@ -65,7 +65,7 @@ def _written_as_float(low: int, high: int) -> Callable[[Any], int]:
 
 
 def _large_number(most: float) -> Callable[[Any], float]:
-    """Numbers at the ends of the range: whole ones are held exactly by a double, or refused."""
+    """Reads numbers at the ends of the range. Refuses whole numbers that a double cannot hold exactly."""
 
     def read(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -81,7 +81,7 @@ def _large_number(most: float) -> Callable[[Any], float]:
 
 
 def _is_told_by(value: int, number: float) -> bool:
-    """Whether a double is this whole number, or is written so: JavaScript writes 2^63 as 9223372036854776000."""
+    """Whether a double equals this whole number or is written so: JavaScript writes 2^63 as 9223372036854776000."""
     return int(number) == value or Decimal(repr(number)) == value
 
 
@@ -93,7 +93,7 @@ def _as_float(value: float) -> float | None:
 
 
 def _nanoseconds(value: Any) -> Any:
-    """A time with more than six digits of a second, as numpy's own: datetime holds no more than six."""
+    """Reads a time with more than six decimals of a second as a numpy value, since datetime holds at most six."""
     import numpy as np
 
     parts = _NANOSECONDS.match(value) if isinstance(value, str) else None
@@ -104,7 +104,7 @@ def _nanoseconds(value: Any) -> Any:
 
 
 def _decoded(value: str) -> bytes:
-    """From base64, with or without line breaks: MLflow's server writes them."""
+    """Decode base64, with or without line breaks, which MLflow's server writes."""
     try:
         return base64.b64decode("".join(value.split()), validate=True)
     except binascii.Error as error:
@@ -112,7 +112,7 @@ def _decoded(value: str) -> bytes:
 
 
 def _whole_text(value: str) -> str:
-    """A text that an array holds as it is."""
+    """Accept a text that an array can hold unchanged."""
     if value.endswith("\0"):
         raise ValueError("it ends in NUL")
     return value
@@ -123,7 +123,7 @@ _TIME = SchemaValidator(_DATETIME)
 
 
 def _whole_scalar(low: int, high: int, words: str, dtype: str) -> _Scalar:
-    """Whole numbers of one range."""
+    """The scalar type for whole numbers in a range."""
     return _Scalar(
         words=words, schema=_whole(low, high), doubtful=_written_as_float(low, high), dtype=dtype,
         json_type={"type": "integer"}, within=f"outside {low} to {high}",
@@ -131,7 +131,7 @@ def _whole_scalar(low: int, high: int, words: str, dtype: str) -> _Scalar:
 
 
 def _float_scalar(bits: int) -> _Scalar:
-    """Numbers with a point, of one size."""
+    """The scalar type for floats of one size."""
     most = _FLOATS[bits]
     edge = float(_EXACT - 1) if bits == 64 else most
     return _Scalar(
@@ -202,15 +202,15 @@ _DTYPES = (
         ),
     }
 )
-"""numpy's types, of arrays."""
+"""The numpy dtypes of arrays."""
 
 
 def accepts(scalar: str, *, quick: bool = False) -> CoreSchema:
-    """What pydantic must check for one value of a column or an array; `quick`: its plain values alone."""
-    known = _known(scalar)
-    schema = known.schema
-    if known.doubtful is not None and not quick:
-        rest = core_schema.no_info_plain_validator_function(known.doubtful)
+    """The pydantic schema for one value of a column or an array. `quick`: accepts only its plain values."""
+    spec = _spec_of(scalar)
+    schema = spec.schema
+    if spec.doubtful is not None and not quick:
+        rest = core_schema.no_info_plain_validator_function(spec.doubtful)
         schema = core_schema.union_schema([schema, rest], mode="left_to_right")
     return core_schema.custom_error_schema(
         schema, "kind", custom_error_message="of another kind", custom_error_context={"scalar": scalar}
@@ -218,7 +218,7 @@ def accepts(scalar: str, *, quick: bool = False) -> CoreSchema:
 
 
 def fault(detail: Any) -> str:
-    """What is wrong, as one of pydantic's errors tells it."""
+    """What is wrong, from one of pydantic's errors."""
     value = detail["input"]
     match detail["type"]:
         case "kind":
@@ -236,23 +236,23 @@ def fault(detail: Any) -> str:
 
 
 def place(loc: Iterable[int | str]) -> str:
-    """Where that is inside a value."""
+    """The place inside a value, as text."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc)
 
 
 def misfit(scalar: str, value: Any) -> str:
-    """What is wrong with a value that this type does not take."""
-    known = _known(scalar)
+    """What is wrong with a value that the type does not accept."""
+    spec = _spec_of(scalar)
     shown = _shown(value)
     match value:
-        case int() | float() if not isinstance(value, bool) and (known.dtype or "M")[0] in "iuf":
-            return f"expected {known.words}, got {shown}: {_misfit_number(known, value)}"
-        case str() if known.dtype == "datetime64[ns]":
-            return f"expected {known.words}, got {shown}{_misfit_time(known, value)}"
-        case str() if known.within and known.dtype is None:
-            return f"expected {known.words}, got {shown}: {known.within}"
+        case int() | float() if not isinstance(value, bool) and (spec.dtype or "M")[0] in "iuf":
+            return f"expected {spec.words}, got {shown}: {_misfit_number(spec, value)}"
+        case str() if spec.dtype == "datetime64[ns]":
+            return f"expected {spec.words}, got {shown}{_misfit_time(spec, value)}"
+        case str() if spec.within and spec.dtype is None:
+            return f"expected {spec.words}, got {shown}: {spec.within}"
         case _:
-            return f"expected {known.words}, got {kind(value)}"
+            return f"expected {spec.words}, got {kind(value)}"
 
 
 _SHOWN = 60
@@ -265,20 +265,20 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _misfit_number(known: _Scalar, value: float) -> str:
-    if known.dtype is not None and known.dtype[0] in "iu":
+def _misfit_number(spec: _Scalar, value: float) -> str:
+    if spec.dtype is not None and spec.dtype[0] in "iu":
         if isinstance(value, float) and not value.is_integer():
             return "it is not whole"
         if isinstance(value, float) and abs(value) >= _EXACT:
             return "write whole numbers from 2^53 on without a decimal point"
-        return known.within
+        return spec.within
     number = _as_float(value)
-    if number is not None and abs(number) <= _FLOATS[64] and known.dtype == "float64":
+    if number is not None and abs(number) <= _FLOATS[64] and spec.dtype == "float64":
         return f"the nearest double is {int(number)}"
-    return known.within
+    return spec.within
 
 
-def _misfit_time(known: _Scalar, value: str) -> str:
+def _misfit_time(spec: _Scalar, value: str) -> str:
     try:
         time = datetime.fromisoformat(value)
     except ValueError:
@@ -286,7 +286,7 @@ def _misfit_time(known: _Scalar, value: str) -> str:
     if time.tzinfo is not None:
         return ": it has a time zone; send UTC without one"
     if not _FIRST <= time <= _LAST:
-        return f": it is {known.within}"
+        return f": it is {spec.within}"
     return ": at most nine decimals of a second can be kept"
 
 
@@ -295,33 +295,33 @@ def known_dtype(dtype: str) -> bool:
     return dtype in _DTYPES
 
 
-def _known(scalar: str) -> _Scalar:
+def _spec_of(scalar: str) -> _Scalar:
     return _SCALARS.get(scalar) or _DTYPES[scalar]
 
 
 def column_maker(scalar: str) -> Callable[[Sequence[Any]], Any]:
-    """A function from accepted values to what a DataFrame column is made of."""
+    """A function that turns accepted values into the data of a DataFrame column."""
     import numpy as np
 
-    known = _SCALARS[scalar]
-    if known.dtype is None:
+    spec = _SCALARS[scalar]
+    if spec.dtype is None:
         return list
-    dtype = np.dtype(known.dtype)
+    dtype = np.dtype(spec.dtype)
     if scalar == "boolean":
         return lambda values: np.array(values, object if None in values else dtype)
     return lambda values: np.array(values, dtype)
 
 
 def json_type(scalar: str) -> dict[str, Any]:
-    """The type in JSON Schema; anything where it is not known."""
+    """The type in JSON Schema; anything for an unknown type."""
     return _SCALARS[scalar].json_type if scalar in _SCALARS else {}
 
 
 def as_datetime(value: Any) -> datetime | None:
-    """A params value of type datetime, which MLflow writes as text."""
+    """A param's datetime value, which MLflow writes as text."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 def has_missing(scalar: str) -> bool:
-    """Whether a column of this type can leave single values out."""
+    """Whether a column of this type can have missing values."""
     return _SCALARS[scalar].json_type != {"type": "integer"}

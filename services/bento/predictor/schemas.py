@@ -1,4 +1,4 @@
-"""What a request and an answer look like, in JSON Schema: for the service's own page and BentoML's client."""
+"""JSON Schemas of requests and answers, for the service's own page and BentoML's client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ANY: dict[str, Any] = {}
 
 
 def request_schema(inputs: list[dict[str, Any]] | None, params: list[dict[str, Any]]) -> dict[str, Any]:
-    """The body of a request."""
+    """The schema of a request's body."""
     properties: dict[str, Any] = {"inputs": _rows(inputs)}
     if params:
         fields = {spec["name"]: json_type(spec.get("type", "")) for spec in params}
@@ -19,7 +19,7 @@ def request_schema(inputs: list[dict[str, Any]] | None, params: list[dict[str, A
 
 
 def answer_schema(outputs: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """The body of an answer."""
+    """The schema of an answer's body."""
     return {"title": "Answer", **_rows(outputs)}
 
 

@@ -2,17 +2,16 @@
 
 `POST /predict` answers as BentoML services do, with the bare prediction; `POST /invocations` as MLflow's scoring
 server does, with `{"predictions": ...}`. Both take `{"inputs": [{"column": value}]}` and MLflow's `dataframe_split`,
-`dataframe_records` and `instances`. A request that cannot be answered as it stands gets 4xx with every problem's
-place, reason and fix; an exception inside the model is a 500.
+`dataframe_records` and `instances`. A request that cannot be answered as sent gets 4xx with the place, reason and fix
+of every problem; an exception inside the model gives 500.
 
 `bento.json`, beside this file, says which model this is. Every answer carries `x-sluice-build` (model and version),
-`x-sluice-prediction` (the prediction in one short line, for whoever logs answers) and the request's own
-`x-request-id`.
+`x-sluice-prediction` (the prediction in one short line, for logs) and the request's own `x-request-id`.
 
-`BENTO_WORKERS` and `BENTO_TIMEOUT_SECONDS` in the environment say how many processes answer, and for how long they
-try; `BENTO_BATCH_ROWS` how many rows of waiting requests one call of the model takes; `BENTO_CAPTURE` what is written
-down of requests and answers; `BENTO_LOAD_FAILURES` the file that takes a line whenever the model cannot be loaded;
-`PROMETHEUS_MULTIPROC_DIR` the folder in which the workers count where the time goes.
+Environment variables: `BENTO_WORKERS` is the number of worker processes, `BENTO_TIMEOUT_SECONDS` the time limit of a
+request. `BENTO_BATCH_ROWS` is how many rows of waiting requests one call of the model takes. `BENTO_CAPTURE` says what
+to capture of requests and answers. `BENTO_LOAD_FAILURES` is the file that gets a line whenever the model cannot be
+loaded, and `PROMETHEUS_MULTIPROC_DIR` the folder in which the workers count stage times.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ LANE = Lane(
 
 
 class Request(bentoml.IODescriptor):  # type: ignore[misc]
-    """What a request looks like, by the model's signature."""
+    """The schema of a request, from the model's signature."""
 
     inputs: Any
     params: Any = None
@@ -59,7 +58,7 @@ class Request(bentoml.IODescriptor):  # type: ignore[misc]
 
 
 class Answer(bentoml.IODescriptor):  # type: ignore[misc]
-    """What an answer looks like, by the model's signature."""
+    """The schema of an answer, from the model's signature."""
 
     @classmethod
     def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
@@ -70,7 +69,7 @@ class Answer(bentoml.IODescriptor):  # type: ignore[misc]
     name="Predictor",
     workers=int(os.environ.get("BENTO_WORKERS", "1")),
     traffic={"timeout": float(os.environ.get("BENTO_TIMEOUT_SECONDS", "60"))},
-    # The gateway in front logs and counts every request; doing it twice costs more than most models do.
+    # The gateway in front logs and counts every request. Doing it twice would cost more than most models.
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
     tracing={"excluded_urls": ["/predict", "/invocations"]},
@@ -97,16 +96,16 @@ class Predictor:
 
     @bentoml.api(route="/predict", input_spec=Request, output_spec=Answer)  # type: ignore[untyped-decorator]
     def predict(self, inputs: Any, params: Any = None) -> Any:
-        """The prediction for each row of `inputs`. Over HTTP the prediction lane answers; this is for Python."""
+        """The prediction for each row of `inputs`. For calls from Python; over HTTP the prediction lane answers."""
         return plain(self.model.answer(dump({"inputs": inputs, "params": params})))
 
     @bentoml.api(route="/invocations", input_spec=Request, output_spec=Answer)  # type: ignore[untyped-decorator]
     def invocations(self, inputs: Any, params: Any = None) -> Any:
-        """The same as MLflow's scoring server answers: `{"predictions": [...]}`."""
+        """The same in the form of MLflow's scoring server: `{"predictions": [...]}`."""
         return {"predictions": self.predict(inputs, params)}
 
     def _warm_up(self, folder: Path) -> None:
-        """Answer the model's own example once, so that the first caller does not pay for late imports."""
+        """Answer the model's own example once, so that the first caller does not wait for late imports."""
         example = folder / "serving_input_example.json"
         if example.exists():
             try:

@@ -1,4 +1,4 @@
-"""Input for a model whose signature is one array, or several named ones; and for a model without a signature."""
+"""Input for a model whose signature is one array or several named ones, and for a model without a signature."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .scalars import accepts, fault, known_dtype, place
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """One array of the signature; -1 in the shape stands for any length."""
+    """One array of the signature. -1 in the shape stands for any length."""
 
     name: str | None
     dtype: str
@@ -83,18 +83,18 @@ class Tensors:
         try:
             array = np.array(value if check is None else check.validate_python(value), spec.dtype)
         except ValidationError as error:
-            _hold_shape(spec, _ndarray(value, where), where)
+            _require_shape(spec, _ndarray(value, where), where)
             raise Unacceptable(_wrong(detail, where) for detail in error.errors(include_url=False)) from None
         except (ValueError, TypeError) as error:
             raise refuse(where, f"not an array: {error}", "Send nested lists of equal lengths.") from None
         if array.size == 0:
             raise refuse(where, "no values", "Send at least one row.")
-        _hold_shape(spec, array, where)
+        _require_shape(spec, array, where)
         return array
 
 
-def _hold_shape(spec: TensorSpec, array: Any, where: str) -> None:
-    """Raise Unacceptable where an array has another shape than the signature's."""
+def _require_shape(spec: TensorSpec, array: Any, where: str) -> None:
+    """Raise Unacceptable if an array's shape differs from the signature's."""
     if len(array.shape) != len(spec.shape) or any(
         want not in (-1, have) for want, have in zip(spec.shape, array.shape, strict=True)
     ):
@@ -103,7 +103,7 @@ def _hold_shape(spec: TensorSpec, array: Any, where: str) -> None:
 
 
 class Untyped:
-    """Reads requests for a model without a signature: tables become DataFrames, other objects arrays by name,
+    """Reads requests for a model without a signature. Tables become DataFrames, other objects named arrays, and
     everything else an array."""
 
     def __init__(self, params: Params) -> None:
@@ -151,7 +151,7 @@ def _is_rows(value: Any) -> bool:
 
 
 def _cells(format_: str, value: Any) -> Any:
-    """The rows of a table: by name where it has names, else as a list of lists."""
+    """The rows of a table: by name if it has names, otherwise as a list of lists."""
     if format_ == "dataframe_split":
         columns, rows, _ = split_columns(value)
         return rows if columns is None else [dict(zip(map(str, columns), row, strict=True)) for row in rows]
@@ -164,7 +164,7 @@ def _bare_rows(value: Any) -> Any:
 
 
 def _in_shape(cells: Any, shape: tuple[int, ...]) -> Any:
-    """A table's rows of single values in the shape of the signature, as MLflow's server lays them out."""
+    """Arrange a table's rows of single values in the signature's shape, as MLflow's server does."""
     inner = shape[1:]
     if shape[:1] != (-1,) or any(length < 0 for length in inner) or not isinstance(cells, list):
         return cells
@@ -175,7 +175,7 @@ def _in_shape(cells: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _values_of(row: Any) -> list[Any] | None:
-    """The single values of a row, or of the one list in it; None where lists stand in lists."""
+    """The single values of a row, or of the one list in it; None if lists are nested deeper."""
     values = row if isinstance(row, list) else [row]
     if len(values) == 1 and isinstance(values[0], list):
         (values,) = values
@@ -183,7 +183,7 @@ def _values_of(row: Any) -> list[Any] | None:
 
 
 def _nested(values: list[Any], shape: tuple[int, ...]) -> Any:
-    """Values in nested lists of these lengths."""
+    """The values as nested lists with these lengths."""
     if not shape:
         return values[0]
     size = math.prod(shape[1:])
@@ -201,7 +201,7 @@ def _by_name(value: Any) -> Any:
 
 
 def _check(spec: TensorSpec) -> SchemaValidator | None:
-    """Every value in nested lists of the signature's depth; None for types that hold anything."""
+    """A validator for nested lists of the signature's depth; None for dtypes that hold anything."""
     if not known_dtype(spec.dtype):
         return None
     schema = accepts(spec.dtype)

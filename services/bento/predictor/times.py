@@ -1,7 +1,7 @@
-"""Times: where the time of answered requests goes, in histograms that Prometheus' own client keeps.
+"""Times: how long answered requests spend in each stage, in histograms of Prometheus' own client.
 
-Where `PROMETHEUS_MULTIPROC_DIR` names a folder, each worker keeps its counts in a file there, and whoever reads the
-folder gets the sums over all workers, the ended ones too. Elsewhere nobody sees them.
+If `PROMETHEUS_MULTIPROC_DIR` names a folder, each worker keeps its counts in a file there, and a reader of the folder
+gets the sums over all workers, including ended ones. Without it nobody can read them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Times:
     """Takes the times of each answered request. One for each process."""
 
     def __init__(self) -> None:
-        from prometheus_client import Histogram  # late: it looks for the folder when it is imported
+        from prometheus_client import Histogram  # late, because the import looks for the folder
 
         histogram = Histogram(
             NAME, "Where the time of answered requests goes.", ["stage"], buckets=_BOUNDS, registry=None
@@ -28,6 +28,6 @@ class Times:
         self._stages = [histogram.labels(stage) for stage in STAGES]
 
     def take(self, *seconds: float) -> None:
-        """The time in each stage, in their order."""
+        """Record the time in each stage, in the order of `STAGES`."""
         for stage, took in zip(self._stages, seconds, strict=True):
             stage.observe(max(0.0, took))

@@ -1,1 +1,1 @@
-"""Stores: where packed bentos are shared between machines, which is a folder, MLflow's artifacts, or a bucket."""
+"""Stores that share packed bentos between machines: a folder, MLflow's artifacts, or a bucket."""

@@ -1,4 +1,4 @@
-"""A bento with its model as one file, and back."""
+"""Writes a bento with its model as one archive, and reads it back."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sluicegate.services.bento.stores.objects import PIECE, Reading
 
 
 def write_archive(store: BentoStore, tag: str, into: Path) -> None:
-    """One file with everything that the digests of a bento are of; compiled Python stays behind."""
+    """Write a file with everything that a bento's digests cover, without compiled Python."""
     with tarfile.open(into, "w") as archive:
         for root in (store.bento(tag), store.model(tag).parent):
             archive.add(root, arcname=root.relative_to(store.home).as_posix(), filter=_without_compiled)
 
 
 def read_archive(pieces: Iterator[bytes], into: Path, tag: str) -> None:
-    """Put its files under a folder, as they come. Raises PackFailed where it is not whole or leads elsewhere."""
+    """Unpack an archive into a folder as it arrives. Raises PackFailed if it is incomplete or leaves the folder."""
     try:
         with tarfile.open(fileobj=Reading(pieces), mode="r|", bufsize=PIECE) as archive:  # type: ignore[call-overload]
             archive.extractall(into, filter="data")

@@ -1,4 +1,4 @@
-"""A folder as the store: on a disk that several machines mount, or a second one of this machine."""
+"""A folder as the store: on a disk that several machines mount, or on another disk of this machine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sluicegate.services.bento.stores.objects import pieces_of
 
 _BEGUN = ".begun"
 _LINKLESS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK)
-"""What a file system says where a file cannot have a second name there."""
+"""Errors of file systems that do not allow a hard link."""
 
 
 class FolderObjects:
-    """Files below one folder. A mount that hangs is the system's affair: no limit of ours ends a read there."""
+    """Files below one folder. If a mount hangs, no limit of ours can end a read there."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -35,7 +35,7 @@ class FolderObjects:
             return path.stat().st_size if path.is_file() else None
 
     def upload(self, name: str, source: Path) -> None:
-        """On one file system nothing is copied: the store's file is another name of the same one."""
+        """Store a file. On the same file system it makes a hard link instead of a copy."""
         path, draft = self._root / name, self._root / _BEGUN / uuid4().hex
         with self._reached():
             for folder in (path.parent, draft.parent):
@@ -92,10 +92,10 @@ def _linked_or_copied(source: Path, draft: Path) -> None:
     except OSError as error:
         if error.errno not in _LINKLESS:
             raise
-        with source.open("rb") as there, draft.open("xb") as here:
-            shutil.copyfileobj(there, here, 1 << 20)
-            here.flush()
-            os.fsync(here.fileno())
+        with source.open("rb") as original, draft.open("xb") as copy:
+            shutil.copyfileobj(original, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
 
 
 def _sync(folder: Path) -> None:

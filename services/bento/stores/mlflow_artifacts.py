@@ -1,4 +1,4 @@
-"""MLflow's artifacts as the store: what the tracking server's artifact proxy keeps, wherever that is."""
+"""MLflow's artifacts as the store, through the tracking server's artifact proxy."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class MlflowObjects:
         return next((size for each, is_folder, size in self._listed(folder) if each == last and not is_folder), None)
 
     def upload(self, name: str, source: Path) -> None:
-        """The server keeps what it gets aside until it is whole."""
+        """Store a file. The server shows it only when it is complete."""
         size = source.stat().st_size
         seconds = self._limits.seconds(size)
         with self._reached():
@@ -56,30 +56,30 @@ class MlflowObjects:
             yield pieces
 
     def names(self, under: str) -> tuple[str, ...]:
-        found: list[str] = []
+        files: list[str] = []
         folders = [under]
         while folders:
             folder = folders.pop()
             for each, is_folder, _ in self._listed(folder):
-                (folders if is_folder else found).append(f"{folder}/{each}")
-        return tuple(sorted(found))
+                (folders if is_folder else files).append(f"{folder}/{each}")
+        return tuple(sorted(files))
 
     def remove(self, name: str) -> None:
         with self._reached(), contextlib.suppress(NotFound):
             self._rest.ask("DELETE", self._path(name))
 
     def sweep(self, before: datetime) -> None:
-        """Nothing: what an upload left that was killed is the server's to delete."""
+        """Do nothing: the server itself deletes what killed uploads left."""
 
     def _listed(self, folder: str) -> list[tuple[str, bool, int]]:
         with self._reached():
             try:
-                found = self._rest.ask("GET", PROXY, params={"path": f"{self._root}/{folder}"}).get("files", [])
+                files = self._rest.ask("GET", PROXY, params={"path": f"{self._root}/{folder}"}).get("files", [])
             except NotFound:
                 return []
         return [
             (str(each["path"]).rpartition("/")[2], bool(each.get("is_dir")), int(each.get("file_size") or 0))
-            for each in found
+            for each in files
         ]
 
     def _path(self, name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 PIECE = 1 << 20
-"""Bytes that are read or written at once."""
+"""Bytes to read or write at once."""
 
 
 class Objects(Protocol):
@@ -18,22 +18,22 @@ class Objects(Protocol):
 
     Promises, each tested on every adapter by tests/contract/test_bento_store.py:
 
-    - What does not answer, refuses us or has no space raises StoreUnavailable, in the time of its limits.
-    - Whoever reads a name sees a whole file, the former or the new one, or none; also where an upload was killed.
-    - Of several uploads under one name the last one stays. To remove what is not there is no error.
+    - A store that does not answer, refuses access or has no space raises StoreUnavailable, within its time limits.
+    - A reader of a name sees a complete file, either the former or the new one, or none, even if an upload was killed.
+    - Of several uploads under one name the last one stays. Removing a missing file is no error.
     """
 
     @property
     def where(self) -> str:
-        """What people call it, such as s3://models/bentos."""
+        """The store's address for people, such as s3://models/bentos."""
         ...
 
     def size(self, name: str) -> int | None:
-        """The bytes of a file; None where there is none."""
+        """The size of a file in bytes; None if there is no such file."""
         ...
 
     def upload(self, name: str, source: Path) -> None:
-        """Store a file whole."""
+        """Store a file. Readers see it only when it is complete."""
         ...
 
     def read(self, name: str) -> AbstractContextManager[Iterator[bytes]]:
@@ -49,43 +49,43 @@ class Objects(Protocol):
         ...
 
     def sweep(self, before: datetime) -> None:
-        """Delete what uploads left that were killed before this time."""
+        """Delete what uploads left that began before this time and were killed."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long a store may take, in seconds."""
+    """Time limits of a store, in seconds."""
 
     connect: float = 3.0
     silence: float = 15.0
-    """Without a byte."""
+    """Longest time without a byte."""
     whole: float = 30.0
-    """For a question; a file has so much, and more by its size."""
+    """Limit of a whole request; a file gets more time by its size."""
     rate: float = 1 << 20
-    """Bytes a second below which a file takes too long."""
+    """Slowest transfer to accept, in bytes a second."""
 
     def seconds(self, size: int) -> float:
-        """What a file of this size may take. A limit for silence alone lets a store drip for ever."""
+        """Time limit for a file of this size. A limit on silence alone would let a slow store take for ever."""
         return self.whole + size / self.rate
 
 
 def pieces_of(source: Path) -> Iterator[bytes]:
-    """The content of a file here."""
+    """The content of a local file, piece by piece."""
     with source.open("rb") as file:
         while piece := file.read(PIECE):
             yield piece
 
 
 class Reading:
-    """Pieces as a file that is read from its beginning to its end."""
+    """Presents pieces as a file that is read from start to end."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
         self._left = b""
 
     def read(self, size: int | None = -1) -> bytes:
-        """So many bytes, or what is left."""
+        """Read `size` bytes, or everything that is left."""
         size = -1 if size is None else size
         parts, have = [self._left], len(self._left)
         while (size < 0 or have < size) and (piece := next(self._pieces, b"")):

@@ -1,4 +1,4 @@
-"""A bucket as the store: Amazon S3, or what speaks its protocol, such as MinIO, Ceph or R2."""
+"""A bucket as the store: Amazon S3, or a server with the same protocol, such as MinIO, Ceph or R2."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sluicegate.services.bento.stores.objects import PIECE, Limits, Reading, pie
 
 _MISSING = ("404", "NoSuchKey", "NotFound")
 _EXPECTED: ContextVar[int] = ContextVar("_EXPECTED", default=0)
-"""The bytes of the file that is being asked for."""
+"""The size of the file that is being read, in bytes."""
 
 
 class S3Objects:
-    """Files below one prefix of a bucket. Credentials, region and endpoint are boto3's: AWS_… of the environment."""
+    """Files below one prefix of a bucket. boto3 takes credentials, region and endpoint from AWS_… variables."""
 
     def __init__(self, bucket: str, prefix: str, limits: Limits) -> None:
         self._bucket, self._limits = bucket, limits
@@ -36,7 +36,7 @@ class S3Objects:
 
     @cached_property
     def _s3(self) -> Any:
-        """Made when it is first used: boto3 takes a while to import, and may not be there."""
+        """The client, made on first use, because boto3 is slow to import and may be missing."""
         try:
             import boto3
             from botocore.config import Config
@@ -46,7 +46,7 @@ class S3Objects:
             ) from error
         config = Config(
             retries={"total_max_attempts": 2},
-            # Checksums in trailers are Amazon's; others refuse them. What is served is held against the ledger anyway.
+            # Other servers than Amazon's refuse checksums in trailers. Bentos are checked against the ledger anyway.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
@@ -63,7 +63,7 @@ class S3Objects:
             return None
 
     def upload(self, name: str, source: Path) -> None:
-        """In parts where it is large; S3 shows them when all are there."""
+        """Store a file, in parts if it is large. S3 shows it when all parts are there."""
         with self._asking() as s3:
             from boto3.s3.transfer import TransferConfig
 
@@ -83,8 +83,8 @@ class S3Objects:
 
     def names(self, under: str) -> tuple[str, ...]:
         with self._asking() as s3:
-            found = s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{self._prefix}{under}/")
-            keys = [each["Key"] for page in found for each in page.get("Contents", ())]
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=f"{self._prefix}{under}/")
+            keys = [each["Key"] for page in pages for each in page.get("Contents", ())]
         return tuple(sorted(key.removeprefix(self._prefix) for key in keys))
 
     def remove(self, name: str) -> None:
@@ -93,8 +93,8 @@ class S3Objects:
 
     def sweep(self, before: datetime) -> None:
         with self._asking() as s3:
-            found = s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=self._prefix)
-            for each in [each for page in found for each in page.get("Uploads", ()) if each["Initiated"] < before]:
+            pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=self._prefix)
+            for each in [each for page in pages for each in page.get("Uploads", ()) if each["Initiated"] < before]:
                 s3.abort_multipart_upload(Bucket=self._bucket, Key=each["Key"], UploadId=each["UploadId"])
 
     def _at(self, name: str) -> dict[str, str]:
@@ -114,10 +114,12 @@ class S3Objects:
         try:
             yield
         except ClientError as error:
-            said = error.response.get("Error", {})
-            if str(said.get("Code")) in _MISSING:
+            details = error.response.get("Error", {})
+            if str(details.get("Code")) in _MISSING:
                 raise NotFound(f"it is not in {self.where}.") from error
-            raise self._unavailable(f"{said.get('Code')} {said.get('Message', '')}".strip().rstrip(".")) from error
+            raise self._unavailable(
+                f"{details.get('Code')} {details.get('Message', '')}".strip().rstrip(".")
+            ) from error
         except (BotoCoreError, Boto3Error, httpx.HTTPError) as error:
             raise self._unavailable(str(error).rstrip(".") or type(error).__name__) from error
 
@@ -130,7 +132,7 @@ class S3Objects:
 
 
 class _Sender:
-    """Sends what boto3 signed. Its own way has a limit for each read alone, so that a server may drip for ever."""
+    """Sends what boto3 signed. boto3 itself only limits each read, so a slow server could take for ever."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -143,7 +145,7 @@ class _Sender:
         self._http = bounded(http, limits.whole)
 
     def send(self, request: Any, **_: object) -> Any:
-        """What botocore asks before it would send a request itself."""
+        """The hook that botocore calls before it would send a request itself."""
         from botocore.awsrequest import AWSResponse
 
         headers = {name: _text(value) for name, value in request.headers.items()}
@@ -159,7 +161,7 @@ class _Sender:
 
 
 class _Answer(Reading):
-    """The body of an answer, as botocore reads it."""
+    """The body of a response, in the form that botocore reads."""
 
     def __init__(self, answer: httpx.Response) -> None:
         whole = iter((answer.content,)) if answer.is_closed else answer.iter_raw(PIECE)
@@ -167,7 +169,7 @@ class _Answer(Reading):
         self.close = answer.close
 
     def stream(self) -> Iterator[bytes]:
-        """What is left."""
+        """Yield everything that is left."""
         yield self.read()
 
 

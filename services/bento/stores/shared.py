@@ -1,4 +1,4 @@
-"""The shared store: bentos are put and got by digest, so that another machine than the one that packed may serve."""
+"""The shared store: keeps bentos by digest, so that other machines than the one that packed them can serve them."""
 
 from __future__ import annotations
 
@@ -24,28 +24,27 @@ from sluicegate.services.bento.stores.objects import Objects
 _BENTOS, _EXAMPLES, _KEPT = "bentos", "examples", "kept"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _ABANDONED = timedelta(days=1)
-"""An upload that began so long ago was killed."""
+"""Age from which an unfinished upload counts as killed."""
 
 
 class SharedStore:
-    """Bentos as archives, `bentos/NAME/VERSION.DIGEST.tar`, and who keeps them, `kept/OWNER/NAME/VERSION.DIGEST.json`.
+    """Bentos as archives, `bentos/NAME/VERSION.DIGEST.tar`, with notes by owner, `kept/OWNER/NAME/VERSION.DIGEST.json`.
 
-    Beside them the input examples of models, `examples/NAME/VERSION.DIGEST.json`, by which services are probed from
-    elsewhere.
+    Also the input examples of models, `examples/NAME/VERSION.DIGEST.json`, with which other machines probe services.
 
-    The archive comes first, so a note says that it is whole. Several ledgers may use one store: an archive goes when no
-    owner is left.
+    An archive is written before its note, so a note shows that the archive is complete. Several ledgers may use one
+    store: an archive is deleted when no owner is left.
     """
 
     def __init__(self, objects: Objects, *, home: Path, owner: Callable[[], str]) -> None:
-        """`home` is the folder that the packer was given, `owner` says whose bentos these are: one for each ledger."""
+        """`home`: the packer's folder. `owner` returns the name under which this ledger keeps bentos."""
         self._objects = objects
         self._drafts, self._locks = home / "drafts", home / "locks"
         self._ask_owner = owner
 
     @property
     def where(self) -> str:
-        """What people call it."""
+        """The store's address for people."""
         return self._objects.where
 
     @cached_property
@@ -53,7 +52,7 @@ class SharedStore:
         return self._ask_owner()
 
     def put(self, packed: Packed, store: BentoStore, now: datetime) -> None:
-        """Have the bento in the store, and note that it is wanted now. Raises StoreUnavailable."""
+        """Upload the bento unless it is there, and note that it is wanted now. Raises StoreUnavailable."""
         archive, note = _archive(packed), self._note(packed)
         if self._objects.size(note) is None or self._objects.size(archive) is None:
             self._upload(archive, lambda draft: write_archive(store, packed.bento, draft))
@@ -62,10 +61,10 @@ class SharedStore:
         self._upload(note, lambda draft: draft.write_text(json.dumps({"at": now.isoformat(), "bento": packed.bento})))
 
     def get(self, packed: Packed, store: BentoStore) -> None:
-        """Have the bento in a folder of this machine. One that is there and whole stays as it is.
+        """Download the bento to this machine, unless a complete one is there.
 
-        Raises NotFound, StoreUnavailable; PackFailed where it is not what was packed; ServiceFailed where this machine
-        has no room for it. Whatever fails leaves nothing behind.
+        Raises NotFound, StoreUnavailable, PackFailed if it is not what was packed, and ServiceFailed if this machine
+        has no room for it. A failure leaves nothing behind.
         """
         with locked(self._locks, packed.bento):
             if is_whole(packed, store):
@@ -78,7 +77,7 @@ class SharedStore:
                 raise _no_room(packed, store, error) from error
 
     def example(self, packed: Packed) -> bytes | None:
-        """The model's own input example, without the rest of the bento; None where it has none."""
+        """The model's own input example, without the rest of the bento; None if it has none."""
         name = _example(packed)
         if self._objects.size(name) is None:
             return None
@@ -86,9 +85,9 @@ class SharedStore:
             return b"".join(pieces)
 
     def clean(self, keep: Collection[str], now: datetime, *, unused_days: float = 14.0) -> tuple[str, ...]:
-        """Delete what this owner put, none of `keep`, and wanted last so long ago; returns the bentos' tags.
+        """Delete this owner's bentos that are not in `keep` and unused for `unused_days`. Returns their tags.
 
-        The rule is the one of the folder of a machine, so that no store grows for ever.
+        The rule is the same as for a machine's own folder, so that no store grows for ever.
         """
         oldest = now - timedelta(days=unused_days)
         gone = [note for note in self._objects.names(f"{_KEPT}/{self._owner}") if self._is_over(note, keep, oldest)]
@@ -102,7 +101,7 @@ class SharedStore:
         return tuple(_tag(note, self._owner) for note in gone)
 
     def check(self) -> None:
-        """Write, read and delete a small file. Raises StoreUnavailable where one of these cannot be."""
+        """Write, read and delete a small file. Raises StoreUnavailable if one of these fails."""
         name, content = f"checks/{secrets.token_hex(8)}", secrets.token_hex(8)
         self._upload(name, lambda draft: draft.write_text(content))
         try:
@@ -167,7 +166,7 @@ class SharedStore:
 
 
 def is_whole(packed: Packed, store: BentoStore) -> bool:
-    """Whether a folder holds just this bento, to its last byte."""
+    """Whether the folder holds exactly this bento, to the last byte."""
     recorded = store.recorded(packed.bento)
     if recorded is None:
         return False

@@ -1,1 +1,1 @@
-"""Envoy as the data plane: watched files in, statistics back."""
+"""Envoy as the data plane: controlled by watched files, observed by statistics."""

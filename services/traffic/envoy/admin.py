@@ -13,7 +13,7 @@ from sluicegate.services.loopback import UnixConnection
 
 
 class Admin:
-    """One connection, kept: a change of weight asks several times. Safe to share between threads."""
+    """Keeps one connection open, since a change of weight makes several calls. Safe to share between threads."""
 
     def __init__(self, path: Path, *, timeout: float = 5.0) -> None:
         self._path = path
@@ -34,9 +34,9 @@ class Admin:
         with self._turn:
             try:
                 status, body = self._once(method, path)
-            except TimeoutError as error:  # it was asked and is silent: it would be so again
+            except TimeoutError as error:  # a retry would time out too
                 raise self._unreachable(error) from error
-            except (OSError, http.client.HTTPException):  # an Envoy that was restarted closed what was kept
+            except (OSError, http.client.HTTPException):  # an Envoy that restarted has closed the connection
                 status, body = self._anew(method, path)
         if status != 200:
             raise Unreachable(f"Envoy's admin interface answered {status} to {path}: {body[:200]!r}.")
@@ -55,7 +55,7 @@ class Admin:
         )
 
     def _once(self, method: str, path: str) -> tuple[int, bytes]:
-        """Ask over the connection that is there; one that fails is not kept."""
+        """Send over the open connection, or a new one. Closes a connection that fails."""
         connection = self._connection or UnixConnection(self._path, self._timeout)
         self._connection = None
         try:

@@ -1,7 +1,7 @@
 """Audiences -> CEL text that Envoy evaluates over request headers. Pure.
 
-A model's requests meet a route that asks first: it puts the position of their audience where the routes after it look.
-A condition never errs: whatever might (an absent header, a value that is no number) is asked for before it is used.
+A first route finds the audience of a model's request and stores its position where the following routes look it up. A
+condition never raises an error: it checks for absent headers and values that are no numbers before it uses them.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from sluicegate.services.traffic.table import AudienceRoute
 
 FILTER = "sluice.audience"
 _SHARE = 8
-"""Audiences in one expression: Envoy takes no deeper nesting than 32."""
+"""Audiences in one expression, because Envoy allows a nesting depth of at most 32."""
 _NOBODY = "none"
 _STATE = "envoy.extensions.filters.http.set_filter_state.v3.Config"
 
 
 def audience_filter() -> Resource:
-    """The filter, off unless a route asks for it. After it ran, the route is chosen again."""
+    """The filter, disabled unless a route enables it. After it has run, Envoy chooses the route again."""
     return {**extension(FILTER, _STATE, clear_route_cache=True), "disabled": True}
 
 
 def find_audience(audiences: Sequence[AudienceRoute]) -> Resource:
-    """What a route carries that finds out the audience of its requests."""
+    """The configuration of a route that finds the audience of its requests."""
     keyed: dict[str, list[tuple[int, Condition]]] = {}
     for position, audience in enumerate(audiences):
         if audience.condition is not None:
@@ -46,14 +46,14 @@ def find_audience(audiences: Sequence[AudienceRoute]) -> Resource:
 
 
 def found_audience(position: int, audience: AudienceRoute) -> list[Resource]:
-    """What a route demands that is for the audience at this position, once the audience has been found out."""
+    """The match conditions of a route for the audience at this position, once the audience has been found."""
     if audience.condition is None:
         return [{"key": _key(0), "string_match": {"safe_regex": {"regex": ".+"}}}]
     return [{"key": _key(position), "string_match": {"exact": str(position)}}]
 
 
 def expression(condition: Condition) -> str:
-    """The condition as CEL; its answer is that of `sluicegate.registry.audience.audience.matches`."""
+    """The condition as CEL, equivalent to `sluicegate.registry.audience.audience.matches`."""
     match condition:
         case Match(header=header, operator=operator, operands=operands):
             compared = " || ".join(_compared(operator, _value_of(header), operands))
@@ -104,7 +104,7 @@ def _value_of(header: str) -> str:
 
 
 def _text(value: str) -> str:
-    """A CEL text that ends neither itself nor Envoy's format around it: whatever is not plain is escaped."""
+    """A CEL string literal. Escapes everything that could end the literal or Envoy's format string around it."""
     return "'" + "".join(sign if _is_plain(sign) else f"\\U{ord(sign):08x}" for sign in value) + "'"
 
 

@@ -1,7 +1,7 @@
-"""Audiences -> header matchers of routes, where these can say them. Pure.
+"""Audiences -> header matchers of routes, where these can express them. Pure.
 
-They cost a request nearly nothing, where CEL costs it as much as the rest of a gateway's work. A model whose audiences
-are all plain needs no CEL (`audience_cel`), which can say everything.
+Header matchers cost a request almost nothing, while CEL costs as much as the rest of the gateway's work. A model whose
+audiences are all plain needs no CEL (`audience_cel`), which can express every condition.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _WORDS = {Operator.PREFIX: "prefix", Operator.SUFFIX: "suffix", Operator.CONTAIN
 
 
 def are_plain(audiences: Sequence[AudienceRoute]) -> bool:
-    """Whether header matchers can say who belongs to each of the audiences."""
+    """Whether header matchers can express the condition of every audience."""
     return all(each.condition is None or matchers(each.condition) is not None for each in audiences)
 
 
 def matchers(condition: Condition) -> list[Resource] | None:
-    """Matchers that hold together exactly when the condition does; None where only CEL can say it."""
+    """Matchers that all match exactly when the condition holds; None if only CEL can express it."""
     match condition:
         case Present(header=header):
             return [{"name": header.lower(), "present_match": True}]
@@ -48,7 +48,7 @@ def _compared(header: str, operator: Operator, operands: tuple[str, ...]) -> Res
             return {"safe_regex": {"regex": whole_pattern(pattern)}} if is_small else None
         case ((Operator.PREFIX | Operator.SUFFIX | Operator.CONTAINS), (operand,)):
             return {_WORDS[operator]: operand}
-        case _:  # a pattern of the user's would meet bytes that are no UTF-8 in another way than in CEL
+        case _:  # user-written patterns would treat bytes that are not UTF-8 differently from CEL
             return None
 
 

@@ -46,27 +46,27 @@ from sluicegate.services.traffic.envoy.resources import (
 from sluicegate.services.traffic.envoy.tracing import export_cluster, tracing
 
 _INTERNAL = ("x-sluice-", "x-envoy-", "x_sluice_", "x_envoy_")
-"""With underscores too: some servers take these for the same names. Metadata may have underscores."""
+"""Prefixes of internal headers. Also with underscores, because some servers treat both spellings as the same name."""
 _JOIN_REPEATED_HEADERS = {"envoy.reloadable_features.match_headers_individually": False}
-"""A header that was sent twice is matched as the list that it is, and so is not taken for one unit."""
+"""Makes Envoy match a repeated header as a list, so that it does not count as one unit."""
 
 _LONG_NAMES = {"re2.max_program_size.error_level": 50_000}
-"""Patterns of 200 characters in any script, each in every spelling. Those of audiences are bounded elsewhere."""
+"""Allows patterns for names of 200 characters in any script and spelling. Audiences' patterns have other limits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outside:
-    """How callers of other hosts are answered: on the same port of another address, by TLS, if they have the token."""
+    """The listener for callers on other hosts: the same port of another address, over TLS, with a token."""
 
     host: str
     certificate: Path
-    """A file of certificate and key in PEM, in a folder that is watched: it is replaced when they are renewed."""
+    """A PEM file of certificate and key. Envoy watches its folder and reads it again when it is replaced."""
     token: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where Envoy's files, sockets and ports are."""
+    """Envoy's files, sockets and ports."""
 
     folder: Path
     admin_socket: Path
@@ -77,7 +77,7 @@ class Places:
     host: str
     port: int
     outside: Outside | None = None
-    """None: only callers of this host are answered."""
+    """None if only callers on this host are answered."""
 
     @property
     def doors(self) -> tuple[tuple[str, int], ...]:
@@ -87,7 +87,7 @@ class Places:
 
     @property
     def tls(self) -> Path:
-        """What tells Envoy where the certificate is."""
+        """The file that tells Envoy where the certificate is."""
         return self.folder / "tls.json"
 
     @property
@@ -104,7 +104,7 @@ class Places:
 
 
 def bootstrap(places: Places, limits: Limits, spans: SpanReceiver | None = None) -> Resource:
-    """The configuration Envoy starts with; clusters and routes come from the watched files."""
+    """The configuration with which Envoy starts. Clusters and routes come from the watched files."""
     return {
         "node": {"id": "sluice", "cluster": "sluice"},
         "admin": {
@@ -129,7 +129,7 @@ def bootstrap(places: Places, limits: Limits, spans: SpanReceiver | None = None)
 
 
 def _runtime(limits: Limits) -> Resource:
-    """Callers of other hosts leave connections to those of this host: anybody can open one, token or not."""
+    """Runtime settings. Anybody can open connections from other hosts; their limit keeps some for this host."""
     most = {f"envoy.resource_limits.listener.{OUTSIDE}.connection_limit": limits.outside_connections}
     return {**_JOIN_REPEATED_HEADERS, **_LONG_NAMES, **most}
 
@@ -153,15 +153,15 @@ def _live(places: Places, limits: Limits, spans: SpanReceiver | None) -> Resourc
 
 
 def _outside(places: Places, outside: Outside, limits: Limits, spans: SpanReceiver | None) -> Resource:
-    """The same for callers of other hosts."""
+    """The listener for callers on other hosts, over TLS."""
     manager = _live_manager(places, limits, spans, _token_required(outside.token))
     http1_manager = _live_manager(places, limits, spans, _token_required(outside.token), codec="HTTP1")
-    shown = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [_secret(places)]}
+    tls_options = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [_secret(places)]}
     chain: Resource = {
         "transport_socket": extension(
             "envoy.transport_sockets.tls",
             "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            common_tls_context={"tls_params": {"tls_minimum_protocol_version": "TLSv1_2"}, **shown},
+            common_tls_context={"tls_params": {"tls_minimum_protocol_version": "TLSv1_2"}, **tls_options},
         ),
         "transport_socket_connect_timeout": seconds(limits.headers_seconds),
     }
@@ -185,7 +185,7 @@ def _secret(places: Places) -> Resource:
 
 
 def _token_required(token: str) -> Resource:
-    """Who does not show the token gets 401. No service ever sees it."""
+    """Answers 401 to callers without the token, and removes the token from requests to services."""
     return extension(
         "envoy.filters.http.api_key_auth",
         "envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth",
@@ -204,7 +204,7 @@ _HTTP_INSPECTOR = extension(
 
 
 def _at_most(connections: int) -> Resource:
-    """Closes connections beyond so many at once."""
+    """Closes connections beyond this number."""
     kind = "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit"
     return extension("envoy.filters.network.connection_limit", kind, stat_prefix="http2", max_connections=connections)
 
@@ -212,7 +212,7 @@ def _at_most(connections: int) -> Resource:
 def _live_manager(
     places: Places, limits: Limits, spans: SpanReceiver | None, *first: Resource, codec: str = "AUTO"
 ) -> Resource:
-    """What all callers meet; `first` are filters before all others."""
+    """The connection manager for callers. `first`: filters before all others."""
     return _manager(
         stat_prefix=LIVE,
         codec_type=codec,
@@ -250,7 +250,7 @@ def _live_manager(
 
 
 def _routing(places: Places) -> Resource:
-    """What a request meets on whichever way it comes."""
+    """Settings of every listener whose requests go through the routes."""
     return {
         "server_name": "sluice",
         "always_set_request_id_in_response": True,
@@ -261,7 +261,7 @@ def _routing(places: Places) -> Resource:
 
 
 def _detour(places: Places, limits: Limits) -> Resource:
-    """Large bodies come back in here, with what the first listener made of their headers, and are held."""
+    """The listener to which large bodies are sent on, with the headers as the first listener set them, and buffered."""
     manager = _manager(
         stat_prefix=DETOUR,
         codec_type="HTTP1",
@@ -280,7 +280,7 @@ def _detour(places: Places, limits: Limits) -> Resource:
 
 
 def _shadow(places: Places, limits: Limits) -> Resource:
-    """Copies come back in through a socket, so that their answers are logged like any other."""
+    """The listener for copies, on a socket, so that their answers are logged like all others."""
     route = {
         "match": {"prefix": "/"},
         "route": {"cluster_header": CLUSTER_HEADER, "timeout": seconds(limits.receive_seconds)},
@@ -299,8 +299,11 @@ def _shadow(places: Places, limits: Limits) -> Resource:
 
 
 def _generated(places: Places, limits: Limits) -> Resource:
-    """Requests that we send ourselves meet the routes of callers, and a log of their own. What marks them is where they
-    come in, which nobody else can reach: no header makes a caller's request one of these, or hides it among them."""
+    """The listener for generated requests. They take the callers' routes and have their own log.
+
+    What marks them is this listener, which nobody else can reach, so no header can make a caller's request count as
+    generated.
+    """
     manager = _manager(
         stat_prefix=GENERATED,
         codec_type="HTTP1",
@@ -315,7 +318,7 @@ def _generated(places: Places, limits: Limits) -> Resource:
 
 
 def _inside(name: str, socket: Path, manager: Resource, limits: Limits) -> Resource:
-    """A listener that only its owner can knock at: Envoy itself, or the generator."""
+    """A listener on a socket that only its owner can use: Envoy itself, or the generator."""
     return {
         "name": name,
         "address": {"pipe": {"path": str(socket), "mode": 0o600}},
@@ -339,14 +342,14 @@ _ROUTER = extension(
     "envoy.filters.http.router",
     "envoy.extensions.filters.http.router.v3.Router",
     suppress_envoy_headers=False,
-    dynamic_stats=False,  # nobody reads answers by cluster and status code, and each request pays for counting them
+    dynamic_stats=False,  # nobody reads these statistics, and each request pays for them
 )
 
 
-def _strip_internal(said: Mapping[str, str] = MappingProxyType({})) -> Resource:
-    """A caller sets neither its request id nor anything that only the gateway may say, which says `said` then."""
+def _strip_internal(internal: Mapping[str, str] = MappingProxyType({})) -> Resource:
+    """Removes the request id and internal headers that a caller sent, then sets the `internal` ones."""
     prefixes = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in _INTERNAL]
-    added = [{"append": set_header(name, value)} for name, value in said.items()]
+    added = [{"append": set_header(name, value)} for name, value in internal.items()]
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
@@ -355,10 +358,10 @@ def _strip_internal(said: Mapping[str, str] = MappingProxyType({})) -> Resource:
 
 
 def _readiness() -> Resource:
-    """Answers 503 as soon as `healthcheck/fail` was called, so that a balancer in front turns away while draining.
+    """Answers 503 once `healthcheck/fail` was called, so that a load balancer stops sending requests while it drains.
 
-    Until then the routes answer: a gateway is ready when it holds a table. Off unless the route asks for it: no other
-    request pays for it.
+    Until then the routes answer: a gateway is ready when it holds a table. Disabled unless the route enables it, so
+    that no other request pays for it.
     """
     kind = "envoy.extensions.filters.http.health_check.v3.HealthCheck"
     path = header_is(":path", READY_PATH)
@@ -366,7 +369,7 @@ def _readiness() -> Resource:
 
 
 def _time_limit() -> Resource:
-    """A copy's own limit, so that it ends as a timeout in the log and not by being cut off from the live side."""
+    """A copy's own time limit, so that the log shows a timeout rather than a connection cut by the live listener."""
     kind = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
     header = {"key": "x-envoy-upstream-rq-timeout-ms", "value": f"%REQ({TIMEOUT_HEADER})%"}
     mutations = {"request_mutations": [{"append": {"header": header}}]}
@@ -374,7 +377,7 @@ def _time_limit() -> Resource:
 
 
 def _take_prediction() -> Resource:
-    """Moves the service's prediction summary from its answer into the log."""
+    """Moves the prediction summary from the service's response headers into the log."""
     rule = {
         "header": PREDICTION_HEADER,
         "on_header_present": {"metadata_namespace": METADATA, "key": "prediction", "type": "STRING"},
@@ -395,7 +398,7 @@ def _access_log(places: Places, log: str, only: Resource | None = None) -> Resou
 
 
 def _local_replies() -> Resource:
-    """Every answer that the gateway makes itself is JSON: of one form, unless it is what was asked for."""
+    """Formats the gateway's own answers as JSON: errors in one form, successful answers as they are."""
     body: Resource = {
         "error": "%LOCAL_REPLY_BODY%",
         "reason": "%RESPONSE_CODE_DETAILS%",
@@ -408,12 +411,15 @@ def _local_replies() -> Resource:
     is_unreadable = {
         "comparison": {"op": "EQ", "value": {"default_value": 400, "runtime_key": "local_reply.unreadable"}}
     }
-    told = {"filter": {"status_code_filter": is_unreadable}, "body_format_override": {"json_format": unreadable}}
-    return {"mappers": [mapper, told, _busy(body)], "body_format": {"json_format": body}}
+    unreadable_mapper = {
+        "filter": {"status_code_filter": is_unreadable},
+        "body_format_override": {"json_format": unreadable},
+    }
+    return {"mappers": [mapper, unreadable_mapper, _busy(body)], "body_format": {"json_format": body}}
 
 
 def _busy(body: Resource) -> Resource:
-    """Nobody is told to come back who cannot be helped by it: a breaker is open for as long as others are served."""
+    """Adds retry-after only if a circuit breaker is open: a retry helps once other requests have finished."""
     return {
         "filter": {"response_flag_filter": {"flags": ["UO"]}},
         "headers_to_add": [set_header("retry-after", "1")],

@@ -27,9 +27,8 @@ def clusters(
 ) -> dict[str, Resource]:
     """The clusters that the table's routes name, by name. Copies go to the shadow listener at `shadow_socket`.
 
-    A build that is planned with several replicas has its addresses in a file of its own in the folder `addresses`;
-    with None they stand in the cluster, as those of all others do. `reach` tells how connections to a build are made,
-    by the name of its cluster.
+    The addresses of a build planned with several replicas are in a separate file in the folder `addresses`. With None,
+    and for all other builds, they are part of the cluster. `reach` gives a cluster's connection settings by its name.
     """
 
     def reached(build: BuildRef) -> Resource:
@@ -43,22 +42,22 @@ def clusters(
         chains = {chain(route.model, target) for target in targets}
         stand_ins = {each for target in targets if (each := target.stands_in) is not None}
         followed = {target.assigned.build for target in targets if target.others}
-        alone = {target.assigned.build for target in targets if not target.others}
+        single = {target.assigned.build for target in targets if not target.others}
         stood_in = {target.assigned.build for target in targets if target.stands_in is not None}
-        may_be_passed_over = followed - (alone - stood_in)
+        may_be_passed_over = followed - (single - stood_in)
         behind = {target.fallback for target in targets if target.fallback is not None}
-        for version in alone | mirrored | followed | behind | {each.build for each in stand_ins}:
+        for version in single | mirrored | followed | behind | {each.build for each in stand_ins}:
             build, replicas = ref(version=version), route.replicas_of(version)
             name = cluster_name(build)
-            found = _found(name, _hosts(endpoints.get(build, ())), addresses if replicas > 1 else None)
+            hosts_source = _hosts_source(name, _hosts(endpoints.get(build, ())), addresses if replicas > 1 else None)
             ejection = _ejection(replicas, may_all=version in may_be_passed_over)
-            made = _build_cluster(name, found, limits.upstream_requests, limits) | ejection
-            resources.append(made | reached(build))
+            built = _build_cluster(name, hosts_source, limits.upstream_requests, limits) | ejection
+            resources.append(built | reached(build))
         for each in stand_ins:
             build, replicas = ref(version=each.build), route.replicas_of(each.build)
             name, hosts = stand_in_name(build), _hosts(endpoints.get(build, ()), stand_in=each.variation)
-            found = _found(name, hosts, addresses if replicas > 1 else None)
-            cluster = _build_cluster(name, found, limits.stand_in_requests, limits)
+            hosts_source = _hosts_source(name, hosts, addresses if replicas > 1 else None)
+            cluster = _build_cluster(name, hosts_source, limits.stand_in_requests, limits)
             resources.append(cluster | _ejection(replicas, may_all=False) | reached(build))
         resources += [_chain_cluster(each, limits) for each in chains if len(each) > 1]
         resources += [_mirror_cluster(ref(version=version), shadow_socket, limits) for version in mirrored]
@@ -67,7 +66,7 @@ def clusters(
 
 
 def assignments(table: RouteTable, endpoints: Endpoints, among: Collection[str]) -> dict[str, Resource]:
-    """Where the replicas are of each cluster `among` these whose addresses have a file of their own."""
+    """The addresses for each of the clusters `among` these that has an address file."""
     return {
         name: message(_ASSIGNMENT, **_assignment(name, _hosts(endpoints.get(build, ()), **more)))
         for route in table.models
@@ -77,7 +76,7 @@ def assignments(table: RouteTable, endpoints: Endpoints, among: Collection[str])
 
 
 def discovery(resources: Mapping[str, Resource], version: str, kind: str) -> Resource:
-    """A file of resources as Envoy reads it."""
+    """The content of a discovery file for Envoy."""
     ordered = [message(kind, **resources[name]) for name in sorted(resources)]
     return {"version_info": version, "resources": ordered}
 
@@ -91,9 +90,9 @@ def _replicated(route: ModelRoute) -> Iterator[tuple[str, BuildRef, dict[str, st
                 yield stand_in_name(build), build, {"stand_in": target.stands_in.variation}
 
 
-def _build_cluster(name: str, found: Resource, requests: int, limits: Limits) -> Resource:
-    """The service of a build; as a stand-in with bounds of its own, so that another variation's failure does not drown
-    its callers."""
+def _build_cluster(name: str, hosts_source: Resource, requests: int, limits: Limits) -> Resource:
+    """The cluster of a build's service. As a stand-in it has its own limits, so that another variation's failure does
+    not overload it for its own callers."""
     options = message(
         _HTTP_OPTIONS,
         common_http_protocol_options={"idle_timeout": seconds(limits.upstream_idle_seconds)},
@@ -101,7 +100,7 @@ def _build_cluster(name: str, found: Resource, requests: int, limits: Limits) ->
     )
     return {
         "name": name,
-        **found,
+        **hosts_source,
         "connect_timeout": seconds(limits.connect_seconds),
         "per_connection_buffer_limit_bytes": limits.buffer_bytes,
         "circuit_breakers": _breakers(requests),
@@ -110,10 +109,10 @@ def _build_cluster(name: str, found: Resource, requests: int, limits: Limits) ->
     }
 
 
-def _found(name: str, hosts: list[Resource], addresses: Path | None) -> Resource:
-    """How its hosts are found: they stand here, or in a file that may change while all else stays as it is.
+def _hosts_source(name: str, hosts: list[Resource], addresses: Path | None) -> Resource:
+    """A cluster's hosts: inline, or in a separate file that can change without any other change.
 
-    Each such file costs Envoy one of the system's inotify instances (mostly 128), so few builds have one.
+    Each such file costs Envoy one of the system's inotify instances (usually 128), so few builds have one.
     """
     if addresses is None:
         return {"type": "STATIC", "load_assignment": _assignment(name, hosts)}
@@ -155,25 +154,25 @@ def _chain_cluster(members: tuple[str, ...], limits: Limits) -> Resource:
 
 
 def _mirror_cluster(build: BuildRef, shadow_socket: Path, limits: Limits) -> Resource:
-    """A slow shadow holds no more than these requests; copies beyond them are dropped."""
+    """The cluster of copies. Limits the open requests of a slow shadow; copies beyond the limit are dropped."""
     host: Resource = {"endpoint": {"address": pipe(str(shadow_socket))}}
     name = mirror_name(build)
     return {
         "name": name,
-        **_found(name, [host], None),
+        **_hosts_source(name, [host], None),
         "connect_timeout": seconds(limits.connect_seconds),
         "circuit_breakers": _breakers(limits.shadow_requests),
     }
 
 
 def _breakers(requests: int) -> Resource:
-    """The default of three concurrent retries would pass a failing candidate's failures on to callers."""
+    """Circuit breakers. Envoy's default of three concurrent retries would pass a candidate's failures on to callers."""
     bounds = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
     return {"thresholds": [{"priority": "DEFAULT", **dict.fromkeys(bounds, requests), "track_remaining": False}]}
 
 
 _SLOW_START_SECONDS = 10.0
-"""Time in which a replica that is new comes to its full share: first answers are slow ones."""
+"""Seconds until a new replica gets its full share, because its first answers are slow."""
 _EJECTION: Resource = {
     "split_external_local_origin_errors": True,
     "consecutive_local_origin_failure": 5,
@@ -187,19 +186,19 @@ _EJECTION: Resource = {
     "max_ejection_time": "15s",
     "max_ejection_percent": 100,
 }
-"""What cannot be reached, hangs or resets is passed over for seconds: nobody waits for it."""
+"""Skips a host for some seconds if it cannot be reached, hangs or resets, so that no caller waits for it."""
 _OF_REPLICAS: Resource = {"consecutive_5xx": 10, "enforcing_consecutive_5xx": 100}
-"""A replica whose answers are all errors while others' are not."""
+"""Skips a replica that answers only errors while others do not."""
 _MOST_PERCENT = 67
-"""Of replicas with nobody behind them, so many at most are passed over: one of two, two of three, two of four."""
+"""Most replicas, in per cent, to skip if no other build is behind them: one of two, two of three, two of four."""
 
 
 def _ejection(replicas: int, *, may_all: bool) -> Resource:
-    """Which hosts are passed over, and whether all of them may be, as another build is behind.
+    """When to skip hosts. `may_all`: whether all may be skipped, because another build is behind them.
 
-    Of a build with one replica 5xx are answers and do not count. Where nobody stands in for it, it is not passed over.
+    For a build with one replica, 5xx are answers and do not count; it is skipped only if another build is behind it.
     """
     if replicas == 1:
         return {"outlier_detection": _EJECTION} if may_all else {}
-    most: Resource = {} if may_all else {"max_ejection_percent": _MOST_PERCENT}
-    return {"outlier_detection": _EJECTION | _OF_REPLICAS | most}
+    limit: Resource = {} if may_all else {"max_ejection_percent": _MOST_PERCENT}
+    return {"outlier_detection": _EJECTION | _OF_REPLICAS | limit}

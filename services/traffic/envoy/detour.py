@@ -1,9 +1,9 @@
-"""The detour of large bodies: through a listener of our own, where few at a time are let in. Pure.
+"""The detour of large bodies: through an internal listener that admits only a few at a time. Pure.
 
-Envoy holds a request's body until it is whole. Small bodies it holds for every caller at once; for larger ones, and for
-those whose size is not told beforehand, that would be more memory than there is. They are passed on as they come, to a
-second listener that holds them. The connections to it are their budget: who finds none free waits, unread, in a line
-that is bounded too. Whoever sends little meets none of this.
+Envoy buffers a request's body until it is complete. It can buffer small bodies for all callers at once; for larger
+ones, and those of unknown size, there is not enough memory. These are streamed to a second listener that buffers them.
+The number of connections to it is their budget: a request that finds none free waits unread, in a queue that is bounded
+too. Requests with small bodies are not affected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sluicegate.services.traffic.envoy.resources import (
 )
 
 DETOUR_HEADER = "x-sluice-detour"
-"""On a request that comes back in. Callers cannot set it: what begins so is removed from what they send."""
+"""Marks a request on the detour. Callers cannot set it: the gateway removes headers with this prefix."""
 _BUFFER = "envoy.filters.http.buffer"
 _BUFFER_KIND = "envoy.extensions.filters.http.buffer.v3.Buffer"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -32,14 +32,14 @@ _HEADER = "envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What bodies of one kind may cost."""
+    """How many bodies of one kind may be open at once."""
 
     name: str
     at_once: int
 
 
 def budgets(limits: Limits) -> tuple[Budget, Budget]:
-    """Of medium bodies, and of large ones with those whose size is not told."""
+    """The budgets of medium bodies, and of large ones together with those of unknown size."""
     return (
         Budget(name=MEDIUM, at_once=limits.medium_requests),
         Budget(name=LARGE, at_once=limits.large_requests),
@@ -52,32 +52,32 @@ def detours(limits: Limits, socket: str) -> list[Resource]:
 
 
 def by_size(tree: Resource, limits: Limits) -> Resource:
-    """The tree of routes behind a fork: what is large and has not been there goes round by the detour."""
+    """The tree of routes behind a fork that sends large bodies to the detour first."""
     medium, large = budgets(limits)
     length = _input("content-length")
-    is_untold: Resource = {"not_matcher": _matches(length, ".*")}
+    is_unknown: Resource = {"not_matcher": _matches(length, ".*")}
     forks = [
         _fork(large, _matches(length, at_least(limits.medium_bytes + 1))),
         _fork(medium, _matches(length, at_least(limits.small_bytes + 1))),
-        _fork(large, is_untold, _matches(_input(":method"), "POST")),
+        _fork(large, is_unknown, _matches(_input(":method"), "POST")),
     ]
     return {"matcher_list": {"matchers": forks}, "on_no_match": {"matcher": tree}}
 
 
 def body_limit(most: int) -> Resource:
-    """Holds bodies until they are whole, and refuses larger ones."""
+    """Buffers bodies until they are complete, and refuses those beyond the limit."""
     return extension(_BUFFER, _BUFFER_KIND, max_request_bytes=most)
 
 
 def unmark() -> Resource:
-    """Removes the mark of the detour, once it has been read."""
+    """Removes the detour's header after it has been read."""
     kind = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
     mutations = {"request_mutations": [{"remove": DETOUR_HEADER}]}
     return extension("envoy.filters.http.header_mutation", kind, mutations=mutations)
 
 
 def not_passed_on() -> Resource:
-    """Of a request that reached the detour's listener, that one writes the log's line."""
+    """A log filter that skips requests which reached the detour's listener, because that listener logs them."""
     cel = extension(
         "envoy.access_loggers.extension_filters.cel",
         "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
@@ -89,7 +89,7 @@ def not_passed_on() -> Resource:
 
 
 def at_least(number: int) -> str:
-    """An RE2 pattern of the decimal numbers from this one on, zeros in front or not."""
+    """An RE2 pattern for decimal numbers of at least this value, with or without leading zeros."""
     digits = str(number)
     longer = f"[1-9][0-9]{{{len(digits)},}}"
     higher = [
@@ -101,7 +101,7 @@ def at_least(number: int) -> str:
 
 
 def _cluster(budget: Budget, limits: Limits, socket: str) -> Resource:
-    """A connection for each request, so that one that is free keeps nobody in another thread waiting."""
+    """Uses a new connection for each request, so that no idle connection of one thread blocks requests of another."""
     options = message(
         _HTTP_OPTIONS,
         common_http_protocol_options={"max_requests_per_connection": 1},
@@ -121,7 +121,7 @@ def _cluster(budget: Budget, limits: Limits, socket: str) -> Resource:
 
 
 def _fork(budget: Budget, *conditions: Resource) -> Resource:
-    """The way of what is so and has not been round."""
+    """Sends requests that meet the conditions, and were not on the detour yet, to the detour."""
     route: Resource = {
         "name": budget.name,
         "match": {"prefix": "/"},

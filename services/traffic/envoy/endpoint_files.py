@@ -1,4 +1,4 @@
-"""The files that say where the replicas of a build are, one for each cluster: one that moves changes no other file."""
+"""Address files, one for each cluster with replicas, so that a replica that moves changes no other file."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _POLL = 0.002
 
 
 class EndpointFiles:
-    """The files of one folder, and what Envoy says of them."""
+    """The address files of one folder, and Envoy's statistics about them."""
 
     def __init__(
         self, folder: Path, *, admin: Admin, patience: float, passing: Callable[[], AbstractContextManager[None]]
     ) -> None:
-        """`patience` is how long Envoy may take, in seconds; each write is made inside `passing()`."""
+        """`patience`: seconds that Envoy may take. Each write happens inside `passing()`."""
         self._folder = folder
         self._admin = admin
         self._patience = patience
         self._passing = passing
 
     def hold(self, assignments: Mapping[str, Resource]) -> bool:
-        """Whether the files say just this."""
+        """Whether the files contain exactly these addresses."""
         return all(read_text(self._path(name)) == _text(each) for name, each in assignments.items())
 
     def publish(self, assignments: Mapping[str, Resource], *, emptying: bool) -> bool:
-        """Write what is new, and wait until Envoy knows it where it has the cluster; False when it is not there.
+        """Write what is new and wait until Envoy has read it, for clusters that it has. False if Envoy does not answer.
 
         Without `emptying`, a file that would lose its last address stays as it is. Raises TimedOut.
         """
@@ -45,12 +45,12 @@ class EndpointFiles:
         return True
 
     def leave(self, assignments: Mapping[str, Resource], *, emptying: bool) -> dict[str, str]:
-        """Write what is new, for an Envoy that cannot be asked now; the versions of what was written."""
-        there = {name: read_text(self._path(name)) for name in assignments}
+        """Write what is new without waiting for Envoy. Returns the versions written, by cluster."""
+        present = {name: read_text(self._path(name)) for name in assignments}
         changed = {
             name: each
             for name, each in assignments.items()
-            if there[name] != _text(each) and (emptying or each["endpoints"] or there[name] is None)
+            if present[name] != _text(each) and (emptying or each["endpoints"] or present[name] is None)
         }
         for name, each in changed.items():
             with self._passing():
@@ -69,13 +69,13 @@ class EndpointFiles:
         if not versions:
             return
         names = "|".join(map(re.escape, versions))
-        until = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._patience
         while True:
             served = self._admin.stats(rf"^cluster\.({names})\.version_text$")
             late = {name for name, wanted in versions.items() if served.get(_statistic(name), wanted) != wanted}
             if not late:
                 return
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise TimedOut(
                     f"Envoy did not apply the addresses of {', '.join(sorted(late))} within {self._patience:g} s.",
                     fix="read its log: sluice logs envoy.",

@@ -1,7 +1,7 @@
-"""The fence: of several processes that write Envoy's files, the one with the newest table is let through.
+"""The fence: if several processes write Envoy's files, only the one with the newest table gets through.
 
-What was let through last stands in a file beside them. It is looked at again before each write, under a lock: a keeper
-that was stopped in the middle of a change and goes on after another one took over writes nothing more.
+A file beside them holds the token that was admitted last. Each write checks it again, under a lock, so that a keeper
+that was suspended in the middle of a change, and continues after another one took over, writes nothing more.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ _POLL = 0.002
 
 
 class Fence:
-    """The fence of one folder, as one process meets it."""
+    """The fence of one folder, for one process."""
 
     def __init__(self, folder: Path) -> None:
         self._file, self._lock = folder / "fence.json", folder / "fence.lock"
         self._own = BEFORE_ALL
 
     def token_in_force(self) -> FencingToken:
-        """What was let through last."""
+        """The token that was admitted last."""
         try:
             return FencingToken(**json.loads(self._file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return BEFORE_ALL
 
     def enter(self, token: FencingToken) -> None:
-        """Be let through with a table, from now on as the only one. Raises Fenced where it is an older one."""
+        """Admit this table's token, and from now on no other. Raises Fenced if the table is older."""
         with self._locked():
-            held = self.token_in_force()
-            refuse_older(token, held)
-            if token != held:
+            in_force = self.token_in_force()
+            refuse_older(token, in_force)
+            if token != in_force:
                 spare = self._file.with_name(f".{self._file.name}.spare")
                 durable.replace(self._file, json.dumps(asdict(token)), spare=spare)
         self._own = token
 
     def is_own(self) -> bool:
-        """Whether nobody else was let through since."""
+        """Whether no other token was admitted since."""
         return self.token_in_force() == self._own
 
     def go_on(self) -> None:
-        """Write in the name of whoever was let through last, who says nothing any more."""
+        """Take over the token that was admitted last, for the switch: its keeper is silent."""
         self._own = self.token_in_force()
 
     @contextmanager
     def passing(self) -> Iterator[None]:
-        """Write a file. Raises Fenced where another one was let through since."""
+        """Write files inside this block. Raises Fenced if another token was admitted since."""
         with self._locked():
-            held = self.token_in_force()
-            if held != self._own:
-                refuse_older(self._own, held)
-                raise Fenced(f"another process is applying a route table, from {held}.")
+            in_force = self.token_in_force()
+            if in_force != self._own:
+                refuse_older(self._own, in_force)
+                raise Fenced(f"another process is applying a route table, from {in_force}.")
             yield
 
     @contextmanager
@@ -72,9 +72,9 @@ class Fence:
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            until = time.monotonic() + _PATIENCE
+            deadline = time.monotonic() + _PATIENCE
             while not _try_lock(handle):
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise TimedOut(
                         f"another process has locked {self._lock} for {_PATIENCE:g} s.",
                         fix="check whether a second keeper hangs, and end it: sluice status.",

@@ -1,4 +1,4 @@
-"""What the gateway says about itself, from Envoy's statistics. Pure but for the asking."""
+"""The gateway's own figures, from Envoy's statistics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ for _budget, _size in ((MEDIUM, "medium"), (LARGE, "large")):
     _NAMES[f"cluster.{_budget}.upstream_rq_pending_active"] = f"waiting_bodies.{_size}"
     _NAMES[f"cluster.{_budget}.upstream_rq_pending_overflow"] = f"refused_bodies.{_size}"
 NAMES = tuple(_NAMES.values())
-"""What is told."""
+"""The names of the figures."""
 _PATTERN = (
     rf"^(http\.{LIVE}\..*|cluster_manager\.cds\.update_rejected|filesystem\.write_failed|server\.uptime"
     r"|cluster\.\*.*\.upstream_rq_pending_(active|overflow))$"
@@ -30,17 +30,17 @@ _PATTERN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """What ought to stand in the access logs, as Envoy counts it since it started."""
+    """What the access logs should contain, by Envoy's counts since it started."""
 
     ended: dict[str, int]
-    """Requests that ended, by listener: each leaves one line."""
+    """Completed requests by listener. Each writes one line."""
     buffered: int
     """Bytes of all logs that Envoy has not written yet."""
     failed_writes: int
 
 
 def served(admin: Admin) -> Served:
-    """What Envoy served so far. Raises Unreachable."""
+    """What Envoy has served so far. Raises Unreachable."""
     counts = r"http\.(live|detour|shadow)\.downstream_rq_(total|active)|cluster\.\*.*\.upstream_rq_(total|active)"
     stats = admin.stats(rf"^({counts}|filesystem\.(write_failed|reopen_failed|write_total_buffered))$")
 
@@ -49,7 +49,7 @@ def served(admin: Admin) -> Served:
 
     ended = {listener: past(f"http.{listener}.downstream_rq") for listener in (LIVE, SHADOW)}
     passed_on = sum(past(f"cluster.{name}.upstream_rq") for name in DETOURS)
-    ended[LIVE] += past(f"http.{DETOUR}.downstream_rq") - passed_on  # a caller may leave on the way
+    ended[LIVE] += past(f"http.{DETOUR}.downstream_rq") - passed_on  # a caller may disconnect on the way
     failed = sum(int(stats.get(f"filesystem.{kind}_failed", 0)) for kind in ("write", "reopen"))
     return Served(
         ended=ended, buffered=int(stats.get("filesystem.write_total_buffered", 0)), failed_writes=failed
@@ -57,14 +57,14 @@ def served(admin: Admin) -> Served:
 
 
 def added(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The figures of several gateways as one's, which runs for as long as the one that started last."""
+    """The sums of several gateways' figures. The uptime is that of the gateway that started last."""
     uptime = "uptime_seconds"
     summed = {name: sum(each.get(name, 0.0) for each in figures) for each in figures for name in each}
     return summed | {uptime: min(each[uptime] for each in figures)}
 
 
 def gateway_stats(admin: Admin) -> dict[str, float]:
-    """Counts since Envoy started, and what is so now, by name. Raises Unreachable."""
+    """Counters since Envoy started, and current gauges, by name. Raises Unreachable."""
     stats = admin.stats(_PATTERN)
     counts = {ours: float(stats.get(theirs, 0)) for theirs, ours in _NAMES.items()}
     routes = (float(value) for name, value in stats.items() if ".rds." in name and name.endswith(".update_rejected"))

@@ -1,7 +1,7 @@
-"""Handover: one Envoy takes over from another on the same port. Both listen for a while; no request is refused.
+"""Handover: one Envoy takes over from another on the same port. Both listen for a while, and no request is refused.
 
-The former one leaves its admin socket to its successor, gets no new connections, tells its callers with each answer to
-connect again, and is ended once it has nothing left to do. Until it has ended, no new connection may go to it.
+The former Envoy leaves its admin socket to its successor, gets no new connections, asks its callers with each answer to
+reconnect, and is ended once it is idle. Until then, no new connection may reach it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sluicegate.services.traffic.envoy.steering import Door, listening, steer_no
 
 _POLL = 0.1
 _ACCEPTING = 1.0
-"""Seconds until whoever connected before new connections were steered away has been accepted, and counts."""
+"""Seconds until connections made before the steering have been accepted, and so are counted."""
 _BUSY = rf"^http\.{LIVE}\.downstream_(rq|cx)_active$"
 _LISTENERS = "listener_manager.workers_started"
 
@@ -27,7 +27,7 @@ class Handover:
     """The steps of one handover, in the order of the methods."""
 
     def __init__(self, admin_socket: Path, doors: Sequence[Door], patience: float = 30.0) -> None:
-        """`patience`: seconds that callers of the former one have to finish."""
+        """`patience`: seconds that callers of the former Envoy have to finish."""
         self._socket, self._doors = admin_socket, doors
         self._aside = admin_socket.with_name(f"{admin_socket.name}.former")
         self._patience = patience
@@ -35,11 +35,11 @@ class Handover:
 
     @property
     def sockets(self) -> tuple[Path, Path]:
-        """The admin sockets of the successor, or of an Envoy alone, and of a former one."""
+        """The admin sockets of the successor (or of a single Envoy), and of the former one."""
         return self._socket, self._aside
 
     def step_aside(self) -> None:
-        """Leave the admin socket's name to the successor. The former one answers under another."""
+        """Rename the former Envoy's admin socket, so that the successor can use the name."""
         with contextlib.suppress(FileNotFoundError):
             self._socket.replace(self._aside)
 
@@ -51,14 +51,14 @@ class Handover:
             return False
 
     def drain(self, former: Collection[int], successor: int) -> None:
-        """Have the callers of the former processes connect to the successor, and wait until they have."""
+        """Move the callers of the former processes to the successor, and wait until they have moved."""
         self._successor = successor
         sockets = {door: len(listening(former, door)) for door in self._doors}
         are_steered = [steer_to_last(successor, door, former=count) for door, count in sockets.items() if count]
         is_steered = bool(are_steered) and all(are_steered)
         admin, began = Admin(self._aside), time.monotonic()
-        with contextlib.suppress(Unreachable):  # it ended by itself
-            # Listeners that close reset what they have not accepted: they stay, unless they get new connections.
+        with contextlib.suppress(Unreachable):  # the former one has ended by itself
+            # Closing a listener resets connections not accepted yet, so listeners stay open unless new ones come.
             admin.command("/drain_listeners?graceful&skip_exit" if is_steered else "/drain_listeners?graceful")
             time.sleep(_ACCEPTING)
             while any(admin.stats(_BUSY).values()) or (not is_steered and self._are_open(former)):
@@ -69,14 +69,14 @@ class Handover:
             steer_to_last(successor, door, former=count, is_closing=True)
 
     def done(self) -> None:
-        """The former one has ended: forget its socket, and let the kernel share out new connections again."""
+        """Clean up after the former Envoy has ended: remove its socket and stop steering connections."""
         self._aside.unlink(missing_ok=True)
         if self._successor is not None:
             for door in self._doors:
                 steer_no_more(self._successor, door)
 
     def step_back(self) -> None:
-        """Give the former one its name again: the successor came to nothing."""
+        """Give the former Envoy its socket's name back, after the successor failed."""
         with contextlib.suppress(FileNotFoundError):
             self._aside.replace(self._socket)
 

@@ -12,7 +12,7 @@ _ENTRY = re.compile(r"^\[\d{4}-\d\d-\d\d[^\n]*?\] ", re.MULTILINE)
 
 
 def rejection(log: Path, mark: int) -> str | None:
-    """What Envoy wrote into its log after position `mark` about a configuration it refused; None: nothing yet."""
+    """Envoy's reason for a refused configuration, from its log after position `mark`; None if there is none yet."""
     try:
         with log.open("rb") as file:
             file.seek(mark)
@@ -28,7 +28,7 @@ def rejection(log: Path, mark: int) -> str | None:
 
 
 def refusal(output: str) -> str:
-    """What `envoy --mode validate` wrote about a configuration it refused, without the configuration itself."""
+    """The reason that `envoy --mode validate` gave for a refused configuration, without the configuration itself."""
     match = _INVALID.search(output)
     reason = match.group(1) or match.group(2) if match else output.strip().rpartition("\n")[2]
     return reason.rpartition("Proto constraint validation failed ")[2].strip()[:_LONGEST] or "it gives no reason."
@@ -36,6 +36,6 @@ def refusal(output: str) -> str:
 
 def next_rotated(path: Path) -> Path:
     """The name that a log file gets when it is rotated: `live.jsonl` -> `live.000001.jsonl`, counting up."""
-    taken = (other.name.split(".")[1] for other in path.parent.glob(f"{path.stem}.*{path.suffix}"))
-    last = max((int(number) for number in taken if number.isdigit()), default=0)
+    numbers = (other.name.split(".")[1] for other in path.parent.glob(f"{path.stem}.*{path.suffix}"))
+    last = max((int(number) for number in numbers if number.isdigit()), default=0)
     return path.with_name(f"{path.stem}.{last + 1:06d}{path.suffix}")

@@ -1,4 +1,4 @@
-"""How Envoy fills the fields of the access log; what they mean, says `sluicegate.registry.words.access_log`."""
+"""How Envoy fills the fields of the access log. `sluicegate.registry.words.access_log` documents their meaning."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ UNIT_HEADER = "x-sluice-unit"
 PLACE_HEADER = "x-sluice-place"
 CLUSTER_HEADER = "x-sluice-cluster"
 COPY_HEADER = "x-sluice-copy"
-"""Begins the headers that say where copies of one variation's requests go."""
+"""Prefix of the headers that say where copies of one variation's requests go."""
 TIMEOUT_HEADER = "x-sluice-timeout-ms"
 SHADOW_HEADER = "x-sluice-shadow"
-"""Tells a service that nobody sees its answer."""
+"""Tells a service that its answer goes to no caller."""
 GENERATED_HEADER = "x-sluice-generated"
-"""Tells a service that no caller sent this request. The listener of generated requests sets it, and nobody else can."""
+"""Tells a service that no caller sent this request. Only the listener of generated requests can set it."""
 SEGMENT_HEADERS = tuple(f"x-sluice-segment-{position}" for position in range(4))
 """Values of the request headers by which a rollout is split, in the order of the plan: a shadow's segments, a canary's
 slices."""
@@ -26,9 +26,9 @@ BUILD_HEADER = "x-sluice-build"
 VARIATION_HEADER = "x-sluice-variation"
 AUDIENCE_HEADER = "x-sluice-audience"
 STAND_IN_HEADER = "x-sluice-stand-in"
-"""The variation that answered in the place of the one whose stable build could not."""
+"""The variation that answered because the stable build of the assigned one could not."""
 REASON_HEADER = "x-sluice-reason"
-"""With the build, all that a caller is told. Arm, rollout and weight are not: who is tried out must not know."""
+"""Why the caller got this build. Callers never see arm, rollout or weight: they must not know what is on trial."""
 
 
 def log_format(listener: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What the gateway tells of a model without counting it: its unit header, its schema, whether it is ready. Pure."""
+"""Pages about a model that the gateway serves without counting: its unit header, its schema, its readiness. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluicegate.services.traffic.envoy.resources import Resource, answer, header
 from sluicegate.services.traffic.table import ModelRoute
 
 PAGES = ("schema.json", "docs.json", "readyz")
-"""Pages of the service that its clients ask for: BentoML's own cannot do without them."""
+"""Pages of the service that its clients fetch. BentoML's own client needs them."""
 
 
 def page_routes(model: ModelRoute) -> list[Resource]:
@@ -33,7 +33,7 @@ def _route(model: ModelRoute, path: Resource, action: Resource, headers: Sequenc
 
 
 def _stable(model: ModelRoute) -> str:
-    """The cluster of the fallback's stable build; of its candidate where that has every slot."""
+    """The cluster of the fallback's stable build, or of its candidate if that has every slot."""
     slices = model.audiences[-1].slices
     marks = sorted((part.target.assigned for part in slices), key=lambda mark: mark.arm is not Arm.STABLE)
     return cluster_name(BuildRef(model=model.model, version=marks[0].build))

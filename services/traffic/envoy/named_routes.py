@@ -1,6 +1,6 @@
 """Routes to one variation by its name: `/{model}/variations/{variation}/predict`. Pure.
 
-They take part in no comparison: no unit is hashed or logged, no copy is made, and the log names no rollout.
+Their requests are in no comparison: no unit is hashed or logged, no copy is made, and the log names no rollout.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BELOW = "/variations/"
 
 
 def named_routes(model: ModelRoute) -> Iterator[Resource]:
-    """A route for each variation that holds a build, or why it is not open; then why any other name leads nowhere."""
+    """A route for each variation that holds a build, or why it is closed; then an answer for unknown names."""
     for named in model.named:
         for way in ways(model.model, f"{_BELOW}{named.variation}"):
             yield _route(model, way, _leading(model, way, named.target) if named.target else _closed(model, named))

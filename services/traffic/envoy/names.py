@@ -1,4 +1,4 @@
-"""Names that Envoy's files, statistics and our readers of them share."""
+"""Names that Envoy's files and statistics share with the code that reads them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SHADOW = "shadow"
 DETOUR = "detour"
 GENERATED = "generated"
 DETOURS = MEDIUM, LARGE = ("*medium", "*large")
-"""The clusters of bodies that go round by the detour. A star is in no model's name."""
+"""The clusters of the detour for larger bodies. No model's name contains a star."""
 CLUSTERS_FILE = "cds.json"
 ROUTES_FILE = "rds.json"
 READINESS = "envoy.filters.http.health_check"
 READY_PATH = "/-/ready"
 NO_TABLE = "none"
-"""The version of the routes of a gateway that was never given a table: it is not ready."""
+"""The routes' version at a gateway that never got a table and so is not ready."""
 ADDRESSES = "addresses"
-"""The folder of the files that say where the replicas of a build are."""
+"""The folder of the address files."""
 BOOTSTRAP_FILE = "bootstrap.json"
 _STAND_IN = "~stand-in"
 
@@ -32,12 +32,12 @@ def cluster_name(build: BuildRef) -> str:
 
 
 def stand_in_name(build: BuildRef) -> str:
-    """The cluster by which a build answers in another variation's place, with bounds of its own."""
+    """The cluster of a build that stands in for another variation, with its own limits."""
     return f"{service_name(build)}{_STAND_IN}"
 
 
 def chain(model: str, target: Target) -> tuple[str, ...]:
-    """The clusters that answer for a target, each when those before it cannot."""
+    """The clusters that answer for a target, each if those before it cannot."""
     builds = (target.assigned.build, *filter(None, [target.fallback]))
     names = tuple(cluster_name(BuildRef(model=model, version=version)) for version in builds)
     last = target.stands_in
@@ -45,16 +45,16 @@ def chain(model: str, target: Target) -> tuple[str, ...]:
 
 
 def chain_name(clusters: tuple[str, ...]) -> str:
-    """The cluster that tries these, one after the other; of one alone, its own."""
+    """The cluster that tries these one after the other; for a single one, its own name."""
     return "+".join(clusters)
 
 
 def mirror_name(build: BuildRef) -> str:
-    """The cluster that copies of requests for a build go to: our own shadow listener, with bounds of its own."""
+    """The cluster for copies of requests to a build: our shadow listener, with its own limits."""
     return f"{service_name(build)}~mirror"
 
 
 def members(cluster: str) -> tuple[str, ...]:
-    """The clusters that a cluster leads to, those of builds among them."""
+    """The clusters to which a cluster leads, including those of builds."""
     parts = cluster.removesuffix("~mirror").split("+")
     return tuple(dict.fromkeys((*parts, *(part.removesuffix(_STAND_IN) for part in parts))))

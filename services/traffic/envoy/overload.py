@@ -1,4 +1,4 @@
-"""Overload: how much all callers together may cost an Envoy before it turns some away."""
+"""Overload: limits on connections and memory beyond which Envoy turns callers away."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sluicegate.services.traffic.envoy.resources import Resource, extension
 
 
 def overload(limits: Limits, refuse: str = "stop_accepting_requests") -> Resource:
-    """At most so many connections; and near its limit of memory it gives back what it can, then refuses what is new."""
+    """Limits connections. Near the memory limit Envoy first frees memory, then refuses new requests or connections."""
     connections = "envoy.resource_monitors.global_downstream_max_connections"
     heap = "envoy.resource_monitors.fixed_heap"
     monitors = "envoy.extensions.resource_monitors"

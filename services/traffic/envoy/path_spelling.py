@@ -1,4 +1,4 @@
-"""How a model's name may stand in a path: RFC 3986 has several spellings that mean the same. Pure."""
+"""How a model's name may be spelled in a path: RFC 3986 allows several equivalent spellings. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from urllib.parse import quote
 from sluicegate.services.traffic.envoy.resources import Resource
 
 _UNRESERVED = frozenset((string.ascii_letters + string.digits + "-._~").encode())
-"""Escaped or not: Envoy writes them out before it looks for a route, and escapes what no path may hold."""
+"""Bytes that Envoy unescapes before it looks for a route. It escapes bytes that a path may not contain."""
 _AS_IT_IS = frozenset(b"!$&'()*+,;=@[]")
-"""May stand in a path as they are and as escapes, and Envoy leaves them as they came."""
+"""Bytes that may be in a path plain or escaped, and that Envoy leaves as they are."""
 ODD_PATH = "[^?]*[^?A-Za-z0-9._~/-].*"
-"""Every path that may spell a name with other characters than unreserved ones; plain names are found without this."""
+"""Matches paths that may contain a name with characters that are not unreserved. Plain names do not need it."""
 
 
 def path_of(model: str, page: str = "") -> Resource:
@@ -33,7 +33,7 @@ def _spelled(model: str, page: str) -> str:
 
 
 def _spellings(byte: int) -> str:
-    """The pattern of every spelling of a byte that may reach the routes."""
+    """A pattern for all spellings of a byte that may reach the routes."""
     if byte in _UNRESERVED:
         return re.escape(chr(byte))
     escape = "%" + "".join(f"[{digit}{digit.lower()}]" if digit.isalpha() else digit for digit in f"{byte:02X}")

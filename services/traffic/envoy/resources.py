@@ -1,4 +1,4 @@
-"""The shapes of which Envoy's configuration is made. Pure."""
+"""Building blocks of Envoy's configuration. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def envoy_type(name: str) -> str:
 
 
 def message(kind: str, **fields: object) -> Resource:
-    """A message that says its own type."""
+    """A message with its type."""
     return {"@type": envoy_type(kind), **fields}
 
 
 def extension(name: str, kind: str, **fields: object) -> Resource:
-    """A part of Envoy by its name, with its configuration."""
+    """An extension of Envoy by name, with its configuration."""
     return {"name": name, "typed_config": message(kind, **fields)}
 
 
@@ -39,27 +39,27 @@ def pipe(path: str) -> Resource:
 
 
 def watched(path: Path) -> Resource:
-    """A source of configuration that Envoy reads again whenever another file takes its place."""
+    """A configuration source that Envoy reads again whenever the file is replaced."""
     return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
 
 
 def header_is(name: str, text: str) -> Resource:
-    """The header has exactly this value."""
+    """Matches if the header has exactly this value."""
     return {"name": name, "string_match": {"exact": text}}
 
 
 def header_matches(name: str, pattern: str) -> Resource:
-    """The header's whole value matches this RE2 pattern."""
+    """Matches if the header's whole value matches this RE2 pattern."""
     return {"name": name, "string_match": {"safe_regex": {"regex": pattern}}}
 
 
 def host_is(model: str) -> Resource:
-    """The request is for the model's own host name, `<model>.…`."""
+    """Matches requests for the model's own host name, `<model>.…`."""
     return {"name": ":authority", "string_match": {"prefix": f"{slug(model)}.", "ignore_case": True}}
 
 
 def set_header(name: str, value: str, *, keep_empty: bool = True) -> Resource:
-    """The header has this value, whatever it had before; `value` is in Envoy's format language."""
+    """Sets the header, replacing any former value. `value` is in Envoy's format language."""
     return {
         "header": {"key": name, "value": value},
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
@@ -68,10 +68,10 @@ def set_header(name: str, value: str, *, keep_empty: bool = True) -> Resource:
 
 
 def literal(text: str) -> str:
-    """A text in Envoy's format language that stands for itself."""
+    """Escapes a text for Envoy's format language."""
     return text.replace("%", "%%")
 
 
 def answer(status: int, body: str) -> Resource:
-    """What the gateway answers itself."""
+    """An answer that the gateway gives itself."""
     return {"status": status, "body": {"inline_string": body}}

@@ -52,10 +52,10 @@ from sluicegate.services.traffic.envoy.ways import Way, answer_header, asking_ag
 from sluicegate.services.traffic.table import AudienceRoute, Mirror, ModelRoute, Reason, RouteTable, Slice
 
 _ONE_UNIT = "[^,]+"
-"""As `slots.is_unit`; Envoy joins the values of a header that was sent twice with commas."""
+"""Same rule as `slots.is_unit`. Envoy joins the values of a repeated header with commas."""
 _NOWHERE = "no route: POST /{model}/predict or /{model}/invocations of a model that has been deployed"
 _NOT_FOUND: Resource = {"name": "*", "match": {"prefix": "/"}, "direct_response": answer(404, _NOWHERE)}
-"""The model's own word for it stands in the local reply's format: every answer of the gateway itself is JSON."""
+"""The local reply's format turns this text into JSON, like every answer of the gateway itself."""
 
 
 def route_configuration(
@@ -63,8 +63,8 @@ def route_configuration(
 ) -> Resource:
     """Every model's routes, by path `/{model}/predict` and by host name `<model>.…`, then 404.
 
-    `former` are routes of further models, as they stand. A route's name begins with its model's slug and a stroke.
-    `is_ready`: what a balancer in front is told.
+    `former`: present routes of further models, to be kept. A route's name begins with its model's slug and a slash.
+    `is_ready`: the answer to a load balancer.
     """
     ready_answer = (
         answer(200, "ready") if is_ready else answer(503, "the gateway has no routes yet: it waits for the keeper")
@@ -91,29 +91,29 @@ def route_configuration(
 
 @lru_cache(maxsize=1024)
 def _model_routes(model: ModelRoute) -> list[Resource]:
-    """Kept, because a change is mostly one model's."""
-    asks = not are_plain(model.audiences)
+    """The routes of one model. Cached, because a change usually affects one model."""
+    needs_lookup = not are_plain(model.audiences)
     every_way = list(ways(model.model))
     routes = []
     for position, audience in enumerate(model.audiences):
-        state = {"filter_state": found_audience(position, audience)} if asks else {}
-        demanded = [] if asks or audience.condition is None else matchers(audience.condition) or []
+        state = {"filter_state": found_audience(position, audience)} if needs_lookup else {}
+        demanded = [] if needs_lookup or audience.condition is None else matchers(audience.condition) or []
         for way in every_way:
             for source, one_unit in _unit_sources(model).items():
                 headers = [*way.headers, *demanded, *one_unit]
                 routes.append(_route(model, audience, way, source, {**way.path, "headers": headers, **state}))
-    asking_routes = [_asking(model, way) for way in every_way] if asks else []
+    asking_routes = [_asking(model, way) for way in every_way] if needs_lookup else []
     return [*routes, *asking_routes, *named_routes(model), *page_routes(model)]
 
 
 def _unit_sources(model: ModelRoute) -> dict[UnitSource, list[Resource]]:
-    """With one unit: by hash. Without a unit, with an empty one or with several: at random."""
+    """Match conditions by source: by hash with exactly one unit; otherwise at random."""
     by_hash = {} if model.unit is None else {UnitSource.HEADER: [header_matches(model.unit, _ONE_UNIT)]}
     return {**by_hash, UnitSource.RANDOM: []}
 
 
 def _asking(model: ModelRoute, way: Way) -> Resource:
-    """Where a request is before its audience is known; nothing is answered here."""
+    """The route that a request takes first, to find its audience. It normally answers nothing."""
     return {
         "name": f"{slug(model.model)}/asking",
         "match": {**way.path, "headers": [*way.headers]},
@@ -150,9 +150,9 @@ def _route(model: ModelRoute, audience: AudienceRoute, way: Way, source: UnitSou
 
 
 def _entry(model: ModelRoute, part: Slice, mirrors: Sequence[Mirror]) -> Resource:
-    """One run of slots. Its request headers say what was assigned, and whether another may answer for it.
+    """The cluster of one run of slots. Its request headers carry the assignment, and whether another build may answer.
 
-    Copies of one variation's requests alone go where a header says, and only its own runs say it.
+    A mirror of only one variation gets its copies by a header, which only that variation's runs set.
     """
     target = part.target
     headers = [set_header(ASSIGNED_HEADER, literal(target.assigned.header))]
@@ -172,7 +172,7 @@ def _entry(model: ModelRoute, part: Slice, mirrors: Sequence[Mirror]) -> Resourc
 
 
 def _mirror(model: ModelRoute, number: int, mirror: Mirror, place: Place) -> Resource:
-    """A copy carries where it goes, what it is and how long it may take: the shadow listener knows nothing itself."""
+    """A mirror policy. Each copy carries its destination, its marks and its time limit for the shadow listener."""
     build = BuildRef(model=model.model, version=mirror.assigned.build)
     headers = {
         CLUSTER_HEADER: cluster_name(build),
@@ -198,6 +198,6 @@ def _copy_header(number: int) -> str:
 
 
 def _hashing(model: ModelRoute, audience: AudienceRoute) -> Resource:
-    """The salt goes before the unit, so that two models or audiences do not pick the same units."""
+    """The hash policy. A salt before the unit keeps two models or audiences from picking the same units."""
     rewrite = {"pattern": {"regex": "^"}, "substitution": f"{audience.salt}:"}
     return {"header": {"header_name": model.unit, "regex_rewrite": rewrite}}

@@ -1,7 +1,7 @@
-"""Steering: of two processes that listen on one port, which gets the new connections.
+"""Steering: decides which of two processes that listen on the same port gets new connections.
 
-The kernel shares connections out among all that listen with SO_REUSEPORT, and resets what a listener that closes has
-not accepted. A small filter keeps new connections away from the one that is about to close: nothing is left in it.
+With SO_REUSEPORT the kernel distributes connections among all listeners. When a listener closes, the kernel resets the
+connections that it has not accepted. A small BPF filter keeps new connections away from the listener that will close.
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ Door = tuple[str, int]
 
 
 def listening(pids: Collection[int], door: Door) -> list[tuple[int, int]]:
-    """Process and descriptor of every socket on which these processes listen at a door."""
+    """The pid and descriptor of every socket on which these processes listen at the door."""
     sockets = []
     for pid in pids:
         with contextlib.suppress(psutil.Error):
             connections = psutil.Process(pid).net_connections(kind="tcp")
-            here = [each for each in connections if each.status == psutil.CONN_LISTEN and tuple(each.laddr) == door]
-            sockets += [(pid, each.fd) for each in here]
+            listeners = [
+                each for each in connections if each.status == psutil.CONN_LISTEN and tuple(each.laddr) == door
+            ]
+            sockets += [(pid, each.fd) for each in listeners]
     return sockets
 
 
 def steer_to_last(successor: int, door: Door, *, former: int, is_closing: bool = False) -> bool:
-    """Give new connections to the successor alone, which began to listen after the `former` sockets.
+    """Send all new connections to the successor, which began to listen after the `former` sockets.
 
-    While the former ones close, all go to the socket that keeps its place whichever of them closes first. False where
-    the system does not allow it: connections are shared out then.
+    While the former ones close, all connections go to the one socket whose index stays valid, whichever closes first.
+    Returns False if the system does not allow steering; then the kernel distributes connections as before.
     """
     count = len(listening([successor], door))
     if not former or not count:
@@ -51,7 +53,7 @@ def steer_to_last(successor: int, door: Door, *, former: int, is_closing: bool =
 
 
 def steer_no_more(successor: int, door: Door) -> None:
-    """Let the kernel share out again."""
+    """Let the kernel distribute connections again."""
     _set(successor, door, ())
 
 
@@ -70,7 +72,7 @@ def _set(successor: int, door: Door, program: tuple[tuple[int, int], ...]) -> bo
 
 
 def _borrowed(pid: int, descriptor: int) -> socket.socket:
-    """A socket of another process of ours."""
+    """A duplicate of a socket of another of our processes."""
     handle = os.pidfd_open(pid)
     try:
         number = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, handle, descriptor, 0)

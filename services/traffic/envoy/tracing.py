@@ -1,8 +1,8 @@
-"""Traces: the gateway hands `traceparent` on, begins one where there is none, and tells spans where asked to. Pure.
+"""Traces: the gateway passes `traceparent` on, starts a trace if there is none, and exports spans if asked to. Pure.
 
-Envoy's own tracer does it: the request that a service gets names the gateway's span as its parent, in the caller's
-trace. Without a place to send spans to they go to a cluster of no hosts, so that no connection can come about, and what
-the gateway begins says that it is not sampled.
+Envoy's own tracer does this: the request to the service names the gateway's span as its parent, in the caller's trace.
+Without a receiver, spans go to a cluster without hosts, so no connection is made, and traces that the gateway starts
+are marked as not sampled.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ SERVICE = "sluicegate-gateway"
 _CLUSTER = "otlp"
 _CONNECT_SECONDS, _SEND_SECONDS = 1.0, 5.0
 _PORT = 4318
-"""Of OTLP over HTTP, where the URL names none."""
+"""The default port of OTLP over HTTP."""
 
 
 _NOWHERE = SpanReceiver(url="http://nowhere.invalid/v1/traces")
 
 
 def tracing(receiver: SpanReceiver | None) -> Resource:
-    """What the live listener does about traces."""
+    """The live listener's tracing configuration."""
     kind = "envoy.config.trace.v3.OpenTelemetryConfig"
     sent = _service(receiver or _NOWHERE)
     return {
@@ -40,7 +40,7 @@ def tracing(receiver: SpanReceiver | None) -> Resource:
 
 
 def export_cluster(receiver: SpanReceiver | None) -> Resource:
-    """Where Envoy connects to for that: nowhere, unless spans are to be sent."""
+    """The cluster to which spans are sent; without a receiver it has no hosts."""
     place = urlsplit((receiver or _NOWHERE).url)
     host = {"endpoint": {"address": address(place.hostname or "", place.port or _PORT)}}
     return {
@@ -54,7 +54,7 @@ def export_cluster(receiver: SpanReceiver | None) -> Resource:
 
 
 def _sampler(receiver: SpanReceiver | None) -> Resource:
-    """Whether a request is sampled, says its caller; of a trace that begins here, whether spans are sent anywhere."""
+    """Follows the caller's sampling decision. Samples traces that begin here only if spans are exported."""
     kind, samplers = "envoy.extensions.tracers.opentelemetry.samplers.v3", "envoy.tracers.opentelemetry.samplers"
     share = {"numerator": 0 if receiver is None else 100, "denominator": "HUNDRED"}
     begun = extension(

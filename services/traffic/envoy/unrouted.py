@@ -1,4 +1,4 @@
-"""Clusters that no route names any more, and whether a request may still come to one."""
+"""Clusters that no route names any more, and whether a request may still reach one."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Unrouted:
-    """Remembers since when clusters have been without routes; what it does not know left just now.
+    """Remembers since when clusters have had no routes. An unknown cluster counts as having lost its routes just now.
 
-    A request is routed when its headers came, but reaches its cluster only when its whole body has come: by then the
-    routes may be others.
+    Envoy routes a request when its headers arrive, but sends it to its cluster only when the whole body has arrived.
+    The routes may have changed by then.
     """
 
     clock: Callable[[], float]
-    """Seconds, from any beginning."""
+    """Gives seconds from an arbitrary start."""
     upload_seconds: float
-    """The longest time that a caller has for sending its body."""
+    """The longest time that a caller may take to send its body."""
     _routed: frozenset[str] = frozenset()
     _since: dict[str, float] = field(default_factory=dict)
     _drained: set[str] = field(default_factory=set)
 
     def note(self, routed: Iterable[str]) -> None:
-        """Say which clusters the routes in force name."""
+        """Record which clusters the routes in force name."""
         before, self._routed = self._routed, frozenset(routed)
         for name in before - self._routed:
             self._since[name] = self.clock()
@@ -36,9 +36,9 @@ class Unrouted:
         return name in self._routed
 
     def may_get_more(self, name: str, under_way: int) -> bool:
-        """Whether a request for this cluster may still be on its way; `under_way` counts all requests of all models.
+        """Whether a request for this cluster may still arrive. `under_way`: open requests of all models.
 
-        None at all under way, once, is the proof that those of the former routes have ended.
+        Once no request at all is open, those of the former routes have certainly ended.
         """
         if self.is_routed(name):
             return True

@@ -1,4 +1,4 @@
-"""Whether Envoy takes a configuration, asked of an Envoy that serves nobody, before the one that does is told."""
+"""Validation: an Envoy that serves nobody checks a configuration before the serving one gets it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REMEMBERED = 1_000
 
 
 class Validation:
-    """Asks once for each shape of a configuration."""
+    """Validates each shape of a configuration once."""
 
     def __init__(self, binary: Callable[[], Path], folder: Path) -> None:
         self._binary = binary
@@ -27,14 +27,14 @@ class Validation:
         self._reasons: dict[str, str | None] = {}
 
     def reason(self, shape: str, whole: Callable[[], Resource]) -> str | None:
-        """Why Envoy would refuse a configuration of this shape; None: it would not, or cannot be asked in time.
+        """Why Envoy would refuse a configuration of this shape; None if it would not, or does not answer in time.
 
-        `whole` renders the configuration, when it must be asked for.
+        `whole` renders the configuration; called only if it is needed.
         """
         if shape not in self._reasons:
             try:
                 self._reasons[shape] = self._find(whole())
-            except OSError:  # it cannot be asked while the disk is full, and is asked another time
+            except OSError:  # the disk is full: validated another time
                 return None
             if len(self._reasons) > _REMEMBERED:
                 del self._reasons[next(iter(self._reasons))]
@@ -44,7 +44,7 @@ class Validation:
         strange = strange_clusters(config)
         if strange:
             return f"unknown cluster {', '.join(sorted(map(repr, strange)))}."
-        durable.replace(self._path, canonical(config), mode=durable.PRIVATE)  # it holds what callers show
+        durable.replace(self._path, canonical(config), mode=durable.PRIVATE)  # it holds the callers' token
         return self._ask()
 
     def _ask(self) -> str | None:
@@ -61,7 +61,7 @@ class Validation:
 
 
 def whole(bootstrap: Resource, clusters: Mapping[str, Resource], routes: Resource) -> Resource:
-    """One static configuration of all the parts: only so does Envoy hold routes and clusters against each other."""
+    """One static configuration of all parts. Only in this form does Envoy check routes against clusters."""
     parts = {name: part for name, part in bootstrap.items() if name not in ("admin", "dynamic_resources")}
     static = parts["static_resources"]
     assert isinstance(static, dict)
@@ -73,7 +73,7 @@ def whole(bootstrap: Resource, clusters: Mapping[str, Resource], routes: Resourc
 
 
 def strange_clusters(config: Resource) -> set[str]:
-    """The clusters that routes name and that are not there: Envoy would answer 503, and does not look for itself."""
+    """Clusters that routes name but that do not exist. Envoy does not check this, and would answer 503 for them."""
     match config:
         case {"static_resources": {"listeners": listeners, "clusters": list() as clusters}}:
             return set(_clusters_named(listeners)) - {cluster["name"] for cluster in clusters}
@@ -100,9 +100,9 @@ def _clusters_named(part: object) -> Iterator[str]:
 
 
 def shape(table: RouteTable, endpoints: Endpoints) -> str:
-    """The table without what changes from one weight to the next: sizes, shares, marks, and how the runs lie.
+    """The table without what changes with each weight: sizes, shares, marks, and the order of runs.
 
-    Nothing of these can make Envoy refuse it.
+    None of these can make Envoy refuse it.
     """
     models = [
         (
@@ -116,7 +116,7 @@ def shape(table: RouteTable, endpoints: Endpoints) -> str:
         for model in table.models
     ]
     routed = {model.model for model in table.models}
-    where = sorted((str(build), found) for build, found in endpoints.items() if build.model in routed)
+    where = sorted((str(build), places) for build, places in endpoints.items() if build.model in routed)
     return repr((models, where))
 
 
@@ -135,7 +135,7 @@ def _audience(audience: AudienceRoute) -> tuple[object, ...]:
 
 
 def _with_routes(listener: Resource, routes: Resource) -> Resource:
-    """The listener with these routes in place of those that it would watch."""
+    """The listener with these routes inline, instead of a watched file."""
     match listener:
         case {"filter_chains": [{"filters": [{"name": name, "typed_config": {"rds": _, **manager}}]}], **rest}:
             inline = {**manager, "route_config": routes}

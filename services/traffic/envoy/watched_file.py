@@ -1,4 +1,4 @@
-"""A file that Envoy watches: publish it, see it served or refused, and keep the last one that was served."""
+"""A file that Envoy watches: publish it, wait until Envoy serves or refuses it, and keep the last good content."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _WARMING = "cluster_manager.warming_clusters"
 
 
 class WatchedFile:
-    """One file and the statistics of Envoy's subscription to it."""
+    """A watched file and the statistics of Envoy's subscription to it."""
 
     def __init__(
         self, path: Path, *, subscription: str, admin: Admin, log: Path, patience: float,
         passing: Callable[[], AbstractContextManager[None]],
     ) -> None:  # fmt: skip
-        """`subscription` begins the statistics' names; `patience` is how long Envoy may take, in seconds.
+        """`subscription`: prefix of the statistics' names. `patience`: seconds that Envoy may take.
 
-        Each write is made inside `passing()`, which raises where it may not be made.
+        Each write happens inside `passing()`, which raises if it is not allowed.
         """
         self.path = path
         self._subscription = subscription
@@ -40,12 +40,12 @@ class WatchedFile:
 
     @property
     def good(self) -> Path:
-        """The last content that Envoy was seen to serve. It outlives a crash between publishing and putting back."""
+        """The file with the last content that Envoy served. It survives a crash between publishing and putting back."""
         return self.path.with_name(f"{self.path.name}.good")
 
     @property
     def statistics(self) -> str:
-        """A regular expression for the names of the statistics that tell what Envoy made of the file."""
+        """A regular expression for the names of the file's statistics."""
         return f"{_WARMING}|{re.escape(self._subscription)}[.](version_text|update_rejected|update_failure)"
 
     def version(self) -> str | None:
@@ -53,9 +53,9 @@ class WatchedFile:
         return self._state().version
 
     def push(self, text: str, version: str, before: State | None = None) -> bool:
-        """Publish and wait until Envoy serves it; False when Envoy is not there. A refused content is put back.
+        """Publish, and wait until Envoy serves it. Returns False if Envoy does not answer. Undoes a refused content.
 
-        `before` is the state of now, where it is known. Raises RoutesRejected, TimedOut.
+        `before`: the present state, if known. Raises RoutesRejected, TimedOut.
         """
         mark = self._log.stat().st_size if self._log.exists() else 0
         try:
@@ -71,19 +71,19 @@ class WatchedFile:
         return True
 
     def leave(self, text: str) -> None:
-        """Publish for an Envoy that cannot be asked now."""
+        """Publish without waiting, for an Envoy that does not answer now."""
         if read_text(self.path) != text:
             self._write(text)
 
     def _why(self, mark: int) -> str:
-        """Envoy's reason; it counts a refusal before it writes it down, and later still into a log that starts over."""
-        until = time.monotonic() + _WRITTEN_WITHIN
-        while (why := rejection(self._log, mark)) is None and time.monotonic() < until:
+        """Envoy's reason. Waits for it: Envoy logs a refusal after counting it, and even later in a rotated log."""
+        deadline = time.monotonic() + _WRITTEN_WITHIN
+        while (why := rejection(self._log, mark)) is None and time.monotonic() < deadline:
             time.sleep(_POLL)
         return why or "its log gives no reason."
 
     def _await(self, version: str, refused: int, mark: int) -> None:
-        until = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._patience
         while not (state := self._state()).serves(version):
             if state.refusals > refused:
                 self._put_back()
@@ -91,7 +91,7 @@ class WatchedFile:
                     f"Envoy refused {self.path.name}: {self._why(mark)} The former routes stay in force.",
                     fix="this is a fault of Sluicegate or of a plan it accepted: report it with this message.",
                 )
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise TimedOut(
                     f"Envoy did not apply {self.path.name} within {self._patience:g} s.", fix=f"see {self._log}."
                 )
@@ -103,12 +103,12 @@ class WatchedFile:
             self._write(good)
 
     def _write(self, text: str) -> None:
-        """Publish a content, also where the disk is full: an abort must come into force."""
+        """Write the content, even on a full disk, since an abort must take effect."""
         with self._passing():
             durable.replace(self.path, text, spare=self.path.with_name(f".{self.path.name}.spare"))
 
     def state(self, stats: Mapping[str, int | str]) -> State:
-        """What these statistics tell of the file."""
+        """The file's state according to these statistics."""
         refusals = (stats.get(f"{self._subscription}.update_{how}", 0) for how in ("rejected", "failure"))
         return State(
             version=str(stats.get(f"{self._subscription}.version_text", "")) or None,
@@ -122,12 +122,12 @@ class WatchedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What Envoy says of a file."""
+    """Envoy's state of a watched file."""
 
     version: str | None
     warming: int
     refusals: int
 
     def serves(self, version: str) -> bool:
-        """Whether this version is in force and every cluster ready."""
+        """Whether this version is in force and every cluster is ready."""
         return self.version == version and not self.warming

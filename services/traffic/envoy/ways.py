@@ -1,4 +1,4 @@
-"""Ways in which a model is called, and how often a request of it is tried. Pure."""
+"""Ways to call a model, and how often a request is tried. Pure."""
 
 from __future__ import annotations
 
@@ -19,54 +19,54 @@ from sluicegate.services.traffic.envoy.resources import (
 from sluicegate.services.traffic.table import ModelRoute, Target
 
 VERBS = ("predict", "invocations")
-"""What may be called on a model, and on its service by the same name."""
+"""The endpoints of a model; its service has the same."""
 POST = header_is(":method", "POST")
 _SAFE_RETRIES = "connect-failure,refused-stream,reset-before-request"
 _RETRIES = "connect-failure,refused-stream,reset"
-"""Where predicting has no effects, a request whose worker died is sent once more."""
+"""If predicting has no side effects, a request whose worker died is sent once more."""
 _FALLBACK_ON = "5xx,reset"
 _OF_ONE_REPLICA = "500,502,503"
 _LATE_SECONDS = 0.1
-"""A service that says itself that it was too slow is heard first: an answer, 504, is not asked for again."""
+"""Extra time in which a service can report its own timeout: its answer, 504, is not retried."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way in which a model is called."""
+    """One way to call a model."""
 
     verb: str
     by: str
     path: Resource
-    """What its path matches."""
+    """The matcher of its path."""
     headers: tuple[Resource, ...]
 
 
 def ways(model: str, below: str = "") -> Iterator[Way]:
-    """By path `/{model}{below}/predict` and by host name; by path first: the longer match is the surer one."""
+    """By path `/{model}{below}/predict`, and by host name. The path comes first, because it is more specific."""
     for verb in VERBS:
         yield Way(verb=verb, by="path", path=path_of(model, f"{below}/{verb}"), headers=(POST,))
         yield Way(verb=verb, by="host", path={"path": f"{below}/{verb}"}, headers=(POST, host_is(model)))
 
 
 _MOST_MORE = 2
-"""So many further replicas are asked at most."""
+"""Most further replicas to try."""
 _PREVIOUS_HOSTS = "envoy.retry_host_predicates.previous_hosts"
 _PREVIOUS_HOSTS_KIND = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 _SELECTIONS = 128
-"""So often another replica is picked when one was asked already. A dead one is idle, and so is picked most."""
+"""How often to pick again if the replica was tried already. A dead replica is idle, and so is picked most often."""
 
 
 def more_replicas(model: ModelRoute, target: Target) -> int:
-    """How many further replicas are asked for a request that one did not answer; none where another build is."""
+    """How many further replicas to try after a failure; 0 if another build is behind this one."""
     return 0 if target.others else min(model.replicas_of(target.assigned.build) - 1, _MOST_MORE)
 
 
 def tries(model: ModelRoute, targets: Iterable[Target]) -> Resource:
-    """Where another build or replica is asked next, each try has its own time; else all have one, so that a slow build
-    is asked once.
+    """Timeouts and retries. With another build or replica to try, each attempt has its own time; otherwise all attempts
+    share one, so that a slow build gets a request only once.
 
-    Envoy takes a try that ran out of its time for one whose worker died. Without another build a try may meet a
-    connection of the worker that has just died: then there is a third one, and a moment before each.
+    Envoy treats an attempt that timed out like one whose worker died. Without another build, a retry may meet a
+    connection of the worker that has just died, so there is a third attempt, and a short pause before each.
     """
     retry_on = _RETRIES if model.retry else _SAFE_RETRIES
     others, more = 0, 0
@@ -84,25 +84,25 @@ def tries(model: ModelRoute, targets: Iterable[Target]) -> Resource:
 
 
 def asking_again(model: ModelRoute, target: Target) -> list[Resource]:
-    """Request headers that say when and how often a request of this target is tried again, beyond its route's rule.
+    """Request headers that set when and how often to retry a request of this target, beyond its route's policy.
 
-    An error is answered by the build behind; where only further replicas are, by one of these: it may be this one's
-    alone. A replica that says itself that it was too slow, 504, is asked once.
+    After an error the build behind answers. With only further replicas, one of these does, since the error may be that
+    of one replica. A replica's own timeout, 504, is not retried.
     """
-    most, headers = target.others, []
+    retries, headers = target.others, []
     more = more_replicas(model, target)
     if target.fallback is not None or (target.stands_in is not None and target.stands_in.on_errors):
         headers.append(set_header("x-envoy-retry-on", _FALLBACK_ON))
     elif more and model.retry:
         headers.append(set_header("x-envoy-retry-on", "retriable-status-codes"))
         headers.append(set_header("x-envoy-retriable-status-codes", _OF_ONE_REPLICA))
-    if max(most, more) > 1:
-        headers.append(set_header("x-envoy-max-retries", str(max(most, more))))
+    if max(retries, more) > 1:
+        headers.append(set_header("x-envoy-max-retries", str(max(retries, more))))
     return headers
 
 
 def answer_header(name: str, value: str) -> Resource:
-    """A header of the answer, percent-encoded: names may be in any script."""
+    """Sets a response header, percent-encoded because names may be in any script."""
     return set_header(name, literal(quote(value, safe="")))
 
 
