@@ -272,7 +272,11 @@ def start(whole: Installation, candidate: str) -> tuple[str, subprocess.Popen[An
 def end_loads(whole: Installation) -> dict[str, dict[str, Any]]:
     """Once each gateway has answered somebody from now on."""
     began = time.time()
-    eventually(lambda: all(max(whole.seen(name)["last"].values()) > began + 1 for name in GATEWAYS))
+
+    def answers(gateway: str) -> bool:
+        return max(whole.seen(gateway)["last"].values(), default=0.0) > began + 1
+
+    eventually(lambda: all(map(answers, GATEWAYS)), seconds=PATIENCE)
     return {name: whole.end_load(name) for name in GATEWAYS}
 
 
