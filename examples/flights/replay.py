@@ -1,10 +1,10 @@
-"""Real departures of July and August 2013 as requests, in time order; labels follow when the flight has landed.
+"""Replays departures of July and August 2013 as requests, in time order; labels follow when a flight has landed.
 
     SLUICE_TOKEN=... python -m sluicegate.examples.flights.replay --gateway URL --console URL --model delays --rate 40 \
         --data .demo/data
 
-It prints a line of JSON a second, and a last one when it ends: at the end of August, when its input ends or says
-`stop`, or on SIGTERM. A line `rate 80` on its input changes the pace.
+It prints one line of JSON each second, and a last one when it ends: at the end of August, at the end of its
+input, at the line `stop` on its input, or on SIGTERM. The line `rate 80` on its input changes the rate.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LATE = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Departure:
-    """One request, and what will be known of it later. Times in seconds since 1970, of the year 2013."""
+    """One request, with its outcome, which is known later. Times are seconds since 1970, in the year 2013."""
 
     unit: str
     body: bytes
@@ -73,7 +73,7 @@ def departing(frame: pd.DataFrame, chunk: int = 500) -> Iterator[Departure]:
 
 
 class Pace:
-    """So many requests a second; what could not be sent in time is not made up for in a burst."""
+    """Limits requests to a rate per second; requests that could not be sent in time are not sent in a burst later."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -102,7 +102,7 @@ class Replay:
         self._free = asyncio.Semaphore(AT_ONCE)
 
     async def run(self, departures: Iterator[Departure]) -> None:
-        """Until the departures end or `stopping` is set; then what is under way is waited for."""
+        """Send requests until the departures end or `stopping` is set, then wait for the open ones."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._report_landings())
             async with asyncio.TaskGroup() as requests:
@@ -148,7 +148,7 @@ class Replay:
             await self._send_landed()
 
     async def _send_landed(self) -> None:
-        """Send what has landed by the clock of 2013. A batch that is not taken in is sent again: that is harmless."""
+        """Send outcomes of flights landed by the clock of 2013. A refused batch is sent again, which is harmless."""
         while self._in_air and self._in_air[0].landed <= self.clock:
             landed: list[Landing] = []
             while self._in_air and self._in_air[0].landed <= self.clock and len(landed) < BATCH:
@@ -174,7 +174,7 @@ class Replay:
 
 
 async def _obey(replay: Replay) -> None:
-    """Follow the lines of the standard input."""
+    """Carry out the lines of the standard input."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := (await reader.readline()).decode().split():
@@ -225,5 +225,5 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this: its end closes our input
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for our parent, which closes our input
     asyncio.run(_main(_arguments()))

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Mark(StrEnum):
-    """How far an act has come."""
+    """The progress of an act."""
 
     WAITING = "waiting"
     UNDER_WAY = "under way"
@@ -30,7 +30,7 @@ class Act:
 
 @dataclass(kw_only=True)
 class Candidate:
-    """A build that asks for traffic, and what is hoped for it."""
+    """A build that is rolled out, and the ending that the story expects."""
 
     version: str
     name: str
@@ -40,7 +40,7 @@ class Candidate:
 
 @dataclass(kw_only=True)
 class Scene:
-    """The stand of things."""
+    """The state of the demo."""
 
     acts: list[Act] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
@@ -56,6 +56,6 @@ class Scene:
 
     @property
     def went_well(self) -> bool:
-        """Every candidate ended as hoped, and nobody who asked was left without an answer."""
+        """Whether every candidate ended as expected and every request got an answer."""
         ended = bool(self.candidates) and all(each.rollout.get("ending") == each.hoped for each in self.candidates)
         return ended and bool(self.replay.get("ended")) and self.replay["failed"] == 0 and not self.trouble

@@ -1,6 +1,6 @@
-"""The data scientist: a process that trains while the servers start, then registers and hands over, as people do.
+"""The data scientist: a process that trains while the servers start, then registers versions and moves the alias.
 
-It talks in JSON lines. First it prints {"figures": ...}; then each line it reads is one request with one answer:
+It uses lines of JSON. First it prints {"figures": ...}; then it answers each line of its input with one line:
 
     {"register": model, "environment": {...}}   {"versions": {name: version}}
     {"candidate": version}                      {"candidate": version}
@@ -24,7 +24,7 @@ from sluicegate.examples.flights import data, models
 def main(cache: Path) -> None:
     """Train, then answer requests until the input ends."""
     warnings.filterwarnings("ignore")
-    answers, sys.stdout = sys.stdout, sys.stderr  # MLflow talks on the standard output
+    answers, sys.stdout = sys.stdout, sys.stderr  # MLflow writes to the standard output
     say = partial(_write, answers)
     frame = data.departures(cache)
     trained = models.train(frame)

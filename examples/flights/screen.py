@@ -1,4 +1,4 @@
-"""Screen: the scene for people; redrawn in place on a terminal, else a line whenever something has changed."""
+"""Screen: shows the scene. On a terminal it redraws in place; elsewhere it prints a line at each change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUIET = 10.0
 
 
 class Screen:
-    """Call `show` often; it draws what there is to see."""
+    """Draws the scene; call `show` often."""
 
     def __init__(self, console: Console) -> None:
         self._began = time.monotonic()
@@ -57,7 +57,7 @@ class Screen:
 
 
 def _lines(scene: Scene) -> list[str]:
-    """What is said once each."""
+    """The lines that are printed once each."""
     lines = []
     for act in scene.acts:
         lines.append(f"{SIGNS[Mark.UNDER_WAY]} {act.title}")

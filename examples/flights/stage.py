@@ -1,4 +1,4 @@
-"""The stage: cleared, played on, and left with nothing running; then how it ended."""
+"""The stage: clears the remains of an earlier demo, plays the story, stops everything and shows how it ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTERRUPTED = "it was interrupted"
 
 
 async def play(folder: Path, console: Console, *, keep: bool) -> int:
-    """Clear the stage, play, leave nothing running unless it is to be kept, and show how it ended; an exit code."""
+    """Clear the stage, play, stop everything unless `keep` is set, and show how it ended; returns an exit code."""
     began = time.monotonic()
     scene, product = Scene(), Product(folder / "sluice")
     playing = asyncio.create_task(_play(product, scene, console, folder))
@@ -55,7 +55,7 @@ async def _play(product: Product, scene: Scene, console: Console, folder: Path) 
 
 
 def _texts(failures: BaseExceptionGroup[Failure]) -> list[str]:
-    """What each failure says, however deep it lies."""
+    """The message of each failure, however deeply it is nested."""
     return [
         text
         for each in failures.exceptions
@@ -78,7 +78,7 @@ async def _draw(screen: Screen, scene: Scene) -> None:
 
 
 async def _clear(product: Product) -> None:
-    """Stop and forget what an earlier demo left; the departures that it read are kept."""
+    """Stop and delete what an earlier demo left, except the departures that it read."""
     if product.state.exists():
         await product.down()
         shutil.rmtree(product.state)

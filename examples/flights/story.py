@@ -1,4 +1,4 @@
-"""The story: what is done in which order, and what is waited for. It acts as users do, and writes the scene."""
+"""The story: the steps of the demo and what each waits for. It acts as users do, and updates the scene."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Story:
         self._logs = folder / "logs"
 
     async def play(self) -> None:
-        """From nothing to two decisions. Raises Failure."""
+        """Play from an empty folder to two decisions. Raises Failure."""
         async with self._person("scientist", str(self._data)) as scientist:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._servers())
@@ -62,7 +62,7 @@ class Story:
             self._scene.figures = (await scientist.hear())["figures"]
 
     async def _roll_out(self, scientist: Person, version: str, *, hoped: str) -> None:
-        """Move the alias, as a data scientist would, and wait for what the product makes of it."""
+        """Move the alias, as a data scientist would, and wait until the rollout has ended."""
         candidate = Candidate(version=version, name=self._scene.names[version], hoped=hoped)
         self._scene.candidates.append(candidate)
         with self._act(f"alias `candidate` on v{version}, {candidate.name}") as act:
@@ -75,7 +75,7 @@ class Story:
 
     @asynccontextmanager
     async def _travellers(self) -> AsyncIterator[Person]:
-        """Departures as requests; at the end what is under way is waited for and the record is complete."""
+        """Send departures as requests; at the end wait for open requests, so that the record is complete."""
         urls = self._product.urls
         words = ("--gateway", urls["gateway"], "--console", urls["console"], "--model", MODEL)
         pace = ("--rate", str(IDLE), "--data", str(self._data))
@@ -104,7 +104,7 @@ class Story:
                 await watching
 
     async def _watch(self, travellers: Person) -> None:
-        """Read the rollouts again and again; ask for more flights while a candidate has traffic."""
+        """Poll the rollouts; send flights faster while a candidate has traffic."""
         pace = IDLE
         async with aiohttp.ClientSession() as session:
             while True:
@@ -146,7 +146,7 @@ class Story:
 async def _until(is_so: Callable[[], bool], seconds: float, what: str) -> None:
     try:
         async with asyncio.timeout(seconds):
-            while not is_so():  # noqa: ASYNC110 - what is waited for is read from the product, again and again
+            while not is_so():  # noqa: ASYNC110 - the condition can only be polled
                 await asyncio.sleep(0.1)
     except TimeoutError:
         raise Failure(f"waited {seconds:g} s in vain for {what}") from None

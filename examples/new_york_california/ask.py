@@ -1,4 +1,4 @@
-"""Asks for the same payment as three people; their metadata decide which model answers."""
+"""Requests a prediction for the same payment as three people; their metadata decide which model answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PEOPLE: list[dict[str, str | int]] = [
 
 
 def main() -> None:
-    """One line a person: who answered, and how likely fraud is."""
+    """Print one line for each person: which model answered, and how likely fraud is."""
     with Client() as client:
         for person in PEOPLE:
             answer = client.predict("fraud", [{"amount": 800.0}], metadata=person, unit="u-17")

@@ -1,4 +1,4 @@
-"""Trains a model of fraud for everybody, one for New York, one for California, and registers them: versions 1, 2, 3."""
+"""Trains three fraud models (for everybody, for New York, for California) and registers them as versions 1, 2 and 3."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def payments(begins_at: float, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def main() -> None:
-    """Train and register the three."""
+    """Train and register the three models."""
     mlflow.set_experiment("fraud")
     for seed, (state, begins_at) in enumerate(FRAUD_BEGINS_AT.items()):
         frame, is_fraud = payments(begins_at, seed)
