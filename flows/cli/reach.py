@@ -70,14 +70,14 @@ def call(method: str, path: str, body: object = None, query: Mapping[str, str | 
     if is_dry_run:
         parameters["dry_run"] = "1"
     key = None if method == "GET" else uuid4().hex
-    answer = _answer(settings, Asking(method=method, path=path, body=body, query=parameters, key=key))
+    answer = _answer(settings, ApiRequest(method=method, path=path, body=body, query=parameters, key=key))
     if is_dry_run:
         raise Tried(answer)
     return answer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asking:
+class ApiRequest:
     """A request, independent of how it is carried out."""
 
     method: str
@@ -87,7 +87,7 @@ class Asking:
     key: str | None
 
 
-def _answer(settings: Settings, asking: Asking) -> Any:
+def _answer(settings: Settings, asked: ApiRequest) -> Any:
     api = console_api(settings)
     if api is None and not has_ledger(settings):
         if settings.api_url is not None:
@@ -97,7 +97,7 @@ def _answer(settings: Settings, asking: Asking) -> Any:
         raise Unreachable(f"nothing runs in {settings.state}, and it has no ledger.", fix=_FIX_UNREACHABLE)
     if api is not None and not _is_hung(settings):
         try:
-            return ask(api, asking)
+            return ask(api, asked)
         except NotSent as error:
             if settings.api_url is not None:
                 raise NotSent(
@@ -106,7 +106,7 @@ def _answer(settings: Settings, asking: Asking) -> Any:
                 ) from error
             if not has_ledger(settings):
                 raise
-    return _on_ledger(asking)
+    return _on_ledger(asked)
 
 
 def _is_hung(settings: Settings) -> bool:
@@ -117,38 +117,38 @@ def _is_hung(settings: Settings) -> bool:
     return silence is not None and silence > HUNG
 
 
-def ask(api: Api, asking: Asking) -> Any:
+def ask(api: Api, asked: ApiRequest) -> Any:
     """Get the act's answer from a console; retries there with the same key if an answer was lost.
 
     Raises NotSent if nothing was sent at all, and Unanswered if the request may have had its effect.
     """
     try:
-        return over_http(api, asking)
+        return over_http(api, asked)
     except Unanswered:
         pass
     for pause in PAUSES:
         time.sleep(pause)
         with suppress(Unreachable):
-            return over_http(api, asking)
+            return over_http(api, asked)
     raise Unanswered(
         f"the console at {api.url} did not answer, so we do not know whether it did what you asked.",
         fix="check what happened before you repeat it: sluice rollout list, sluice status",
     )
 
 
-def over_http(api: Api, asking: Asking) -> Any:
+def over_http(api: Api, asked: ApiRequest) -> Any:
     """Get the act's answer from a console, without retries. Raises NotSent, Unanswered, or the act's own error."""
-    target = api.url.rstrip("/") + asking.path + (f"?{urllib.parse.urlencode(asking.query)}" if asking.query else "")
+    target = api.url.rstrip("/") + asked.path + (f"?{urllib.parse.urlencode(asked.query)}" if asked.query else "")
     headers = {
         "authorization": f"Bearer {api.token}",
         "content-type": "application/json",
         "x-sluice-door": "cli",
         "x-sluice-actor": actor(),
     }
-    if asking.key is not None:
-        headers["idempotency-key"] = asking.key
-    data = json.dumps(asking.body).encode() if asking.body is not None else None
-    request = urllib.request.Request(target, data=data, headers=headers, method=asking.method)
+    if asked.key is not None:
+        headers["idempotency-key"] = asked.key
+    data = json.dumps(asked.body).encode() if asked.body is not None else None
+    request = urllib.request.Request(target, data=data, headers=headers, method=asked.method)
     try:
         with opener(api.ca).open(request, timeout=SECONDS) as answer:
             return json.load(answer)
@@ -205,7 +205,7 @@ def _problem(error: urllib.error.HTTPError) -> SluiceError:
     return kind(str(body["detail"]), fix=body.get("fix"))
 
 
-def _on_ledger(asking: Asking) -> Any:
+def _on_ledger(asked: ApiRequest) -> Any:
     from sluicegate.flows.wiring.desk import desk_without_doors
     from sluicegate.registry.words.roles import Role
     from sluicegate.services.console.acts.table import find
@@ -215,16 +215,16 @@ def _on_ledger(asking: Asking) -> Any:
     try:
         desk = desk_without_doors()
     except Unreachable as error:
-        if asking.method == "GET":
+        if asked.method == "GET":
             raise
         raise Unreachable(f"nothing was recorded: {error.message}", fix=error.fix) from error
-    parameters = {name: value for name, value in asking.query.items() if name != "dry_run"}
+    parameters = {name: value for name, value in asked.query.items() if name != "dry_run"}
     request = Request(
-        actor=actor(), role=Role.ADMIN, person=OWNER, door="cli", query=parameters, body=asking.body, key=asking.key
+        actor=actor(), role=Role.ADMIN, person=OWNER, door="cli", query=parameters, body=asked.body, key=asked.key
     )  # fmt: skip
-    if "dry_run" in asking.query:
+    if "dry_run" in asked.query:
         from sluicegate.services.console.dry_run import dry_run
 
-        return dry_run(desk, asking.method, asking.path, request)[1]
-    operation, names = find(desk, asking.method, asking.path)
+        return dry_run(desk, asked.method, asked.path, request)[1]
+    operation, names = find(desk, asked.method, asked.path)
     return operation.run(replace(request, path=names))[1]

@@ -258,7 +258,7 @@ def ask_check(name: str) -> str:
         now = runtime.ledger.rollout(name)
         return not now.is_ended and now.step == rollout.step
 
-    checked = runtime.asking.ask(rollout, check, is_open)
+    checked = runtime.check_runner.ask(rollout, check, is_open)
     with suppress(IllegalMove):  # the rollout ended meanwhile
         progress.append(runtime.ledger, name, lambda _: checked, runtime.clock())
     return f"{checked.answer}: {checked.reason}"

@@ -21,7 +21,7 @@ LONGEST_CALL = 30.0
 """Seconds that one call may take. A receiver that needs longer answers 202 and is polled."""
 
 
-class Asking(Calling):
+class CheckRunner(Calling):
     """Runs checks."""
 
     def ask(self, rollout: Rollout, check: Check, is_open: Callable[[], bool]) -> Checked:

@@ -21,7 +21,7 @@ _COPIES_WAIT = timedelta(hours=1)
 """How long after its end a shadow's last copies may still be unread."""
 
 
-class Asking:
+class KeptModels:
     """Says whether a model's requests are kept. Reads the ledger at intervals, and each plan once."""
 
     def __init__(self, ledger: Ledger, wall: Callable[[], datetime]) -> None:

@@ -167,7 +167,7 @@ def collector() -> None:
     from sluicegate.flows.wiring.certificate_watch import watch_certificate
     from sluicegate.flows.wiring.copy_watch import watch_drops
     from sluicegate.flows.wiring.housekeeping import keep_house
-    from sluicegate.flows.wiring.keeping import Asking
+    from sluicegate.flows.wiring.keeping import KeptModels
     from sluicegate.services.bento.body_capture import bodies_log
     from sluicegate.services.loopback import own_folder
     from sluicegate.services.telemetry.pairs.collector import ShadowCollector
@@ -188,7 +188,7 @@ def collector() -> None:
         return rollout_spec(runtime, rollout)
 
     store, wall, loops = runtime.reading_store, runtime.wall, Loops("collector", runtime.heartbeats)
-    asks, shadows = Asking(runtime.ledger, wall), shadow_specs(runtime.ledger, spec, build)
+    asks, shadows = KeptModels(runtime.ledger, wall), shadow_specs(runtime.ledger, spec, build)
     folders = runtime.access_log_folders()
     logs = {name: access_logs(folder) for name, folder in folders.items()}
     joined = {each.name: each for each in runtime.mailboxes}  # including those that have ended and may come back

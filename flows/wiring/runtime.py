@@ -20,7 +20,7 @@ from sluicegate.registry.words.settings import MlflowServer, Settings
 if TYPE_CHECKING:
     import httpx
 
-    from sluicegate.flows.stages.checks import Asking
+    from sluicegate.flows.stages.checks import CheckRunner
     from sluicegate.flows.stages.hooks import HookPass
     from sluicegate.flows.stages.memory import Memory
     from sluicegate.flows.wiring.readings import Readings
@@ -400,11 +400,11 @@ class Runtime:
         )
 
     @cached_property
-    def asking(self) -> Asking:
+    def check_runner(self) -> CheckRunner:
         """Runs the checks of plans."""
-        from sluicegate.flows.stages.checks import Asking
+        from sluicegate.flows.stages.checks import CheckRunner
 
-        return Asking(
+        return CheckRunner(
             prefect=lambda: self.prefect,
             key=lambda: self.keys.check_key,
             allowed=self.settings.check_hosts,

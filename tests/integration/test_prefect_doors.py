@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from sluicegate.flows.stages.calling import subject
-from sluicegate.flows.stages.checks import Asking
+from sluicegate.flows.stages.checks import CheckRunner
 from sluicegate.flows.stages.hooks import HookPass, Telling
 from sluicegate.flows.sync.remembered import Standing, Tree, follow, followed
 from sluicegate.registry.ledger.attempt import last_attempt
@@ -176,7 +176,7 @@ def acted(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Ac
     assert attempt is not None
     runs["driver"] = attempt.run
     rollouts["checked"] = house.running("checked", check={"deployment": "watch/watch"})
-    runs["check"] = asking(house).create_run(
+    runs["check"] = check_runner(house).create_run(
         server.client(), "watch/watch", name=question_name(rollouts["checked"]), kind="check", title="check",
         data=subject(rollouts["checked"]),
     )  # fmt: skip
@@ -295,12 +295,12 @@ def test_a_run_that_fails_says_no_and_one_that_crashes_is_put_once_more(house: H
             state = {"state": {"type": kind, "message": message}, "force": True}
             house.server.ask("POST", f"/flow_runs/{run['id']}/set_state", state)
 
-    said = asking(house, sleep=end_the_run, elapsed=lambda: 0.0).ask(rollout, check, lambda: True)
+    said = check_runner(house, sleep=end_the_run, elapsed=lambda: 0.0).ask(rollout, check, lambda: True)
     assert (said.answer, said.reason) == ("no", "the smoke test is red")
 
 
-def asking(house: House, **more: Any) -> Asking:
-    return Asking(prefect=house.server.client, key=lambda: "x", allowed=frozenset(), clock=house.now, **more)
+def check_runner(house: House, **more: Any) -> CheckRunner:
+    return CheckRunner(prefect=house.server.client, key=lambda: "x", allowed=frozenset(), clock=house.now, **more)
 
 
 def test_a_hook_whose_run_fails_gets_another_one_and_a_run_that_goes_on_is_waited_for(house: House) -> None:

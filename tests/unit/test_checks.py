@@ -13,7 +13,7 @@ from ipaddress import ip_address
 import pytest
 from standardwebhooks import Webhook
 
-from sluicegate.flows.stages.checks import Asking
+from sluicegate.flows.stages.checks import CheckRunner
 from sluicegate.registry.plan.calls import Check
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Checked, Packed, Ready, StepEntered
@@ -100,12 +100,12 @@ def rollout() -> Rollout:
 def ask(judge: Judge, *answers: tuple[int, str], allowed: str = "127.0.0.1", **settings: object) -> Checked:
     judge.answers = list(answers)
     clock = Clock()
-    asking = Asking(
+    runner = CheckRunner(
         prefect=lambda: pytest.fail("Prefect was asked"), key=lambda: SECRET, allowed=frozenset({allowed}),
         clock=lambda: datetime.now(UTC), sleep=clock.sleep, elapsed=lambda: clock.seconds,
     )  # fmt: skip
     check = Check.model_validate({"url": judge.url} | settings)
-    return asking.ask(rollout(), check, lambda: True)
+    return runner.ask(rollout(), check, lambda: True)
 
 
 YES, NO = (200, '{"answer": "yes", "reason": "revenue holds"}'), (200, '{"answer": "no", "reason": "revenue falls"}')

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sluicegate.flows.wiring.collecting import growth_finding, unasked_findings
-from sluicegate.flows.wiring.keeping import Asking, kept_for, retentions
+from sluicegate.flows.wiring.keeping import KeptModels, kept_for, retentions
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.plan.plan import Plan
@@ -50,17 +50,17 @@ def test_a_plan_asks_for_its_requests_where_something_is_joined_to_them(more: di
 
 def test_a_model_whose_applied_plan_asks_is_known_within_two_seconds(tmp_path: Path) -> None:
     ledger, now = SqlLedger(f"sqlite:///{tmp_path}/ledger.db"), [NOW]
-    asking = Asking(ledger, lambda: now[0])
-    assert not asking("m")
+    is_kept = KeptModels(ledger, lambda: now[0])
+    assert not is_kept("m")
     apply(ledger, plan("m", **LABELLED))
     apply(ledger, plan("other"))
-    assert not asking("m"), "asked a moment ago"
+    assert not is_kept("m"), "asked a moment ago"
     now[0] += timedelta(seconds=2)
-    assert asking("m")
-    assert not asking("other")
+    assert is_kept("m")
+    assert not is_kept("other")
     apply(ledger, plan("m", retention="3d"))
     now[0] += timedelta(seconds=2)
-    assert not asking("m")
+    assert not is_kept("m")
     assert kept_for(ledger) == {"m": 3 * 86_400.0}
     ledger.close()
 
