@@ -15,16 +15,16 @@ Side = tuple[Stratum, int]
 Cell = tuple[str, Side, Arm]
 Tallies = Mapping[Cell, Tally]
 Totals = Mapping[tuple[str, Arm], Tally]
-"""Of a metric in one arm, all strata together."""
+"""The tally of a metric in one arm, all strata together."""
 
 
 def cell(row: TallyRow) -> Cell:
-    """What a row adds to."""
+    """The cell that a row adds to."""
     return row.metric, (row.stratum, row.weight), row.arm
 
 
 def with_totals(totals: Totals, rows: Iterable[TallyRow]) -> Totals:
-    """The totals with what these rows add."""
+    """The totals after these rows are added."""
     added = dict(totals)
     for row in rows:
         added[row.metric, row.arm] = added.get((row.metric, row.arm), Tally()) + row.tally
@@ -32,7 +32,7 @@ def with_totals(totals: Totals, rows: Iterable[TallyRow]) -> Totals:
 
 
 def with_rows(tallies: Tallies, rows: Iterable[TallyRow]) -> Tallies:
-    """The tallies with what these rows add."""
+    """The tallies after these rows are added."""
     added = dict(tallies)
     for row in rows:
         added[cell(row)] = added.get(cell(row), Tally()) + row.tally
@@ -40,8 +40,8 @@ def with_rows(tallies: Tallies, rows: Iterable[TallyRow]) -> Tallies:
 
 
 def beyond(tallies: Tallies, cumulative: Iterable[TallyRow]) -> Iterator[TallyRow]:
-    """What cumulative rows hold beyond these tallies, in order of metric, stratum, weight and arm; of a row whose tally
-    has not changed only what it tells of units."""
+    """What cumulative rows add to these tallies, in order of metric, stratum, weight and arm. A row whose tally has not
+    changed is kept, with an empty tally, if it has sums by unit."""
     changed = (row for row in cumulative if row.units is not None or row.tally != tallies.get(cell(row)))
     for row in sorted(changed, key=cell):
         yield replace(row, tally=row.tally - tallies.get(cell(row), Tally()))

@@ -27,24 +27,27 @@ _DAY = 86_400.0
 _REQUESTS = 50_000
 """Requests a rollout is planned for when the plan does not say what traffic to expect."""
 FIRST_ROWS = 20
-"""Rows between looks at first."""
+"""Rows between the first looks."""
 _LEAST_ROWS = 100
-"""That a rollout is planned for."""
+"""The smallest number of requests that a rollout is planned for."""
 APART = {Kind.COUNT: 0.05, Kind.MEAN: 0.1}
-"""By how much of what there is looks are apart then. A mean is judged by strata, and small ones cost it a little."""
+"""The distance between later looks, as a share of the information so far. A mean is judged by strata, and small strata
+cost it a little information."""
 _WIDEST = 5
-"""So many times as far apart looks may be before 2.5 % of the information is more."""
+"""Looks are at most this many times as far apart as the first ones, until 2.5 % of the information is more."""
 _MOST_POINTS = 4_000
 OF_WHOLE = 0.5
-"""The share of alpha that is for the whole where a guardrail looks at slices besides."""
+"""The share of alpha that the whole gets if a guardrail also looks at slices."""
 _GENEROUS = 4.0
 """A wider margin is planned with this multiple of the information that its effect size alone needs."""
 
 
 def planned_requests(plan: Plan, during: float | None = None) -> float:
-    """Requests that the plan's rollout may take: what is expected until its deadline, within a day, or `during` a time.
+    """The requests that the plan's rollout may take: those expected until its deadline (one day without a deadline), or
+    within `during` seconds.
 
-    Too many costs little, because most of alpha is spent early; too few costs more. The guarantees hold either way.
+    To plan for too many costs little, because most of alpha is spent early; to plan for too few costs more. The
+    guarantees hold either way.
     """
     if plan.expect is None:
         return _REQUESTS
@@ -60,12 +63,12 @@ def planned_information(plan: Plan) -> float:
 
 
 def _confirms(plan: Plan, gate: GateSpec) -> bool:
-    """Whether it is what late labels must show after the promotion."""
+    """Whether late labels must confirm this gate after the promotion."""
     return plan.confirm is not None and plan.confirm.metric == gate.metric
 
 
 def _information_of_confirming(plan: Plan) -> float:
-    """w (1 - w) n of the requests that come, and whose labels count, while a holdout is kept."""
+    """w (1 - w) n of the requests that arrive while a holdout is kept, early enough for their labels to count."""
     assert plan.confirm is not None
     left = plan.confirm.max_time - plan.metrics[plan.confirm.metric].matures_after
     return planned_requests(plan, during=left) * per_row(plan.confirm.holdout)
@@ -73,38 +76,41 @@ def _information_of_confirming(plan: Plan) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a gate is to find out about its metric, fixed with the plan."""
+    """What a gate tests about its metric, fixed with the plan."""
 
     metric: str
     words: Wording
-    """How the verdict's sentence tells what was found."""
+    """The wording of the verdict's sentence."""
     design: Design
     first_look: float
     """Information at the first point of the grid."""
     margins: tuple[float | None, ...] = ()
-    """The relative harm to rule out at each step, None where none is asked about; empty: the gate only stops."""
+    """The relative harm to rule out at each step; None: the step asks for no margin. Empty: the gate only stops."""
     declared_beta: float | None = None
-    """The plan's beta, where earlier tries of the build have spent some of it."""
+    """The plan's beta, if earlier tries of the build have spent some of it."""
     moves_threshold: bool
-    """Margins move the candidate's threshold: latency quantiles. Otherwise they scale stable's mean."""
+    """Whether margins move the candidate's threshold, as for latency quantiles; otherwise they scale stable's mean."""
     assigns_rows: bool = False
-    """Each request is assigned by itself, so that rows must come in the shares of the weights."""
+    """Whether each request is assigned by itself, so that rows must arrive in the shares of the weights."""
     below: float | None = None
     """The share that the candidate's rate must be shown to stay below."""
     is_absolute: bool = False
-    """The candidate is held against `below` alone, and not against stable."""
+    """Whether the candidate is compared with `below` alone, and not with stable."""
     tolerance: float | None = None
-    """Of predictions: how far the share above a quantile of stable's may move; then this alone is judged."""
+    """For predictions: how far the share above one of stable's quantiles may move. Then the gate judges nothing
+    else."""
     is_alone: bool = False
-    """Stable has no requests to compare with: each row of the candidate counts as one of an even split does."""
+    """Whether stable has no requests to compare with. Then a row of the candidate counts as much information as a row
+    of an even split."""
     is_capped: bool = False
-    """Values beyond a declared cap count as it; how many, is reported."""
+    """Whether values beyond a declared cap count as the cap; the verdict says how many do."""
     comes_late: bool = False
-    """Values come as labels, some time after their requests: whether they come alike is a question of its own."""
+    """Whether values arrive as labels, some time after their requests. Then the gate also tests whether labels arrive
+    alike in both builds."""
     weight: int | None = None
     """The only weight whose rows count, in basis points; None: all."""
     fresh: Question | None = None
-    """What the last step's own rows must show before the candidate is promoted, where there was a step before it."""
+    """What the last step's own rows must show before the candidate is promoted, if there was a step before it."""
 
     @property
     def is_guardrail(self) -> bool:
@@ -117,11 +123,11 @@ class Question:
         return grid_points(self.first_look, self.design.information, APART[self.design.kind])
 
     def margin(self, step: int) -> float | None:
-        """The relative harm to rule out at a step; after the last, that of the last."""
+        """The relative harm to rule out at a step; after the last step, that of the last step."""
         return self.margins[min(step, len(self.margins) - 1)] if self.margins else None
 
     def fresh_at(self, step: int) -> Question | None:
-        """What the last step's own rows must show before this step is passed."""
+        """What the last step's own rows must show before this step passes; None for earlier steps."""
         return self.fresh if step >= len(self.margins) - 1 else None
 
     @property
@@ -138,8 +144,8 @@ class Question:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tally metrics that are read: the metric itself, those at its levels, and the candidate's at each moved
-        threshold."""
+        """The tally metrics that the gate reads: the metric itself, those at its levels, and the candidate's at each
+        moved threshold."""
         levels = (level_name(self.metric, level) for level in self.levels)
         capped = (capped_name(self.metric),) if self.is_capped else ()
         late = (REQUESTS, SEVERAL_ROWS) if self.comes_late else ()
@@ -153,7 +159,7 @@ def gates_of(plan: Plan) -> tuple[tuple[GateSpec, bool], ...]:
 
 
 def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside: str = "stable") -> Question:
-    """What `gate` is to find out under this plan."""
+    """The question of `gate` under this plan."""
     spec, is_late = plan.metrics[gate.metric], _confirms(plan, gate)
     information = _information_of_confirming(plan) if is_late else planned_information(plan)
     design = Design(
@@ -188,10 +194,10 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside
 
 
 def fresh_question(question: Question, margin: float | None, weight: int) -> Question:
-    """The same question to the rows of the last step's weight, with the margin that they must rule out.
+    """The same question about the rows of the last step's weight, with the margin that they must rule out.
 
-    Whatever came before, they are new, so that beta is the chance that they rule it out wrongly; and no more is asked
-    of them than of all rows together, which have tried every margin from the first one on.
+    These rows are new, whatever came before, so beta is the chance that they rule it out wrongly. No more is asked of
+    them than of all rows together, for which every margin is tested from the first row on.
     """
     information = question.design.information
     rungs = () if margin is None else tuple(Rung(margin=each, information=information) for each in (margin, 0.0))
@@ -199,13 +205,14 @@ def fresh_question(question: Question, margin: float | None, weight: int) -> Que
 
 
 def declared_beta(plan: Plan, gate: GateSpec) -> float | None:
-    """The beta that the plan declares, where a gate has less of it: earlier tries of the build took the rest."""
+    """The beta that the plan declares, if the gate has less because earlier tries of the build spent some; else
+    None."""
     declared = next((each.beta for each in plan.gates if each.metric == gate.metric), gate.beta)
     return declared if gate.beta < declared else None
 
 
 def bounds_of(spec: MetricSpec) -> Bounds | None:
-    """Between what a mean's values lie, as they are counted: less their origin."""
+    """The bounds of a mean's values as they are counted, minus their origin."""
     return Bounds(*(end - spec.origin for end in spec.bounds)) if spec.bounds is not None else None
 
 
@@ -215,7 +222,7 @@ def moves_threshold(spec: MetricSpec) -> bool:
 
 
 def _margins(plan: Plan, gate: GateSpec) -> tuple[float, ...]:
-    """The relative harms that some step wants ruled out, widest first."""
+    """The relative harms that the steps must rule out, widest first."""
     margins = {plan.margin(gate, step) for step in range(len(plan.steps))}
     return tuple(sorted((margin for margin in margins if margin is not None), reverse=True))
 
@@ -250,11 +257,11 @@ def passes_grid_point(grid: Sequence[float], before: float, now: float) -> bool:
 
 @lru_cache(maxsize=64)
 def grid_points(first: float, planned: float, apart: float) -> tuple[float, ...]:
-    """Points `first` apart, then the share `apart` of what there is, until they are five times as far apart; then so
-    far apart until that is 2.5 %; to a hundred times the plan.
+    """Points `first` apart, then the share `apart` of the information so far, but at most five times `first` until
+    2.5 % of the information is more. They end at a hundred times the plan.
 
-    Large harm shows in some dozens of rows, so the first looks are close; forty rows more are a third of them there and
-    nothing of some thousands.
+    Large harm shows in some dozens of rows, so the first looks are close. Forty more rows add a third there, and next
+    to nothing to some thousands.
     """
     points = [first]
     while points[-1] < 100 * planned and len(points) < _MOST_POINTS:

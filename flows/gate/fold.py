@@ -1,7 +1,7 @@
 """From looks to the state of a gate: a fold over their rows. Pure; what was folded before is remembered.
 
-A look's rows are new since the look before, so each (stratum, arm) of a look is a stratum of its own, and a late row
-to an old stratum becomes a correction there. Where few rows come they wait until they can be compared (`strata`).
+A look's rows are new since the look before, so each (stratum, arm) of a look is a stratum of its own, and a late row of
+an old stratum is a correction to it. With little traffic, rows wait until they can be compared (`strata`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sluicegate.registry.words.units import FULL
 RATIO_ALPHA = 0.001
 """Chance that sound data are ever called mismatched."""
 ROOM = 0.5
-"""The share of a harm, or of a margin, that chance may take up in how many labels a build lacks."""
+"""The share of a harm, or of a margin, that chance in the number of missing labels may take up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,29 +46,32 @@ class GateState:
     totals: Totals = field(default_factory=dict)
     """The same, all strata together."""
     waiting: Tallies = field(default_factory=dict)
-    """Those of strata that have too few of them to be compared yet."""
+    """Rows of strata that have too few rows to be compared yet."""
     cohorts: Cohorts = field(default_factory=Cohorts)
-    """The same by unit, where units return and the first look told of them."""
+    """The same by unit, if units return and the first look has sums by unit."""
     ratio: SampleRatioTest | None = None
-    """Whether rows came in the shares of the weights, where each request is assigned by itself."""
+    """The test whether rows arrive in the shares of the weights, if requests, or units, are assigned one by one."""
     labels: LabelTest | None = None
-    """Whether labels come alike in both builds, where values come late."""
+    """The test whether labels arrive alike in both builds, if values arrive late."""
     unlike_at: int | None = None
-    """The look that found that labels do not come alike."""
+    """The look that found that labels do not arrive alike."""
     failed_at: int | None = None
-    """The look that found harm, or drift; of late values one at which the labels that are outstanding left no doubt."""
+    """The look that found harm, drift or a broken limit; with late values, one at which outstanding labels left no
+    doubt."""
     rate_below: RateBelowTest | None = None
-    """The test of the candidate's rate against a fixed share, where the gate wants one shown."""
+    """The test that the candidate's rate is below a fixed share, if the gate asks for that."""
     rate_above: RateAboveTest | None = None
-    """The test whether the limit is broken, where the candidate is held against it alone; then it alone stops."""
+    """The test that the limit is broken, if the candidate is compared with the limit alone. Then only this test stops
+    it."""
     drift: DriftTest | None = None
-    """The test of the candidate's predictions against stable's, where they are compared; then it alone decides."""
+    """The comparison of the candidate's predictions with stable's, if the gate is about them. Then only this test
+    decides."""
     information: float = 0.0
     """Sum of n1 n0 / n over the strata that were compared: the realised w (1 - w) n."""
     fresh: GateState | None = None
-    """What the last step's own rows have shown, where the gate must pass on them besides."""
+    """What the last step's own rows have shown, if the gate must also pass on them alone."""
     unsound: int = 0
-    """Tally rows of the last look whose sums cannot be true: not finite, negative, or no 0/1 counts where due."""
+    """Tally rows of the last look whose sums cannot be true: not finite, negative, or not counts of a 0/1 metric."""
 
     @classmethod
     def begin(cls, question: Question, *, by_unit: bool = False) -> GateState:
@@ -88,7 +91,7 @@ class GateState:
 
     @property
     def has_found(self) -> bool:
-        """Whether the values that have come showed harm, drift, or a broken limit at some look."""
+        """Whether the values so far showed harm, drift or a broken limit at some look."""
         if self.rate_above is not None:
             return self.rate_above.shown_at is not None
         return (self.trial.failed_at if self.drift is None else self.drift.found_at) is not None
@@ -120,23 +123,23 @@ class GateState:
         return sum(sums.size for (metric, _, whose), sums in self.units.items() if metric == name and whose is arm)
 
     def new_rows(self, cumulative: Iterable[TallyRow]) -> Rows:
-        """What cumulative rows hold beyond the looks, in order of metric, stratum and arm."""
-        may_tell_units = self.by_unit or (not self.trial.looks and not self.question.assigns_rows)
+        """What cumulative rows add to the looks, in order of metric, stratum and arm."""
+        reads_units = self.by_unit or (not self.trial.looks and not self.question.assigns_rows)
         names = frozenset(self.question.names)
         new = (
-            replace(row, units=unit_sums.units_beyond(self.units, row) if may_tell_units else None)
+            replace(row, units=unit_sums.units_beyond(self.units, row) if reads_units else None)
             for row in beyond(self.cells, (row for row in cumulative if row.metric in names))
         )
         return tuple(row for row in new if row.tally.n or row.tally.missing or row.units is not None)
 
     def information_with(self, rows: Rows) -> float:
         """The information there would be after a look at these new rows."""
-        return self._taken(sound_rows(self.question, rows))[1].information
+        return self._with_rows(sound_rows(self.question, rows))[1].information
 
     def look(self, rows: Rows, *, at_most: float = math.inf) -> GateState:
-        """The state after one more look, at these new rows. `at_most`: information that is known not to be more."""
+        """The state after one more look, at these new rows. `at_most`: an upper limit of the information."""
         sound = sound_rows(self.question, rows)
-        after, new = self._taken(sound)
+        after, new = self._with_rows(sound)
         information = max(min(new.information, at_most), self.information)
         candidate = after.counted(Arm.CANDIDATE)
         after = replace(
@@ -167,8 +170,8 @@ class GateState:
             failed_at=self.failed_at or (k if has_failed else None),
         )
 
-    def _taken(self, sound: Sequence[TallyRow]) -> tuple[GateState, _News]:
-        """The state with these rows counted, and what of them can be compared now."""
+    def _with_rows(self, sound: Sequence[TallyRow]) -> tuple[GateState, _News]:
+        """The state after these rows are counted, and what can be compared now."""
         cells, totals = with_rows(self.cells, sound), with_totals(self.totals, sound)
         if self.question.is_alone:
             counted = replace(self, cells=cells, totals=totals)
@@ -188,17 +191,18 @@ class GateState:
 
     @property
     def is_harm_beyond_lacking(self) -> bool:
-        """Whether the candidate is worse even if the labels that stable lacks are bad, or those that it lacks good."""
+        """Whether the candidate is worse even if all labels that stable lacks are bad, or all that the candidate lacks
+        good."""
         readout, sign = estimate(self.trial), self.trial.design.sign
         doubt = self.doubt_of_lacking(Arm.STABLE, room=ROOM * abs(readout.value or 0.0))
         end = readout.low if sign > 0 else readout.high
         return doubt == 0 or (end is not None and sign * end > doubt)
 
     def doubt_of_lacking(self, bad: Arm, room: float = 0.0) -> float:
-        """How far the builds would be apart in the other direction if the labels that `bad` lacks beside the other were
-        all bad, or those that the other lacks all good; the larger of both.
+        """How far missing labels could move the difference between the builds: if all labels that `bad` lacks compared
+        with the other build were bad, or all that the other lacks good; the larger of both.
 
-        As far as `room` goes, by a standard deviation more: where few have come, chance hides what is lacking.
+        A standard deviation is added, up to `room`: while few labels have arrived, chance hides how many are missing.
         """
         if self.labels is None or not self.labels.is_countable:
             return 0.0
@@ -212,17 +216,17 @@ class GateState:
 
     @property
     def are_labels_young(self) -> bool:
-        """Whether most labels of what is compared may still come."""
+        """Whether most labels of the compared requests may still arrive."""
         return self.labels is not None and self.labels.is_countable and self.labels.are_young(self.cells)
 
     @property
     def are_labels_unlike(self) -> bool:
-        """Whether labels come sooner, later or less often in one build: too few arrive, or others than chance gives."""
+        """Whether labels arrive sooner, later or less often in one build, or out of the shares of the weights."""
         out_of_share = self.ratio is not None and self.ratio.mismatch
         return self.labels is not None and (out_of_share or self.labels.mismatch)
 
     def _fresh_look(self, sound: Sequence[TallyRow]) -> GateState | None:
-        """What the last step's own rows have shown with those of this look."""
+        """What the last step's own rows have shown, this look included."""
         if self.fresh is None:
             return None
         new = tuple(row for row in sound if row.weight == self.fresh.question.weight)
@@ -230,21 +234,21 @@ class GateState:
 
 
 def begin_rate_below(question: Question) -> RateBelowTest | None:
-    """The test against a fixed share, where the gate names one."""
+    """The test that the rate is below a fixed share, if the gate names one."""
     if question.below is None or question.is_guardrail:
         return None
     return RateBelowTest(bound=question.below, beta=question.design.beta)
 
 
 def begin_rate_above(question: Question) -> RateAboveTest | None:
-    """The test whether the limit is broken, where it alone stops."""
+    """The test that the limit is broken, if only that stops the candidate."""
     if question.below is None or not question.is_absolute:
         return None
     return RateAboveTest(bound=question.below, alpha=question.design.alpha)
 
 
 def begin_drift(question: Question, *, by_unit: bool = False) -> DriftTest | None:
-    """The comparison of predictions, where the gate is about them."""
+    """The comparison of predictions, if the gate is about them."""
     if question.tolerance is None:
         return None
     return DriftTest.begin(
@@ -255,23 +259,23 @@ def begin_drift(question: Question, *, by_unit: bool = False) -> DriftTest | Non
 
 @dataclass(frozen=True, kw_only=True)
 class _News:
-    """What can be compared since the last look, by row or by unit."""
+    """What has become comparable since the last look, by row or by unit."""
 
     information: float
-    """Of everything that was compared, this included."""
+    """The information of everything compared so far, this included."""
     ready: Tallies = field(default_factory=dict)
     before: Cohorts | None = None
     now: Cohorts | None = None
 
     def increment(self, question: Question, information: float) -> Increment:
-        """The metric itself; of a latency quantile, at each moved threshold too."""
+        """The increment of the metric; for a latency quantile, also at each moved threshold."""
         name = question.metric
         margins = [rung.margin for rung in question.design.rungs if rung.margin > 0 and question.moves_threshold]
         moved = {m: self._between(name, exceedance_name(name, m), information) for m in margins}
         return replace(self._between(name, name, information), at_margin=moved)
 
     def at_levels(self, question: Question, information: float) -> dict[float, Increment]:
-        """Predictions above each level."""
+        """The increment of predictions above each level."""
         names = {level: level_name(question.metric, level) for level in question.levels}
         return {level: self._between(name, name, information) for level, name in names.items()}
 
@@ -284,13 +288,13 @@ class _News:
 
 
 def is_sound(question: Question, row: TallyRow) -> bool:
-    """Whether the sums can be those of real values, or of zeros and ones where the metric has only these."""
+    """Whether real values can have these sums; only zeros and ones, if the metric has no others."""
     is_true = row.tally.is_count if question.design.kind is Kind.COUNT else _is_of_values(question, row)
     return is_true and (row.units is None or unit_sums.is_possible(row.units))
 
 
 def _is_of_values(question: Question, row: TallyRow) -> bool:
-    """Whether the sums can be those of real values, none of the metric's own out of its bounds."""
+    """Whether real values can have these sums, and the metric's own ones lie within its bounds."""
     bounds, tally = question.design.bounds, row.tally
     if not tally.is_sound or bounds is None or row.metric != question.metric or not tally.n:
         return tally.is_sound
@@ -298,7 +302,7 @@ def _is_of_values(question: Question, row: TallyRow) -> bool:
 
 
 def sound_rows(question: Question, rows: Rows) -> list[TallyRow]:
-    """The rows of strata in which every row is sound: one arm alone would look like a lost one."""
+    """The rows of strata in which every row is sound. One arm without the other would look as if rows were lost."""
     doubted = {(row.stratum, row.weight) for row in rows if not is_sound(question, row)}
     return [row for row in rows if (row.stratum, row.weight) not in doubted]
 
@@ -316,8 +320,8 @@ def _pairs(tallies: Tallies, stable: str, candidate: str) -> tuple[Pair, ...]:
 
 
 def _arrivals(rows: Sequence[TallyRow], metric: str, *, by_unit: bool) -> tuple[Arrivals, ...]:
-    """The metric's new units, or else its rows by arm, missing values included; where a weight leaves no choice, or is
-    not known, nothing was drawn."""
+    """The metric's new units, or else its rows, by arm, missing values included. Rows whose weight is unknown, 0 or
+    100 % are left out: chance did not assign them."""
     return tuple(
         Arrivals(
             share=row.weight / FULL, candidate=n if row.arm is Arm.CANDIDATE else 0,
@@ -330,8 +334,8 @@ def _arrivals(rows: Sequence[TallyRow], metric: str, *, by_unit: bool) -> tuple[
 
 
 def _badness(design: Design, stable: Tally) -> float:
-    """How far from the mean a label lies that is taken for a bad one: at the bad end of zeros and ones, two standard
-    deviations off of others."""
+    """How far from the mean a label lies that counts as bad: at the bad end for zeros and ones, else two standard
+    deviations away."""
     mean = stable.mean or 0.0
     if design.kind is Kind.COUNT:
         return 1 - mean if design.worse_is_higher else mean
@@ -339,12 +343,12 @@ def _badness(design: Design, stable: Tally) -> float:
 
 
 def _goodness(design: Design, stable: Tally) -> float:
-    """The same of a label that is taken for a good one."""
+    """The same for a label that counts as good."""
     return 1 - _badness(design, stable) if design.kind is Kind.COUNT else _badness(design, stable)
 
 
 def _begun(question: Question, looks: Sequence[Rows]) -> GateState:
-    """Units are judged where the plan hashes them and the first look tells of them."""
+    """The state before the first look. Units are judged if the plan hashes them and the first look has sums by unit."""
     is_drawn = question.assigns_rows or question.is_alone
     by_unit = bool(looks) and unit_sums.has_units(looks[0]) and not is_drawn
     return GateState.begin(question, by_unit=by_unit)

@@ -26,10 +26,10 @@ from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
 
 def rows_read(plan: Plan, gate: GateSpec, rows: Sequence[TallyRow]) -> tuple[TallyRow, ...]:
-    """Of a rollout's tallies those that one gate reads, with those of the slices that it looks at.
+    """The tallies of a rollout that one gate reads, those of its slices included.
 
-    A latency quantile with margins needs the candidate's exceedances of each moved threshold besides its own; a shadow
-    the differences on the same requests.
+    A latency quantile with margins also needs the candidate's exceedances of each moved threshold; a shadow needs the
+    differences on the same requests.
     """
     question = _question(plan, gate, guardrail=bool(gate.slices))
     if isinstance(question, SlicedQuestion):
@@ -44,7 +44,7 @@ def next_look(
     """The look to record now, or None while the plan's next grid point of information has not been passed.
 
     `rows` are the metric's cumulative tallies, derived exceedance metrics included; `looks` its recorded looks in
-    order of k. The look holds what is new since them: a late row of an old stratum becomes a correction. `beside` is
+    order of k. The look holds what is new since then; a late row of an old stratum becomes a correction. `beside` is
     what the verdict's sentence calls the stable build, such as v2. `since`: the epoch from which requests count.
     """
     question = _question(plan, gate, guardrail=guardrail, beside=beside)
@@ -69,7 +69,7 @@ def verdict(
 
     A gate with a margin passes when some look has ruled the step's margin out, and fails when some look found harm;
     failing is final. A gate without a margin passes as soon as both arms have rows and no harm was found; a guardrail
-    never passes. `since`: the epoch from which requests count, as a person overrode what failed before.
+    never passes. `since`: the epoch from which requests count, because a person overrode an earlier failure.
     """
     question = _question(plan, gate, guardrail=guardrail, beside=beside)
     earlier, counted = _split(looks, since)
@@ -77,7 +77,7 @@ def verdict(
 
 
 def verdict_at_once(plan: Plan, gate: GateSpec, rows: Rows, beside: str) -> Verdict:
-    """The answer of a gate on pairs that are all known, and so are looked at once, with all of its alpha and beta."""
+    """The verdict of a gate on a complete set of pairs: a single look with all of its alpha and beta."""
     question = paired_question(plan, gate, guardrail=False, beside=beside)
     known = PairedState.begin(question).look(rows).information
     return paired_verdict(fold_pairs(replace(question, planned=float(max(known, 1))), [rows]), 0)
@@ -106,7 +106,7 @@ def _fold(question: AnyQuestion, rows_of_looks: Sequence[Rows]) -> AnyState:
 
 
 def _split(looks: Sequence[Look], since: int) -> tuple[int, tuple[tuple[datetime, Rows], ...]]:
-    """How many looks rest on earlier requests alone, and the others' rows of requests since that epoch."""
+    """How many looks have requests from before that epoch only, and the rows of the other looks since then."""
     if not since:
         return 0, tuple((look.at, look.rows) for look in looks)
     counted = [(look.at, tuple(row for row in look.rows if row.stratum.epoch >= since)) for look in looks]
@@ -115,7 +115,7 @@ def _split(looks: Sequence[Look], since: int) -> tuple[int, tuple[tuple[datetime
 
 
 def _since(verdict: Verdict, since: int, earlier: int) -> Verdict:
-    """The verdict as one of all looks; what failed in earlier ones was overridden."""
+    """The verdict, numbered among all looks, with a note that earlier ones were overridden."""
     if not since:
         return verdict
     again = f"judged again since an override: looks count from look {earlier} on"
@@ -134,7 +134,7 @@ def _verdict(state: AnyState, step: int, looks: Sequence[tuple[datetime, Rows]])
 
 
 def _with_mending(verdict: Verdict, state: GateState, looks: Sequence[tuple[datetime, Rows]]) -> Verdict:
-    """The verdict; where labels do not come alike, with what would mend it."""
+    """The verdict; if labels do not arrive alike, with what to do about it."""
     if verdict.answer is Answer.NO_DATA and state.unlike_at is not None:
         return replace(verdict, reason=verdict.reason + mending(verdict.metric, state.cells, looks))
     return verdict

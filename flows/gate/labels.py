@@ -1,10 +1,10 @@
-"""Do labels come alike in both builds? Where they do not, what has come says nothing yet. Pure.
+"""Do labels arrive alike in both builds? If not, those that have arrived prove nothing yet. Pure.
 
-Two answers. `LabelTest` is a sequential test of just this (the log-rank test); once it has found a mismatch the gate
-says NO DATA. That takes its time, so until then `lacking` keeps a gate from resting on labels that are not there.
-Before the candidate passes, those that it lacks beside stable are taken for bad ones, and those that stable lacks for
-good ones; before it fails, the other way round. The second half matters where bad outcomes get labels more often in
-both builds: a worse candidate then has more labels than stable, and all that it has more of are bad.
+There are two answers. `LabelTest` is a sequential test of just this (the log-rank test); once it has found a mismatch,
+the gate says NO DATA. That takes time, so until then `lacking` keeps a verdict from resting on missing labels. Before
+the candidate passes, labels that it lacks compared with stable count as bad, and those that stable lacks as good;
+before it fails, the other way round. The second half matters if bad outcomes get labels more often in both builds: a
+worse candidate then has more labels than stable, and its additional labels are bad.
 """
 
 from __future__ import annotations
@@ -24,34 +24,35 @@ from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import FULL, format_duration
 
 _ALPHA = 0.01
-"""Chance that labels which come alike are ever called unlike. The gate then waits, no more."""
+"""Chance that labels which arrive alike are ever called unlike. Then the gate only waits."""
 _RESERVE = 0.1
 _BUCKET = 300.0
 _NEARLY_ALL = 0.999
-"""The share of labels that `matures_after` should let come."""
+"""The share of labels that should have arrived after `matures_after`."""
 _MOST_COME = 0.9
-"""The share of labels that were no later than what must be waited for."""
+"""The share of labels whose delay sets how old a request must be not to count as young."""
 _SAME = 0.002
-"""Shares of old requests with a label that differ by less are the same in words."""
+"""If the builds' shares of old requests with a label differ by less, the message treats them as equal."""
 _NONE = Tally()
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTest:
-    """The state of the test after some looks. What was found stays found."""
+    """The state of the test after some looks. A mismatch that was found stays found."""
 
     many: LogRankTest
-    """Of too many labels of the candidate's, or too soon."""
+    """The test that the candidate gets too many labels, or gets them too soon."""
     few: LogRankTest
-    """Of too few, or too late."""
+    """The test that the candidate gets too few labels, or gets them too late."""
     ages: Mapping[int, int] = field(default_factory=dict)
-    """How many labels came how late, in seconds by the buckets of their requests and of the newest ones."""
+    """How many labels arrived how late, in seconds from the bucket of their request to the newest bucket."""
     newest: int = 0
     """The newest bucket with requests."""
     weighed: int = 0
-    """Labels of both builds, times both weights: whose they are plays no part."""
+    """The labels of both builds, each times both builds' weights, whichever build it belongs to."""
     is_countable: bool = True
-    """Whether requests have one label each: those of several rows, and of units that return, are no single draws."""
+    """Whether each request has one label. Labels of requests with several rows, or of returning units, are not separate
+    draws."""
 
     @classmethod
     def begin(cls, information: float) -> LabelTest:
@@ -67,12 +68,13 @@ class LabelTest:
     def look(
         self, metric: str, before: Tallies, now: Tallies, rows: Sequence[TallyRow], *, have_returned: bool
     ) -> LabelTest:
-        """The test after a look at these rows, which changed the tallies so. Only what is new is gone through."""
-        come = [row for row in rows if row.metric == metric]
-        new = tuple(_new_labels(metric, before, now, {(row.stratum, row.weight) for row in come}))
+        """The test after a look at these rows, which changed the tallies from `before` to `now`. Only new labels are
+        processed."""
+        arrived = [row for row in rows if row.metric == metric]
+        new = tuple(_new_labels(metric, before, now, {(row.stratum, row.weight) for row in arrived}))
         others = [events.mirrored for events in new]
         is_countable = self.is_countable and not have_returned and all(row.metric != SEVERAL_ROWS for row in rows)
-        weighed = self.weighed + sum(_come(row.tally) * row.weight * (FULL - row.weight) for row in come)
+        weighed = self.weighed + sum(_come(row.tally) * row.weight * (FULL - row.weight) for row in arrived)
         newest = max((row.stratum.bucket for row in rows if row.metric == REQUESTS), default=0)
         newest = max(newest, self.newest)
         if not is_countable or any(events.draw.mine > events.draw.size for events in (*new, *others)):
@@ -80,11 +82,11 @@ class LabelTest:
         information = weighed / FULL**2
         return replace(
             self, newest=newest, weighed=weighed, many=self.many.look(new, information),
-            few=self.few.look(others, information), ages=_with_ages(self.ages, come, newest),
+            few=self.few.look(others, information), ages=_with_ages(self.ages, arrived, newest),
         )  # fmt: skip
 
     def are_young(self, tallies: Tallies) -> bool:
-        """Whether less than half of what is compared is older than most labels were when they came."""
+        """Whether less than half of the compared requests are older than most labels were on arrival."""
         left, patience = _MOST_COME * sum(self.ages.values()), 0
         for age, n in sorted(self.ages.items()):
             left, patience = left - n, age
@@ -96,20 +98,21 @@ class LabelTest:
 
 
 def _new_labels(metric: str, before: Tallies, now: Tallies, sides: Iterable[Side]) -> Iterable[Events]:
-    """The new labels of these strata among their requests at risk. A stratum whose requests were not told has none."""
+    """The new labels of these strata, among the requests that still lack one. A stratum without counted requests has
+    none."""
     for side in sorted(sides):
-        seen = [now.get((REQUESTS, side, arm), _NONE).n for arm in Arm]
-        had = [labels(before, metric, side, arm) for arm in Arm]
-        new = [labels(now, metric, side, arm) - known for arm, known in zip(Arm, had, strict=True)]
+        requests = [now.get((REQUESTS, side, arm), _NONE).n for arm in Arm]
+        earlier = [labels(before, metric, side, arm) for arm in Arm]
+        new = [labels(now, metric, side, arm) - labelled for arm, labelled in zip(Arm, earlier, strict=True)]
         if any(new) and any((REQUESTS, side, arm) in now for arm in Arm):
-            draw = Draw(size=seen[1] - had[1], others=seen[0] - had[0], events=sum(new), mine=new[1])
-            yield Events(draw=draw, rows=sum(seen))
+            draw = Draw(size=requests[1] - earlier[1], others=requests[0] - earlier[0], events=sum(new), mine=new[1])
+            yield Events(draw=draw, rows=sum(requests))
 
 
-def _with_ages(ages: Mapping[int, int], come: Iterable[TallyRow], newest: int) -> Mapping[int, int]:
-    """How late labels came, these included, as far as buckets tell."""
+def _with_ages(ages: Mapping[int, int], arrived: Iterable[TallyRow], newest: int) -> Mapping[int, int]:
+    """How late labels arrived, these included, as precisely as buckets tell."""
     after = dict(ages)
-    for row in come:
+    for row in arrived:
         if row.stratum.bucket >= 0:
             age = newest - row.stratum.bucket
             after[age] = after.get(age, 0) + _come(row.tally)
@@ -124,24 +127,24 @@ def _weight(tallies: Tallies, side: Side) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Lacking:
-    """The share of a build's labels that would have come by now, had they come as the other build's did."""
+    """The share of a build's labels that is missing, compared with the other build's."""
 
     share: float = 0.0
-    """0 where no fewer have come, and where requests were not told."""
+    """0 if no fewer have arrived, or if requests were not counted."""
     spread: float = 0.0
-    """How far chance moves it, in standard deviations."""
+    """The standard deviation of that share by chance."""
 
 
 def lacking(metric: str, tallies: Tallies) -> tuple[Lacking, Lacking]:
-    """What stable, and what the candidate, lacks beside the other, over strata."""
+    """What stable, and what the candidate, lacks compared with the other build, over all strata."""
     stable = candidate = variance = 0.0
     for side in sorted({side for name, side, _ in tallies if name == REQUESTS}):
         weight = _weight(tallies, side)
         if weight:
             sizes = [tallies[REQUESTS, side, arm].n for arm in Arm]
-            come = [labels(tallies, metric, side, arm) for arm in Arm]
-            share = sum(come) / sum(sizes)
-            stable, candidate = stable + weight * come[0] / sizes[0], candidate + weight * come[1] / sizes[1]
+            arrived = [labels(tallies, metric, side, arm) for arm in Arm]
+            share = sum(arrived) / sum(sizes)
+            stable, candidate = stable + weight * arrived[0] / sizes[0], candidate + weight * arrived[1] / sizes[1]
             variance += weight * share * (1 - share)
     spread = math.sqrt(max(variance, 0.0))
     return _beside(stable, candidate, spread), _beside(candidate, stable, spread)
@@ -152,7 +155,7 @@ def _beside(mine: float, theirs: float, spread: float) -> Lacking:
 
 
 def labels(tallies: Tallies, metric: str, side: Side, arm: Arm) -> int:
-    """Labels that have come, those whose value could not be had included."""
+    """The number of labels that have arrived, those without a usable value included."""
     return _come(tallies.get((metric, side, arm), _NONE))
 
 
@@ -161,7 +164,7 @@ def _come(tally: Tally) -> int:
 
 
 def unlike(metric: str, tallies: Tallies) -> str:
-    """That labels do not come alike, in words."""
+    """The message that labels do not arrive alike."""
     shares = [_share(metric, tallies, arm) for arm in Arm]
     if None in shares:
         return "labels do not come in the shares that the weights ask for"
@@ -170,14 +173,15 @@ def unlike(metric: str, tallies: Tallies) -> str:
 
 
 def _share(metric: str, tallies: Tallies, arm: Arm, *, until: float = math.inf) -> float | None:
-    """The share of a build's requests whose label has come, of those in strata that began before `until`."""
+    """The share of a build's requests whose label has arrived, in strata that began before `until`."""
     sides = {side for name, side, _ in tallies if name == REQUESTS and side[0].bucket < until}
     requests = sum(tallies.get((REQUESTS, side, arm), _NONE).n for side in sides)
     return sum(labels(tallies, metric, side, arm) for side in sides) / requests if requests else None
 
 
 def mending(metric: str, tallies: Tallies, looks: Sequence[tuple[datetime, Rows]]) -> str:
-    """What would mend labels that do not come alike: how long to wait for them; nothing, where they are lost."""
+    """What to do about labels that do not arrive alike: how long to wait for them, or that they are lost. Empty if no
+    label has a known delay."""
     delays = [delay for arm in Arm if (delay := _delay(metric, looks, arm)) is not None]
     if not delays:
         return ""
@@ -191,7 +195,8 @@ def mending(metric: str, tallies: Tallies, looks: Sequence[tuple[datetime, Rows]
 
 
 def _delay(metric: str, looks: Sequence[tuple[datetime, Rows]], arm: Arm) -> float | None:
-    """Seconds within which nearly all labels of a build came that have come by now, as far as looks can tell."""
+    """Seconds within which nearly all of a build's labels so far arrived, as precisely as looks tell; None without
+    labels."""
     ages = sorted(
         (at.timestamp() - row.stratum.bucket, _come(row.tally))
         for at, rows in looks
@@ -207,6 +212,6 @@ def _delay(metric: str, looks: Sequence[tuple[datetime, Rows]], arm: Arm) -> flo
 
 
 def _rounded_up(seconds: float) -> float:
-    """To whole minutes, from two hours on to whole hours, from two days on to whole days."""
+    """Rounded up to whole minutes, from two hours on to whole hours, from two days on to whole days."""
     unit = 60.0 if seconds <= 7_200 else 3_600.0 if seconds <= 172_800 else 86_400.0
     return max(math.ceil(seconds / unit), 1) * unit

@@ -17,52 +17,52 @@ _DAY = 86_400.0
 _PAIRS = 10_000
 """Pairs a shadow is planned for when the plan does not say what traffic to expect."""
 _FIRST_PAIRS = 10
-"""Pairs between looks at first."""
+"""Pairs between the first looks."""
 _APART = 0.1
-"""The share of what there is by which looks are apart then."""
+"""The distance between later looks, as a share of the pairs so far."""
 _LEAST_PAIRS = 50
-"""That a shadow is planned for."""
+"""The smallest number of pairs that a shadow is planned for."""
 
 
 class PairedKind(StrEnum):
-    """What two values of one request are."""
+    """What the two values of a request are."""
 
     DISAGREEMENT = "disagreement"
     """1 where the answers differ: the rate is tested against a cap."""
     BINARY = "binary"
     """Zeros and ones on both sides: only pairs that differ inform."""
     THRESHOLD = "threshold"
-    """As binary, and a margin moves the candidate's threshold."""
+    """Like binary, but a margin moves the candidate's threshold."""
     REAL = "real"
     """Real values on both sides: their difference is one sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedQuestion:
-    """What a shadow's gate is to find out about its metric, fixed with the plan."""
+    """What a shadow's gate tests about its metric, fixed with the plan."""
 
     metric: str
     words: Wording
-    """How the verdict's sentence tells what was found."""
+    """The wording of the verdict's sentence."""
     kind: PairedKind
     alpha: float
     beta: float
     margin: float | None
     below: float | None
     planned: float
-    """Pairs that the shadow may bring."""
+    """The number of pairs that the shadow is expected to yield."""
     is_guardrail: bool = False
     """Whether the gate may only stop."""
     agree_within: float | None = None
-    """Of disagreements: numbers that differ by no more than this agree."""
+    """For disagreements: numbers that differ by no more than this agree."""
     declared_beta: float | None = None
-    """The plan's beta, where earlier tries of the build have spent some of it."""
+    """The plan's beta, if earlier tries of the build have spent some of it."""
     bounds: Bounds | None = None
-    """Between what all values lie, of either build, as they are counted. Of a mean None until its cap is frozen."""
+    """The bounds of both builds' values, as they are counted. For a mean, None until its cap is frozen."""
     is_capped: bool = False
-    """Values beyond a cap count as it; how many, is reported."""
+    """Whether values beyond a cap count as the cap; the verdict says how many do."""
     origin: float = 0.0
-    """What values are counted less."""
+    """What is subtracted from values when they are counted."""
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -71,7 +71,7 @@ class PairedQuestion:
 
     @property
     def difference(self) -> str:
-        """The tally of candidate minus stable on the same request."""
+        """The name of the tally of candidate minus stable on the same request."""
         return difference_name(self.metric)
 
     @property
@@ -82,13 +82,13 @@ class PairedQuestion:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tally metrics that are read."""
+        """The tally metrics that the gate reads."""
         capped = (capped_name(self.metric),) if self.is_capped else ()
         return tuple(dict.fromkeys((self.metric, self.difference, self.moved, *capped)))
 
 
 def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool, beside: str = "stable") -> PairedQuestion:
-    """What `gate` is to find out under this plan, as a shadow follows it."""
+    """The question of `gate` under this plan, for a shadow."""
     kind, words = _kind(plan, gate), replace(wording(plan, gate, beside), counted="pairs")
     return PairedQuestion(
         metric=gate.metric,
@@ -109,7 +109,8 @@ def paired_question(plan: Plan, gate: GateSpec, *, guardrail: bool, beside: str 
 
 
 def _planned_pairs(plan: Plan) -> float:
-    """Pairs that a shadow may bring until its time is over. The guarantees hold whether or not it does."""
+    """The number of pairs that a shadow is expected to yield in its time. The guarantees hold whether or not it
+    does."""
     if plan.expect is None or plan.shadow is None:
         return _PAIRS
     requests = plan.expect.requests_per_day * plan.shadow.max_time / _DAY

@@ -1,7 +1,7 @@
 """From looks to the state of a shadow's gate: a fold over their rows. Pure.
 
-Both answers are to the same request, so nothing that changes from hour to hour can tell the arms apart: strata are
-added up. Harm is tested at every look, and so is the margin; what was rejected stays rejected.
+Both answers belong to the same request, so changes from hour to hour affect both arms alike, and strata are simply
+added up. Harm and the margin are tested at every look; what was rejected stays rejected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PairedTest = CoinTest | BetTest
 
 _RESERVE = 0.1
 _UNKNOWN = Bounds(-math.inf, math.inf)
-"""Until the cap of a mean is frozen no pair is counted: nothing could be bet on it."""
+"""Until a mean's cap is frozen, no pair is counted: nothing could be bet on values without bounds."""
 
 
 class Pairs(NamedTuple):
@@ -51,7 +51,7 @@ class PairedState:
     within: PairedTest | None = None
     """The test that the harm is smaller than the margin."""
     better: PairedTest | None = None
-    """The test that the candidate is better. It decides nothing; the interval's harmful end is its."""
+    """The test that the candidate is better. It decides nothing, but gives the harmful end of the interval."""
     rate_below: RateBelowTest | None = None
     pairs: Pairs = field(default_factory=Pairs)
     cells: Tallies = field(default_factory=dict)
@@ -81,7 +81,7 @@ class PairedState:
         return sum((tally for (name, _, whose), tally in self.cells.items() if (name, whose) == (metric, arm)), Tally())
 
     def new_rows(self, cumulative: Iterable[TallyRow]) -> Rows:
-        """What cumulative rows hold beyond the looks, in order."""
+        """What cumulative rows add to the looks, in order."""
         new = beyond(self.cells, (row for row in cumulative if row.metric in self.question.names))
         return tuple(row for row in new if row.tally.n or row.tally.missing)
 
@@ -141,7 +141,7 @@ def _look_for_better(state: PairedState, new: Pairs, n: int) -> PairedTest | Non
 
 
 def lacking(test: PairedTest | None) -> float | None:
-    """By how much the sum of differences falls short of the test's boundary; None where it has none yet.
+    """By how much the sum of differences falls short of the test's boundary; None if it has no boundary yet.
 
     At a given number of pairs that differ, one more of them on the candidate's side changes the sum by two.
     """
@@ -155,15 +155,16 @@ def lacking(test: PairedTest | None) -> float | None:
 
 
 def discordant(difference: Tally) -> tuple[int, int]:
-    """Of 0/1 values: pairs in which only the candidate had the event, and only stable."""
+    """For 0/1 values: in how many pairs only the candidate had the event, and in how many only stable."""
     both, net = round(difference.squares), round(difference.total)
     return (both + net) // 2, (both - net) // 2
 
 
 def _excess(question: PairedQuestion, new: Pairs) -> Tally:
-    """The sums of y1 - (1 + m) y0: what the candidate has above stable's value made worse by the margin.
+    """The sums of y1 - (1 + m) y0: by how much the candidate exceeds stable's value made worse by the margin.
 
-    Of 0/1 values all three are exact. Of others the third is that of the difference, which is close for small margins.
+    For 0/1 values all three are exact. For others the third is that of the difference, which is close for small
+    margins.
     """
     m, d = question.margin or 0.0, new.difference
     y0, y1 = new.stable, new.candidate
@@ -178,8 +179,8 @@ def _excess(question: PairedQuestion, new: Pairs) -> Tally:
 
 
 def _margin_test(question: PairedQuestion) -> PairedTest:
-    """Of what stable's value, made worse by the margin, has above the candidate's. Third powers of it are known of
-    zeros and ones alone."""
+    """The test that stable's value, made worse by the margin, exceeds the candidate's. The third powers of this
+    difference are known for zeros and ones only."""
     budget = _budget(question, question.beta)
     if question.kind is PairedKind.THRESHOLD:
         return CoinTest(budget=budget)

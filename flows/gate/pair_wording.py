@@ -15,7 +15,7 @@ from sluicegate.registry.words.verdict import Answer, Verdict
 
 
 def paired_verdict(state: PairedState, step: int) -> Verdict:
-    """The verdict that the state amounts to. Failing is final."""
+    """The verdict that follows from the state. Failing is final."""
     question, pairs = state.question, state.pairs
     margin, readout = question.margin, _readout(state)
     answer, reason = _answer(state, readout)
@@ -48,7 +48,7 @@ def paired_verdict(state: PairedState, step: int) -> Verdict:
 
 
 def _capped(state: PairedState) -> tuple[str, ...]:
-    """How many values count as the cap, where there is one."""
+    """How many values count as the cap, if there is one."""
     stable, candidate = (state.counted(capped_name(state.question.metric), arm) for arm in Arm)
     return capped_share(stable, candidate)
 
@@ -64,7 +64,7 @@ def _beta_spent(state: PairedState) -> float:
 
 
 def _readout(state: PairedState) -> Estimate | None:
-    """The difference on the same request; of a disagreement, its rate."""
+    """The mean difference on the same request; for disagreements, their rate."""
     question, candidate, mean = state.question, state.pairs.candidate, state.pairs.difference.mean
     if question.kind is PairedKind.DISAGREEMENT:
         rate = rate_interval(round(candidate.total), candidate.n, question.alpha)
@@ -86,8 +86,9 @@ def _readout(state: PairedState) -> Estimate | None:
 
 
 def _ends(state: PairedState) -> tuple[float | None, float | None]:
-    """The interval's ends by the tests that decide: each lies where its test falls short of its boundary, as those of
-    `stats.intervals` do. The harmful one is the margin's up to the look that rules it out, then that of being better.
+    """The interval's ends by the tests that decide, as in `stats.intervals`: each lies where its test falls short of
+    its boundary. The harmful end is that of the margin's test up to the look that rules the margin out, then that of
+    the test of being better.
     """
     n, harm, room, bound = state.information, lacking(state.harm), lacking(state.better), 0.0
     if isinstance(state.within, BetTest) and state.within_at in {None, state.looks}:
@@ -96,7 +97,8 @@ def _ends(state: PairedState) -> tuple[float | None, float | None]:
 
 
 def _ends_of_rates(state: PairedState) -> tuple[float | None, float | None]:
-    """Where the rates of pairs in which one build alone had the event lie: while too few of them differ to bet on."""
+    """The ends by the two rates of pairs in which one build alone had the event. They serve while too few pairs differ
+    for a test to have a boundary."""
     alpha = min(state.question.alpha, state.question.beta) / 2
     pairs = (rate_interval(count, state.information, alpha) for count in discordant(state.pairs.difference))
     candidate, stable = pairs

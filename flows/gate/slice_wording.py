@@ -1,4 +1,4 @@
-"""From the state of a guardrail that looks at slices to its verdict: where harm was found, the worst ones. Pure."""
+"""From the state of a guardrail with slices to its verdict: where harm was found, and the worst slices. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluicegate.registry.words.slices import Slice
 from sluicegate.registry.words.verdict import Answer, SliceFigures, Verdict
 
 _SHOWN = 5
-"""Slices that a verdict tells of."""
+"""The number of slices that a verdict lists."""
 
 
 def sliced_verdict(state: SlicedState, step: int) -> Verdict:
@@ -24,11 +24,11 @@ def sliced_verdict(state: SlicedState, step: int) -> Verdict:
     first = min(failed, key=lambda part: failed[part], default=None)
     if first is None or (whole.answer is Answer.FAIL and (state.whole.failed_at or 0) <= failed[first]):
         return verdict
-    found = gate_verdict(state.slices[first].state, step)
+    of_slice = gate_verdict(state.slices[first].state, step)
     others = [str(part) for part in failed if part != first]
     besides = f"; harm was found in {', '.join(others)} too" if others else ""
     return replace(
-        found, answer=Answer.FAIL, reason=f"{found.reason}{besides}", slices=worst, k=whole.k,
+        of_slice, answer=Answer.FAIL, reason=f"{of_slice.reason}{besides}", slices=worst, k=whole.k,
         alpha=verdict.alpha, alpha_spent=verdict.alpha_spent, information=whole.information,
         information_fraction=whole.information_fraction,
         details=(f"harm found in {first} at look {failed[first]}", f"of all requests: {whole.reason}"),
@@ -41,7 +41,7 @@ def _failed(state: SlicedState) -> dict[Slice, int]:
 
 
 def _worst(state: SlicedState, step: int) -> tuple[SliceFigures, ...]:
-    """The slices with the most evidence of harm, those in which it was found first."""
+    """The slices with the most evidence of harm; those in which harm was found come first."""
     compared = {part: each for part, each in state.slices.items() if each.state.information > 0}
     ranked = sorted(compared, key=lambda part: (compared[part].failed_at is None, -_evidence(compared[part]), part))
     return tuple(_figures(part, compared[part], step) for part in ranked[:_SHOWN])
@@ -52,9 +52,9 @@ def _evidence(each: SliceState) -> float:
 
 
 def _figures(part: Slice, each: SliceState, step: int) -> SliceFigures:
-    seen = gate_verdict(each.state, step)
+    verdict = gate_verdict(each.state, step)
     return SliceFigures(
         header=part.header, value=part.value, has_failed=each.failed_at is not None,
-        stable_n=seen.stable_n, candidate_n=seen.candidate_n, stable_mean=seen.stable_mean,
-        candidate_mean=seen.candidate_mean, estimate=seen.estimate, low=seen.low, high=seen.high,
+        stable_n=verdict.stable_n, candidate_n=verdict.candidate_n, stable_mean=verdict.stable_mean,
+        candidate_mean=verdict.candidate_mean, estimate=verdict.estimate, low=verdict.low, high=verdict.high,
     )  # fmt: skip

@@ -1,7 +1,7 @@
-"""A guardrail that looks at slices of the traffic besides the whole: a fold over the rows of its looks. Pure.
+"""A guardrail that looks at the whole traffic and at slices of it: a fold over the rows of its looks. Pure.
 
 The whole and each slice are judged as any guardrail is, on their own rows and with their own part of alpha; looks are
-taken where the whole's information asks for them. What is said of alpha is proved in `sluicegate.flows.stats.slices`.
+taken on the grid of the whole's information. `sluicegate.flows.stats.slices` proves that the parts of alpha add up.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from sluicegate.registry.words.metric import TallyRow
 from sluicegate.registry.words.slices import MOST_SLICES, Slice, read_sliced, sliced_name
 
 _PLANNED = 0.1
-"""The share of the plan's information that a slice is planned with: alpha is spent by it, and promised without it."""
+"""The share of the plan's information that is planned for a slice. Alpha is spent by it; the promise does not rest on
+it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlicedQuestion:
-    """What a guardrail is to find out of the whole and of each slice, fixed with the plan."""
+    """What a guardrail tests about the whole and about each slice, fixed with the plan."""
 
     whole: Question
     headers: tuple[str, ...]
     alpha: float
-    """Of all slices together."""
+    """Alpha of all slices together."""
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -40,7 +41,7 @@ class SlicedQuestion:
         return self.whole.grid
 
     def of_slice(self, part: Slice, rank: int) -> Question:
-        """The question to the slice that appeared as the rank-th."""
+        """The question about the slice that appeared as the rank-th."""
         design = self.whole.design
         alpha = self.alpha * share_of_rank(rank, len(self.headers) * MOST_SLICES)
         planned = design.information * _PLANNED
@@ -57,7 +58,7 @@ class SlicedQuestion:
 
 
 def sliced_question(plan: Plan, gate: GateSpec, *, beside: str = "stable") -> SlicedQuestion:
-    """What a guardrail with slices is to find out under this plan."""
+    """The question of a guardrail with slices under this plan."""
     whole = gate_question(plan, gate, guardrail=True, beside=beside)
     return SlicedQuestion(whole=whole, headers=gate.slices, alpha=gate.alpha * (1 - OF_WHOLE))
 
@@ -95,7 +96,7 @@ class SlicedState:
 
     @property
     def information(self) -> float:
-        """That of the whole."""
+        """The whole's information."""
         return self.whole.information
 
     def information_with(self, rows: Rows) -> float:
@@ -103,7 +104,7 @@ class SlicedState:
         return self.whole.information_with(_split(rows)[0])
 
     def new_rows(self, cumulative: Iterable[TallyRow]) -> Rows:
-        """What cumulative rows hold beyond the looks: the whole's, and those of each slice."""
+        """What cumulative rows add to the looks: the whole's rows, and those of each slice."""
         own, by_slice = _split(row for row in cumulative if self.question.reads(row.metric))
         new = [*self.whole.new_rows(own)]
         for part, rows in sorted(by_slice.items()):
@@ -129,7 +130,7 @@ class SlicedState:
 
 
 def _split(rows: Iterable[TallyRow]) -> tuple[Rows, dict[Slice, Rows]]:
-    """The rows of the whole, and those of each slice under the names that the whole's have."""
+    """The rows of the whole, and those of each slice under the whole's metric names."""
     own: list[TallyRow] = []
     parts: defaultdict[Slice, list[TallyRow]] = defaultdict(list)
     for row in rows:
@@ -142,7 +143,7 @@ def _split(rows: Iterable[TallyRow]) -> tuple[Rows, dict[Slice, Rows]]:
 
 
 def _in_order(by_slice: Mapping[Slice, Rows], metric: str) -> Iterator[Slice]:
-    """The slices of a look, the largest first, both builds together; those of one size by name."""
+    """The slices of a look, largest first (rows of both builds together), then by name."""
 
     def place(part: Slice) -> tuple[int, Slice]:
         return -sum(row.tally.n + row.tally.missing for row in by_slice[part] if row.metric == metric), part

@@ -1,10 +1,10 @@
-"""Strata that widen: where little traffic comes, time buckets of one weight are compared together. Pure.
+"""Strata that widen: with little traffic, time buckets of one weight are compared together. Pure.
 
-Of n rows of which each is the candidate's with chance w, a stratum keeps what n1 n0 / n says, on average
+If each of n rows is the candidate's with probability w, a stratum yields the information n1 n0 / n, on average
 w (1 - w) (n - 1): of two rows half is lost, of twenty a twentieth, at any weight. So a bucket with fewer rows waits for
-those beside it. One chance decided about the rows of all of them, so that they may be compared whatever the hour did.
-How far a stratum widens depends on how many rows came and for which build, never on what they were; what still waits is
-not counted as collected.
+its neighbours. The same probability decided about all their rows, so they may be compared whatever changed from hour to
+hour. How far a stratum widens depends on how many rows arrived and for which build, never on their values. Rows that
+wait are not counted as collected.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from sluicegate.registry.words.tally import Tally
 from sluicegate.registry.words.units import FULL
 
 LEAST = 20
-"""Rows, or units, from which on a stratum stands by itself."""
+"""The number of rows, or units, from which a stratum is compared by itself."""
 Sizes = Mapping[Side, tuple[int, int]]
 """How many rows, or units, of stable and candidate a side has."""
 
 
 def widened(sizes: Sizes) -> dict[Side, Side]:
-    """The stratum in which each side is compared, named after its first; sides that wait are not in it."""
+    """The stratum in which each side is compared, named after its first side. Sides that wait are left out."""
     strata: list[list[Side]] = []
     beside: defaultdict[tuple[int, int], list[Side]] = defaultdict(list)
     for side in sorted(sizes):
@@ -40,8 +40,8 @@ def widened(sizes: Sizes) -> dict[Side, Side]:
 
 
 def _may_widen(side: Side) -> bool:
-    """Whether the chance of the candidate is the same beside it: not where it is not known, nor among units that were
-    met before."""
+    """Whether the neighbours have the same probability of the candidate: not if the weight is unknown, nor for units
+    that were met before."""
     stratum, weight = side
     return 0 < weight < FULL and stratum.bucket >= 0
 
@@ -56,7 +56,7 @@ def sizes_of(rows: Iterable[tuple[Side, Arm, int]]) -> dict[Side, tuple[int, int
 
 
 def split_waiting(tallies: Tallies, metric: str) -> tuple[Tallies, Tallies]:
-    """The tallies that can be compared now, each in its widened stratum, and those that wait on."""
+    """The tallies that can be compared now, each in its widened stratum, and those that still wait."""
     sizes = sizes_of((side, arm, tally.n) for (name, side, arm), tally in tallies.items() if name == metric)
     strata, ready = widened(sizes), dict[Cell, Tally]()
     for name, side, arm in sorted(cell for cell in tallies if cell[1] in strata):

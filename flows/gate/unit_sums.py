@@ -1,4 +1,4 @@
-"""A gate's sums by unit, where units return: what telemetry tells of them, as changes of cohorts. Pure."""
+"""A gate's sums by unit, if units return: from telemetry's rows to changes of cohorts. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UnitTallies = Mapping[Cell, UnitSums]
 
 
 def has_units(rows: Iterable[TallyRow]) -> bool:
-    """Whether a look tells of units."""
+    """Whether a look has sums by unit."""
     return any(row.units is not None for row in rows)
 
 
@@ -32,7 +32,7 @@ def is_possible(units: UnitSums) -> bool:
 
 
 def with_units(units: UnitTallies, rows: Iterable[TallyRow]) -> UnitTallies:
-    """The sums with what these rows add."""
+    """The sums after these rows are added."""
     added = dict(units)
     for row in rows:
         if row.units is not None:
@@ -41,26 +41,28 @@ def with_units(units: UnitTallies, rows: Iterable[TallyRow]) -> UnitTallies:
 
 
 def units_beyond(units: UnitTallies, row: TallyRow) -> UnitSums | None:
-    """What a cumulative row holds beyond these sums; None where nothing is new."""
+    """What a cumulative row adds to these sums by unit; None if nothing is new."""
     new = row.units - units.get(cell(row), UnitSums()) if row.units is not None else None
     return new if new != UnitSums() else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cohorts:
-    """Units by the cohorts in which they are compared: those of a bucket, or of several where each has few."""
+    """Units by the cohorts in which they are compared: those of one bucket, or of several that have few each."""
 
     units: UnitTallies = field(default_factory=dict)
-    """All of them, by their own stratum."""
+    """All units, by their own stratum."""
     strata: Mapping[Side, Side] = field(default_factory=dict)
-    """The cohort of each stratum, for good; a stratum that is not in it waits."""
+    """The cohort of each stratum, which never changes. A stratum without a cohort waits."""
     compared: UnitTallies = field(default_factory=dict)
-    """The sums of those that do not wait, by cohort."""
+    """The sums of the units that do not wait, by cohort."""
 
     def with_rows(self, rows: Sequence[TallyRow], metric: str) -> Cohorts:
-        """The cohorts with what these rows add."""
+        """The cohorts after these rows are added."""
         units = with_units(self.units, rows)
-        sizes = sizes_of((s, arm, u.size) for (of, s, arm), u in units.items() if of == metric and s not in self.strata)
+        sizes = sizes_of(
+            (s, arm, u.size) for (name, s, arm), u in units.items() if name == metric and s not in self.strata
+        )
         new, compared = widened(sizes), dict(self.compared)
         joined = {(name, new[side], arm, side) for name, side, arm in units if side in new}
         for name, stratum, arm, side in sorted(joined):
@@ -73,7 +75,7 @@ class Cohorts:
         return Cohorts(units=units, strata={**self.strata, **new}, compared=compared)
 
     def changes_since(self, before: Cohorts, stable: str, candidate: str) -> tuple[Change, ...]:
-        """The cohorts that changed, in order: stable's units of one metric, the candidate's of another."""
+        """The cohorts that changed, in order: stable's units by one metric, the candidate's by another."""
         arms = {(stable, Arm.STABLE), (candidate, Arm.CANDIDATE)}
         had, has = before.compared, self.compared
         changed = {
@@ -92,5 +94,5 @@ class Cohorts:
 
 
 def arrived_units(row: TallyRow) -> int:
-    """Units that are new to the rollout: of them the candidate gets the share of its weight."""
+    """The number of units that are new to the rollout; the candidate gets its weight's share of them."""
     return row.units.size if row.units is not None and row.stratum.bucket >= 0 else 0

@@ -19,14 +19,14 @@ from sluicegate.registry.words.verdict import Answer, Verdict
 _FEW = 5e-5
 """The share of labels below which a figure would say 0 %."""
 _LOST = 1e-12
-"""The share of a sum of squares below which what varies is lost in its rounding."""
+"""The share of a sum of squares below which the variation of values is lost in rounding."""
 WITHOUT_CAP = "the values have no cap, so the chances are approximate"
 _MOST_MISSING = 0.01
 """The share of missing values above which a metric is not trusted to pass."""
 
 
 def gate_verdict(state: GateState, step: int) -> Verdict:
-    """The verdict that the state amounts to at a step."""
+    """The verdict that follows from the state at a step."""
     question, trial = state.question, state.trial
     margin = question.margin(step)
     readout, is_scaled = _readout(state, margin), margin is not None and not question.moves_threshold
@@ -113,14 +113,14 @@ def _against_limit(state: GateState, words: Wording) -> tuple[Answer, str]:
 
 
 def stays_below(bound: float, high: float | None) -> str:
-    """That a rate is shown to stay below a share; why, where the end of its interval lies above."""
+    """The words for a rate that is shown to stay below a share; with the reason, if its interval reaches above."""
     shown = f"shown to stay below {share(bound)}"
     is_wide = high is not None and high > bound
     return f"{shown} by the one-sided test that decides; the interval is two-sided, and so wider" if is_wide else shown
 
 
 def _within(state: GateState, words: Wording, margin: float, readout: Estimate) -> tuple[Answer, str]:
-    """Whether the margin is ruled out, by labels that may be trusted to."""
+    """Whether the margin is ruled out, whatever the labels that are still missing."""
     at, difference = state.trial.ruled_out(margin), _difference(state, words, readout)
     goal = _goal(state, words, margin, readout)
     if at is None:
@@ -137,15 +137,15 @@ def _within(state: GateState, words: Wording, margin: float, readout: Estimate) 
 def _readout(state: GateState, margin: float | None) -> Estimate:
     """The estimate, with an end on both sides of every rate.
 
-    Of zeros alone, and of ones alone, the tests say nothing: which build an event fell on decides them. Then, and where
-    a test has no end yet, each rate lies where its own interval has it.
+    With zeros only, or ones only, the tests say nothing: they rest on which build an event fell on. Then, and while a
+    test gives no end yet, the end comes from each rate's own interval.
     """
     question, arms = state.question, [state.counted(arm) for arm in Arm]
     readout = estimate(state.trial, None if question.moves_threshold else margin)
-    is_told = 0 < sum(arm.total for arm in arms) < sum(arm.n for arm in arms)
+    has_both_values = 0 < sum(arm.total for arm in arms) < sum(arm.n for arm in arms)
     if question.design.kind is not Kind.COUNT or readout.value is None:
         return readout
-    if is_told and readout.low is not None and readout.high is not None:
+    if has_both_values and readout.low is not None and readout.high is not None:
         return readout
     sizes = [state.counted_units(arm) if state.by_unit else state.counted(arm).n for arm in Arm]
     alpha = min(question.design.alpha, question.design.beta) / len(sizes)
@@ -155,7 +155,7 @@ def _readout(state: GateState, margin: float | None) -> Estimate:
     if stable is None or candidate is None:
         return readout
     low, high = candidate.low - stable.high, candidate.high - stable.low
-    if is_told:
+    if has_both_values:
         low, high = (own if own is not None else by_rate for own, by_rate in ((readout.low, low), (readout.high, high)))
     return replace(readout, low=low, high=high)
 
@@ -180,7 +180,7 @@ def _fresh_answer(fresh: GateState, words: Wording) -> tuple[Answer, str]:
 
 
 def _is_within_lacking(state: GateState, margin: float, readout: Estimate) -> bool:
-    """Whether the candidate is within the margin even if the labels that it lacks are bad, or those that stable lacks
+    """Whether the candidate is within the margin even if all labels that it lacks are bad, or all that stable lacks
     good."""
     bound, sign = abs(_in_unit(state.trial, margin, readout)), state.trial.design.sign
     doubt = state.doubt_of_lacking(Arm.CANDIDATE, room=ROOM * bound)
@@ -189,7 +189,7 @@ def _is_within_lacking(state: GateState, margin: float, readout: Estimate) -> bo
 
 
 def _lacked(state: GateState) -> str:
-    """That labels which one build lacks could change what was found."""
+    """The words for labels that one build lacks and that could change the result."""
     stable, candidate = (each.share for each in lacking(state.question.metric, state.cells))
     if max(stable, candidate) < _FEW:
         return "labels that are still to come could change this"
@@ -198,7 +198,7 @@ def _lacked(state: GateState) -> str:
 
 
 def _harm(state: GateState, words: Wording, difference: str) -> str:
-    """What was found; of predictions, the shares above the levels at which they differ."""
+    """The harm in words; for predictions, the shares above the levels at which they differ."""
     if state.drift is None:
         return difference
     shares = []
@@ -213,7 +213,7 @@ def _harm(state: GateState, words: Wording, difference: str) -> str:
 
 
 def _beside(state: GateState, readout: Estimate) -> str:
-    """What must be said beside a failure: that today's interval reaches 0, and that rows are lost."""
+    """What must be added to a failure: that today's interval reaches 0, and that rows are lost."""
     sign = state.trial.design.sign
     end = readout.low if sign > 0 else readout.high
     is_wide = state.drift is None and (end is None or sign * end <= 0)
@@ -236,7 +236,8 @@ def _harmless(state: GateState, difference: str) -> str:
 
 
 def _beta_spent(state: GateState) -> float:
-    """What the tests of margins have spent; a rate below a share, which spends nothing by the look, has half of it."""
+    """The beta that the margins' tests have spent. The test of a rate below a share spends nothing at its looks and
+    counts as half of its beta."""
     states = [each for each in (state, state.fresh) if each is not None]
     tests = [pair for each in states for pair in zip(each.trial.design.rungs, each.trial.margins, strict=True)]
     spent = [test.spent for rung, test in tests if rung.margin > 0] or [test.spent for _, test in tests]
@@ -262,7 +263,7 @@ def _found(state: GateState) -> str:
 
 
 def beta_left(beta: float, declared: float | None) -> tuple[str, ...]:
-    """What earlier tries of the build by this plan left of beta, where they took some."""
+    """The words for the beta that earlier tries of the build by this plan have left, if they spent some."""
     return (
         ()
         if declared is None
@@ -280,7 +281,7 @@ def _not_below(test: RateBelowTest, words: Wording) -> str:
 
 
 def _doubt(state: GateState) -> str | None:
-    """Why the data cannot be trusted to pass, if they cannot."""
+    """Why the gate must not pass on these data; None if it may."""
     if state.unsound:
         return (
             f"{state.unsound} recorded sums are impossible (not finite, negative, or no counts); nothing passes until "
@@ -299,7 +300,7 @@ def _doubt(state: GateState) -> str | None:
 
 
 def _is_spread_lost(state: GateState) -> bool:
-    """Whether nothing is left of how values vary, so that harm in it cannot be found."""
+    """Whether rounding leaves nothing of how values vary, so that harm cannot be found."""
     design, both = state.trial.design, state.counted(Arm.STABLE) + state.counted(Arm.CANDIDATE)
     is_by_squares = design.kind is Kind.MEAN and state.drift is None and not state.by_unit
     if not is_by_squares or both.n < LEAST_VALUES:
@@ -308,7 +309,7 @@ def _is_spread_lost(state: GateState) -> bool:
 
 
 def _out_of_share(state: GateState) -> str | None:
-    """That one build has fewer rows than it was sent, in words."""
+    """The words for one build that has fewer rows than its share; None if it has not."""
     if state.ratio is None or not state.ratio.mismatch:
         return None
     got = state.ratio.candidate / max(state.ratio.candidate + state.ratio.stable, 1)
@@ -316,13 +317,13 @@ def _out_of_share(state: GateState) -> str | None:
 
 
 def too_many_missing(tally: Tally) -> str | None:
-    """The share of values that are missing, in words, where it is more than is trusted."""
+    """The share of missing values in words, if it is more than allowed."""
     lost = tally.missing / max(tally.missing + tally.n, 1)
     return None if lost <= _MOST_MISSING else f"{share(lost)}; at most {share(_MOST_MISSING)} is allowed"
 
 
 def _by_unit(state: GateState) -> tuple[str, ...]:
-    """How many units were judged, where units are; one that is met in two steps counts in both."""
+    """How many units were judged, if units are; a unit that is met in two steps counts in both."""
     if not state.by_unit:
         return ()
     stable, candidate = (state.counted_units(arm) for arm in Arm)
@@ -331,13 +332,13 @@ def _by_unit(state: GateState) -> tuple[str, ...]:
 
 
 def _capped(state: GateState) -> tuple[str, ...]:
-    """How many values count as the cap, where there is one."""
+    """How many values count as the cap, if there is one."""
     stable, candidate = (state.counted(arm, capped_name(state.question.metric)) for arm in Arm)
     return capped_share(stable, candidate)
 
 
 def capped_share(stable: Tally, candidate: Tally) -> tuple[str, ...]:
-    """The shares of values that count as the cap, in words; nothing where there is none."""
+    """The shares of values that count as the cap, in words; empty if there is no cap."""
     if not (stable.n or candidate.n):
         return ()
     shares = [share(tally.mean) if tally.n else "none" for tally in (stable, candidate)]
@@ -345,7 +346,7 @@ def capped_share(stable: Tally, candidate: Tally) -> tuple[str, ...]:
 
 
 def _without_bounds(state: GateState) -> tuple[str, ...]:
-    """That a mean without a cap, or by unit, is judged by an approximation, which rare rows may break."""
+    """The words for a mean without a cap, or by unit: its test is an approximation, which rare rows may break."""
     design = state.trial.design
     if design.kind is not Kind.MEAN or state.drift is not None:
         return ()
@@ -355,13 +356,13 @@ def _without_bounds(state: GateState) -> tuple[str, ...]:
 
 
 def _words(state: GateState) -> Wording:
-    """How the sentence calls what is compared: units where units are judged."""
+    """The wording of the sentence; it counts units if units are judged."""
     words = state.question.words
     return replace(words, counted=words.units) if state.by_unit else words
 
 
 def _compared(state: GateState) -> int:
-    """Units where units are judged, else rows."""
+    """The number of compared units if units are judged, else of rows."""
     if state.by_unit:
         return sum(state.counted_units(arm) for arm in Arm)
     return sum(state.counted(arm).n for arm in Arm)
@@ -372,7 +373,7 @@ def _difference(state: GateState, words: Wording, readout: Estimate) -> str:
 
 
 def _goal(state: GateState, words: Wording, margin: float, readout: Estimate) -> str:
-    """What a margin asks the candidate to be; of a moved threshold, how far it is moved."""
+    """What a margin asks the candidate to be; for a moved threshold, how far it is moved."""
     if margin == 0:
         return "better"
     if state.question.moves_threshold:
@@ -386,7 +387,7 @@ def _in_unit(trial: Trial, margin: float, readout: Estimate) -> float:
 
 
 def _hint(state: GateState) -> str:
-    """Why a gate cannot pass as it is: the spread of its values is lost, or nothing ever happens."""
+    """Why a gate cannot pass as it is: the spread of its values is lost, or there is no event at all."""
     trial = state.trial
     events = trial.sums.stable.total + trial.sums.candidate.total
     if trial.design.kind is Kind.COUNT and events == 0:
@@ -395,7 +396,7 @@ def _hint(state: GateState) -> str:
 
 
 def _lost_spread(state: GateState) -> str:
-    """That the values of a mean are all but the same, and what to do about it."""
+    """The words for values of a mean that are all but the same, and what to do about it."""
     if not _is_spread_lost(state):
         return ""
     return (
@@ -405,7 +406,7 @@ def _lost_spread(state: GateState) -> str:
 
 
 def mean_from(tally: Tally, origin: float) -> float | None:
-    """The mean of values that are counted less an origin."""
+    """The mean of values that were counted minus an origin."""
     return None if tally.mean is None else tally.mean + origin
 
 

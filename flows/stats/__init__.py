@@ -7,14 +7,16 @@ counts        0/1 outcomes: exact hypergeometric steps of the lattice
 scores        means: skew-corrected steps of the lattice
 bets          means of bounded values: what a gambler makes of them, valid for every shape
 sequential    a test: lattice, observation and what is left of its alpha
-units         returning units, each of them known
 cohorts       returning units, from sums over them
 rate_below    is a rate below a fixed share?
 rate_above    is a rate above a fixed share?
-matched       pairs of a shadow: discordant pairs, differences
+matched       pairs of a shadow: discordant pairs, rates of disagreement
 sample_ratio  did each arm get its share of rows?
+share_evidence  the same question, answered by a p-value
+log_rank      do labels arrive alike in both arms?
 drift         do predictions lie elsewhere?
-increment     what came in since the last look
+slices        how alpha is divided over slices of the traffic
+increment     the rows that are new since the last look
 trial         a metric's harm test and its ladder of margins
 intervals     estimates of a trial and their intervals
 confidence_sequences  intervals of a mean and of a rate that hold at every look

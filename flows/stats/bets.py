@@ -1,8 +1,8 @@
 """Bets: tests of the mean of bounded values that hold whatever their shape, at every look, from the sums of tallies.
 
 A gambler bets on z, whose mean is not above 0: each row multiplies the money at a stake l by 1 + l z, which is 1 on
-average at most. How large that product is, sums of tallies do not tell; a cubic below its logarithm needs no more than
-the sums of z, its square and its cube, which add up over strata as tallies do. With l z between -u and v, u < 1,
+average at most. Sums of tallies do not tell how large that product is. But a cubic below its logarithm needs only the
+sums of z, its square and its cube, which add up over strata as tallies do. With l z between -u and v, u < 1,
 
     log(1 + x) >= x - (1/2 + e) x^2 + c x^3    for x in [-u, v],
     e = (K(-u) - K(v)) u v / (u + v),  c = K(v) + e / v,  K(x) = (log(1 + x) - x + x^2 / 2) / x^3,
@@ -20,16 +20,16 @@ rows of means m1 and m0 have
 
     E product <= product (1 + l E z) <= exp(l sum E z) = exp(l n1 n0 / n (m1 - m0)),
 
-which is at most 1 where m1 <= m0. So only the means of a stratum need be alike within it; shapes, weights and other
+which is at most 1 where m1 <= m0. So only the means must stay the same within a stratum; shapes, weights and other
 strata may be anything. A margin is the same with stable's values times its factor. Pairs: z is the difference itself.
 
 The centre s and the stakes' scale are taken from earlier strata, never from the rows that are bet on. Of the first
-stratum the gambler knows its number of rows alone, so he splits some of his money among guesses, the more the more rows
-it has (`_WAITS`), and the rest waits for it to tell where values lie.
+stratum the gambler knows only the number of rows. So he splits part of his money among guesses (a larger part for more
+rows, `_WAITS`), and the rest waits until that stratum has shown where values lie.
 
 Two tests in a row. With M the money when the first is stopped, E M <= 1 says P(rejected) / alpha + E(M, not rejected)
 <= 1. So a second one with alpha min(M, 1), whose chance given the first is at most that, keeps P(either rejects) at
-alpha; and so on. `spent` is what is missing from alpha then. For margins one stake is nothing, so that M never is.
+alpha; and so on. `spent` is the part of alpha that is then missing. For margins one stake is 0, so that M is never 0.
 """
 
 from __future__ import annotations
@@ -56,45 +56,45 @@ _ROUNDING = 1e-14
 """The share of a sum of squares that its arithmetic may have lost."""
 _NEWTON = 50
 _FLAT = 1e-3
-"""The least slope of a step of Newton's, as a share of the steepest: where next to no money is at stake."""
+"""The smallest slope of a Newton step, as a share of the steepest slope; it matters if next to no money is at stake."""
 _WAITS = 200
-"""With so many rows in the first stratum half of the money waits for the next: with 20, as many as the first look has,
-nine tenths."""
+"""With this many rows in the first stratum, half of the money waits for the next one; with 20 rows, as many as the
+first look has, nine tenths wait."""
 
 
 class Ladder(NamedTuple):
-    """For which effects stakes are made: from the boldest to the most cautious one."""
+    """The effects that stakes are made for, from the boldest to the most cautious stake."""
 
     first: float
-    """The boldest stake is made for what shows in this share of the plan."""
+    """The boldest stake is made for an effect that shows in this share of the plan."""
     last: float = 1.0
-    """The most cautious one for what shows in this."""
+    """The most cautious stake is made for an effect that shows in this share of the plan."""
     boldest: float = 0.6
-    """The largest share of the gambler's money that one row may take. With more, rare rows far off are ruled out
-    sooner, while for others the cubic lies further below the logarithm."""
+    """The largest share of the gambler's money that one row may take. With a larger share, rare and distant values are
+    ruled out sooner, but for other values the cubic lies further below the logarithm."""
 
 
 OF_HARM = Ladder(first=0.005, last=0.3, boldest=0.9)
-"""Harm of any size between builds, where a cap far above the mean holds the stakes down."""
+"""For harm of any size between builds. A cap far above the mean keeps these stakes low."""
 OF_HARM_IN_PAIRS = Ladder(first=0.005)
 OF_MARGIN = Ladder(first=0.03)
 
 
 class Bounds(NamedTuple):
-    """Between what values lie: by their nature, or because those beyond are counted as the bound."""
+    """The bounds of values: by their nature, or because values beyond a bound count as the bound."""
 
     low: float
     high: float
 
     def may_hold(self, tally: Tally) -> bool:
-        """Whether the sums can be those of values between the bounds."""
+        """Whether values between the bounds can have these sums."""
         slack = 1e-6 * (self.high - self.low)
         mean = tally.total / tally.n
         largest = max(abs(self.low), abs(self.high)) + slack
         return self.low - slack <= mean <= self.high + slack and tally.squares <= tally.n * largest**2
 
     def worse(self, factor: float, origin: float = 0.0) -> Bounds:
-        """Of values told less `origin`, each made `factor` times as large."""
+        """The bounds of values `factor` times as large. `origin` was subtracted from the values, and is again."""
         more = (factor - 1) * origin
         return Bounds(*sorted((self.low * factor + more, self.high * factor + more)))
 
@@ -108,7 +108,7 @@ class Side(NamedTuple):
     below: float
     """No z lies further below 0."""
     above: float
-    """Nor further above it."""
+    """No z lies further above 0."""
 
 
 class Gain(NamedTuple):
@@ -124,18 +124,18 @@ class Gain(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """The bets of the first stratum: those of each guess, by stake."""
+    """The bets on the first stratum, by guess and by stake."""
 
     made: tuple[tuple[float, ...], ...] = ()
-    """What each makes of its money, as a logarithm."""
+    """The logarithm of what each bet makes of its money."""
     rises: tuple[tuple[float, ...], ...] = ()
-    """How much this is larger for each unit by which the candidate's mean is."""
+    """How much that logarithm rises for each unit by which the candidate's mean is larger."""
     waits: float = 1.0
     """The share of the money that is not bet."""
 
     def logs(self, more: float) -> tuple[Floats, Floats]:
-        """What each stake has made of the money, waiting money included, had the means been so much further apart; and
-        how fast it rises."""
+        """The logarithm of what each stake would have made of the money, waiting money included, if the means had been
+        `more` further apart; and how fast it rises."""
         rises = np.array(self.rises)
         made = np.array(self.made) + rises * more
         of_bets = math.log1p(-self.waits) + _log_mean(made)
@@ -151,23 +151,23 @@ class BetTest:
     bounds: Bounds
     ladder: Ladder
     saves: bool = False
-    """Whether one stake is nothing, so that some money is left for one more test of the same."""
+    """Whether one stake is 0, so that some money is left for one more test of the same."""
     logs: tuple[float, ...] = ()
-    """What each stake has made of the money, as a logarithm."""
+    """The logarithm of what each stake has made of the money."""
     opening: Opening = field(default_factory=Opening)
     rises: tuple[float, ...] = ()
-    """How much larger each of these is for each unit by which the means are further apart, the first stratum aside."""
+    """How much each of these rises for each unit by which the means are further apart, without the first stratum."""
     past: Tally = field(default_factory=Tally)
-    """Values seen, stable's after the caller's scaling: they give the centre of those to come."""
+    """The values so far, stable's after the caller's scaling. They give the centre for later values."""
     squares: float = 0.0
-    """Of z, over all strata, with its information: they give the scale of the stakes to come."""
+    """The sum of z squared over all strata. With `weight`, their information, it gives the scale of later stakes."""
     weight: float = 0.0
     information: float = 0.0
     rejected: bool = False
 
     @property
     def spent(self) -> float:
-        """What one more test of the same may not have: alpha times the share of the money that was lost."""
+        """The alpha that one more test of the same may not use: alpha times the share of the money that was lost."""
         return self.budget.alpha * (1.0 if self.rejected else max(0.0, 1 - self.e_value))
 
     @property
@@ -177,8 +177,8 @@ class BetTest:
 
     @property
     def reach(self) -> float | None:
-        """How much more the sum of z would have to be, had the means been further apart in every stratum by the same,
-        for a rejection now; None before any row. Not above 0: it rejects."""
+        """How much larger the sum of z would have to be for a rejection now, if the means had been further apart by the
+        same in every stratum. None before any row; not above 0 if the test rejects."""
         if not self.logs:
             return None
         missing = self._missing()
@@ -188,7 +188,7 @@ class BetTest:
         self, pairs: Iterable[Pair], information: float, *, against: int, factor: float = 1.0, origin: float = 0.0
     ) -> BetTest:
         """The test after these strata. `against`: +1 asks whether the candidate is above `factor` times stable.
-        `origin`: what values are told less."""
+        `origin`: what was subtracted from values."""
         test, of_stable = self, self.bounds.worse(factor, origin)
         for pair in pairs:
             if pair.stable.n and pair.candidate.n:
@@ -209,9 +209,10 @@ class BetTest:
         return test.judge(information)
 
     def _bet(self, guesses: Sequence[Gain], rows: int, squares: float, *, past: Tally) -> BetTest:
-        """The test after the rows of a stratum, the money divided among the guesses; of the first, some of it waits.
+        """The test after the rows of a stratum. The money is divided among the guesses; at the first stratum some of it
+        waits.
 
-        `squares`, `past`: what the rows say of those to come.
+        `squares`, `past`: what these rows tell about later ones.
         """
         bets = [(self._stakes(gain, scale), gain) for gain in guesses for scale in self._scales(gain)]
         made = tuple(tuple(_at_least(stake, gain.sides) for stake in stakes) for stakes, gain in bets)
@@ -230,7 +231,7 @@ class BetTest:
         )  # fmt: skip
 
     def _guesses(self, pair: Pair, of_stable: Bounds, against: int) -> list[Gain]:
-        """The stratum's z about the centre of the values before; without any, about guesses over the whole range."""
+        """The stratum's z about the centre of earlier values; without any, about guesses over the whole range."""
         if self.past.n:
             return [_gain(pair, self.bounds, of_stable, against, self.past.total / self.past.n)]
         low, high = min(self.bounds.low, of_stable.low), max(self.bounds.high, of_stable.high)
@@ -238,14 +239,14 @@ class BetTest:
         return [_gain(pair, self.bounds, of_stable, against, centre) for centre in centres]
 
     def _scales(self, gain: Gain) -> Iterator[float]:
-        """The standard deviation of values as strata so far tell it; before there are any, guesses below the bounds."""
+        """The standard deviation of values in the strata so far; before the first, guesses below the bounds."""
         if self.weight > 0 and self.squares > 0:
             yield math.sqrt(self.squares / self.weight)
         else:
             yield from (gain.below * 4.0**-k for k in range(6))
 
     def _stakes(self, gain: Gain, scale: float) -> tuple[float, ...]:
-        """Each effect's best stake, as far as no row can ruin it."""
+        """The best stake for each effect, limited so that no row can ruin the gambler."""
         effects = _effects(self.budget.information, self.ladder, self.budget.alpha, saves=self.saves)
         return tuple(min(effect / scale, self.ladder.boldest / gain.below) for effect in effects)
 
@@ -259,10 +260,11 @@ class BetTest:
         return top + math.log(sum(math.exp(log - top) for log in self.logs) / len(self.logs))
 
     def _missing(self) -> float:
-        """How much further apart the means would have to be for the money to be what is wanted.
+        """How much further apart the means would have to be for a rejection.
 
-        The logarithm of the money is convex in it and rises. So Newton's steps go to the right of the root at once, and
-        then come down to it. They begin where the fastest stake alone would bring all that is missing.
+        The logarithm of the money is convex in this distance and rises. So Newton's first step goes to the right of the
+        root, and the next ones come down to it. They begin where the fastest stake alone would yield all that is
+        missing.
         """
         later, fixed = np.array(self.rises), np.array(self.logs) - self.opening.logs(0.0)[0]
         fastest = float((later + np.array(self.opening.rises).max(axis=0)).max())
@@ -320,7 +322,7 @@ def _side(arm: Tally, bounds: Bounds, times: float, centre: float) -> Side:
 
 
 def _at_least(stake: float, sides: Sequence[Side]) -> float:
-    """The logarithm of what a stake makes of the money with the rows of the arms, at least."""
+    """A lower bound of the logarithm of what a stake makes of the money with the rows of the arms."""
     made = 0.0
     for total, squares, cubes, below, above in sides:
         second, third = _cubic(stake * below, stake * above)
@@ -329,7 +331,7 @@ def _at_least(stake: float, sides: Sequence[Side]) -> float:
 
 
 def _moments(arm: Tally, centre: float) -> tuple[float, float, float]:
-    """The sums of y - centre, of its square, at least what the mean alone makes of it, and of its cube."""
+    """The sums of y - centre, of its square (at least what the mean alone implies) and of its cube."""
     n, s = arm.n, centre
     total = arm.total - n * s
     squares = arm.squares - 2 * s * arm.total + n * s**2
@@ -355,7 +357,7 @@ def _remainder(x: float) -> float:
 
 
 def _weighed(values: Floats, logs: Floats) -> Floats:
-    """The mean over the first axis, each value weighed by the money that its logarithm tells."""
+    """The mean over the first axis, each value weighted by the money whose logarithm is given."""
     if len(values) == 1:
         return np.asarray(values[0])
     money = np.exp(logs - logs.max(axis=0))

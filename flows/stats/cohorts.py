@@ -4,9 +4,9 @@ A cohort is the units of both arms that were drawn by lot together. A metric is 
 rows n. With the cohort's ratio p, each unit is linearised to r = x - p n (delta method; Deng, Knoblich & Lu 2018,
 section 3.1), whose power sums follow from those of x and n; the labels of units are then the only randomness, and the
 score of a stratum is the score of r (`scores`). A unit's rows add up before they are squared, so they may depend on
-each other as they like.
+each other in any way.
 
-A unit goes on getting rows, so a cohort's sums and p change from look to look: the score is taken again, and its
+Units keep getting rows, so a cohort's sums and p change from look to look: the score is computed again, and the
 difference is what is new. Increments that depend on each other positively make the boundary conservative (Slepian
 1962).
 """
@@ -42,8 +42,8 @@ class Cohort:
         return Change(now=self).rows
 
     def linearised(self, factor: float = 1.0, origin: float = 0.0) -> Pair:
-        """Both arms by unit, with stable's values times `factor`; together they sum to 0. `origin`: what each row's
-        value is told less."""
+        """Both arms by unit, with stable's values times `factor`; together they sum to 0. `origin`: what was subtracted
+        from each row's value."""
         rows, more = self.stable.n + self.candidate.n, (factor - 1) * origin
         ratio = (factor * self.stable.x + self.candidate.x + more * self.stable.n) / rows if rows else 0.0
         return Pair(
@@ -67,7 +67,7 @@ class Change:
         )
 
     def score(self, factor: float = 1.0, origin: float = 0.0) -> Score:
-        """What the change adds to the score of the null that the candidate's ratio is `factor` times stable's."""
+        """What the change adds to the score under the null that the candidate's ratio is `factor` times stable's."""
         return _score(self.now, factor, origin) - _score(self.before, factor, origin)
 
 
@@ -76,7 +76,8 @@ def _more(now: UnitSums, before: UnitSums) -> Tally:
 
 
 def _score(cohort: Cohort, factor: float, origin: float) -> Score:
-    """The cohort's score. One whose units are all alike holds where the null is another: nothing varies."""
+    """The cohort's score. Under a null other than equality, a cohort whose units are all alike adds nothing: it does
+    not show how values vary."""
     if factor != 1 and score([cohort.linearised()]).variance <= 0:
         return Score()
     return score([cohort.linearised(factor, origin)])
@@ -86,15 +87,15 @@ def _score(cohort: Cohort, factor: float, origin: float) -> Score:
 class CohortTest:
     """Whether the candidate's ratio is above the stable one's.
 
-    Zeros and ones are counted exactly for as long as no unit has returned; the score then goes on with what is left
-    of alpha (a union bound over both parts).
+    Zeros and ones are tested exactly until a unit returns; then the score goes on with what is left of alpha (a union
+    bound over both parts).
     """
 
     test: ScoreTest
     counts: CountTest | None = None
-    """Where the values are 0 or 1 and no unit has returned yet."""
+    """The exact test, as long as the values are 0 or 1 and no unit has returned."""
     score: Score = field(default_factory=Score)
-    """Of everything so far."""
+    """The score of everything so far."""
 
     @classmethod
     def begin(cls, budget: Budget, *, counts: bool) -> CohortTest:
@@ -120,7 +121,7 @@ class CohortTest:
         """The test after these changes.
 
         `against`: +1 asks whether the candidate is higher than `factor` times stable, -1 whether it is lower. `draws`
-        say the same as counts, for the exact part.
+        are the same rows as counts, for the exact test.
         """
         total = self.score
         for change in changes:

@@ -43,8 +43,8 @@ def mean_interval(sums: Tally, alpha: float, planned: float) -> Interval | None:
 def rate_interval(ones: int, n: int, alpha: float) -> Interval | None:
     """The interval of the rate of ones; None without any row. Exact at every n.
 
-    It holds the rates p whose likelihood is not a factor alpha below the beta(1/2, 1/2) mixture's, a martingale under
-    p (Robbins 1970; Ville 1939).
+    It contains the rates p whose likelihood is at least alpha times the beta(1/2, 1/2) mixture's; the mixture's
+    likelihood ratio is a martingale under p (Robbins 1970; Ville 1939).
     """
     if n <= 0:
         return None
@@ -58,7 +58,7 @@ def rate_interval(ones: int, n: int, alpha: float) -> Interval | None:
 
 
 def _end(is_in: Callable[[float], bool], inside: float, outside: float) -> float:
-    """Where the interval ends between a rate inside and a limit."""
+    """The end of the interval, between a rate inside it and a limit."""
     if is_in(outside):
         return outside
     for _ in range(_STEPS):

@@ -30,7 +30,7 @@ class Draw:
     events: int
     mine: int
     odds: float = 1.0
-    """The null: the arm's odds of an event are at most so many times the other arm's."""
+    """The null: the arm's odds of an event are at most this many times the other arm's."""
 
     @property
     def is_informative(self) -> bool:
@@ -44,14 +44,14 @@ def spread(lattice: Lattice, draws: Iterable[Draw]) -> Lattice:
 
 
 def step(draw: Draw) -> tuple[int, Masses]:
-    """The least count that the arm may have of a draw's events, and the probabilities from there."""
+    """The smallest number of a draw's events that the arm may have, and the probabilities from there on."""
     if not draw.is_informative:
         return draw.mine, CERTAIN
     return hypergeometric(draw.size, draw.others, draw.events, draw.odds)
 
 
 def expected(draws: Iterable[Draw]) -> float:
-    """What the arm's events sum to on average under the null."""
+    """The expected number of the arm's events under the null."""
     return math.fsum(map(_expected, draws))
 
 

@@ -32,17 +32,17 @@ class Side:
     level: float
     """The level of stable's quantile."""
     share: float
-    """Of stable's predictions above it."""
+    """The share of stable's predictions above that quantile."""
     bound: float
     """The share that is tolerated in the candidate: the most, or the least."""
 
     @property
     def sign(self) -> int:
-        """+1 where more than the bound is sought, -1 where less is."""
+        """+1 if the test looks for more than the bound, -1 if for less."""
         return 1 if self.bound > self.share else -1
 
     def odds_of(self, _: Draw) -> float:
-        """The same for every stratum."""
+        """The odds ratio at the bound, the same in every stratum."""
         return self.odds
 
     @property

@@ -1,6 +1,6 @@
 """E-values against "the candidate is not worse", for people and dashboards; decisions rest on the tests.
 
-An e-value is 1 on average at most when the candidate is not worse, whenever one stops; 20 is as rare as p = .05.
+If the candidate is not worse, an e-value is at most 1 on average, whenever one stops; 20 is as rare as p = .05.
 """
 
 from __future__ import annotations
@@ -55,5 +55,5 @@ def score_e_value(value: float, variance: float, tuned_to: float) -> float:
 
 
 def _exp(log: float) -> float:
-    """exp, held below the largest float."""
+    """exp, kept below the largest float."""
     return math.exp(min(log, 700.0))

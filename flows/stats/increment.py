@@ -1,4 +1,4 @@
-"""Increment: what came in since the last look, and how each kind of test is given it."""
+"""Increment: the rows that are new since the last look, and how each kind of test takes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Odds = Callable[[Draw], float]
 _LEAST_RATIO = 1e-3
 """The null of a margin of 100 % and more where lower is worse: the candidate's rate is all but nothing."""
 _CAREFUL = 2.0
-"""Standard errors that are taken off the rate from which a margin's odds are computed."""
+"""Standard errors that are subtracted from the rate by which a margin's odds are computed."""
 
 
 def even_odds(_: Draw) -> float:
@@ -37,7 +37,7 @@ class Increment:
     pairs: Sequence[Pair] = ()
     """One for each stratum that got any."""
     information: float
-    """Collected so far in all, in the unit of the design's; where it has not grown, nothing is tested."""
+    """All information so far, in the design's unit. If it has not grown, nothing is tested."""
     changes: Sequence[Change] = ()
     """Where units return: the cohorts that got rows, instead of `pairs`."""
     at_margin: Mapping[float, Increment] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Increment:
 
 @dataclass(frozen=True, kw_only=True)
 class Sums:
-    """What estimates are made of; adds over strata."""
+    """The sums over strata from which estimates are computed."""
 
     information: float = 0.0
     """Sum of n1 n0 / n over the pairs."""
@@ -91,7 +91,7 @@ class Sums:
         )  # fmt: skip
 
     def is_below_zero(self, origin: float) -> bool:
-        """Whether stable's mean is, as far as these sums tell. `origin`: what values are told less."""
+        """Whether stable's mean is below 0 by these sums. `origin`: what was subtracted from values."""
         return self.level + self.information * origin < 0
 
     @property
@@ -116,9 +116,9 @@ def look_within_margin(
 ) -> SequentialTest:  # fmt: skip
     """The test that the candidate is not worse by `margin`, after the increment; rejecting rules the margin out.
 
-    A margin is a share of the size of stable's mean s: where higher is worse, its null is that the candidate's is at
+    A margin is a share of the size of stable's mean s: if higher is worse, the null is that the candidate's mean is at
     least s + m |s|, and so at least (1 + m) s and (1 - m) s alike. Either may be tested. `below_zero`: whether s was
-    below 0 before this increment, so that the second is the one to beat.
+    below 0 before this increment; then the second is tested.
     """
     if margin in increment.at_margin:
         return look(test, increment.at_margin[margin], against=-sign)
@@ -139,8 +139,9 @@ def look(
 ) -> SequentialTest:  # fmt: skip
     """The test after the increment.
 
-    `against`: +1 asks whether the candidate is higher than `factor` times stable, -1 whether it is lower. `odds` says
-    the same of the arm in question where values are counted, for each stratum. `origin`: what values are told less.
+    `against`: +1 asks whether the candidate is higher than `factor` times stable, -1 whether it is lower. `odds` gives
+    the same null for counted values in a stratum, as odds of the arm in question. `origin`: what was subtracted from
+    values.
     """
     match test:
         case CountTest():
@@ -158,8 +159,8 @@ def look(
 
 
 def _scaled(pairs: Sequence[Pair], factor: float, origin: float) -> Iterator[Pair]:
-    """The pairs with stable's values times `factor`, less those whose values are all the same: from one value nothing
-    is known of how values vary."""
+    """The pairs with stable's values times `factor`, without pairs whose values are all the same: they do not show how
+    values vary."""
     varied = (pair for pair in pairs if score([pair]).variance > 0)
     return (replace(pair, stable=pair.stable.worse(factor, origin)) for pair in varied)
 
@@ -175,7 +176,7 @@ def draws(pairs: Sequence[Pair], sign: int, odds: Odds = even_odds) -> tuple[Dra
 
 
 def odds_of_ratio(ratio: float, draw: Draw, less: float = 0.0) -> float:
-    """The odds ratio that a ratio of the arm's rate to the other's amounts to in a stratum.
+    """The odds ratio in a stratum that corresponds to a ratio of the arm's rate to the other arm's.
 
     With the other arm's rate p it is ratio (1 - p) / (1 - ratio p). p is taken from the stratum's own events, on which
     the test conditions anyway; not from those of other strata, because p changes with hour and weight, and with weight
@@ -183,8 +184,8 @@ def odds_of_ratio(ratio: float, draw: Draw, less: float = 0.0) -> float:
     expected of the arm are e ratio n1 / (ratio n1 + n0), whose mean is right whatever p is (enumerated in
     tests/unit/stats/test_increment.py; e / n would expect more, in strata of twenty rows by a fortieth of the margin).
 
-    What is left is that e varies too: in all strata together p is known to a standard error. `less` takes twice as much
-    off p, at the end that makes passing harder; for rare events p hardly matters.
+    But e varies too: over all strata p is known up to a standard error. `less` is two of these and is subtracted from
+    p, which makes passing harder; for rare events p hardly matters.
     """
     n = draw.size + draw.others
     rate = max((draw.events - 1) / max(n - 1, 1) - less, 0.0)

@@ -1,14 +1,15 @@
 """Estimates and always-valid intervals of a trial.
 
-A repeated confidence interval holds the differences that the boundary would not reject now (Jennison & Turnbull 1989).
-Its two ends come from the two tests that decide: harm with alpha, a margin with beta. Each lies where the observed
-statistic falls short of its boundary, so the interval excludes 0 at the look that finds harm, and lies within the
-margin at the look that rules it out, and at no look before. Later looks may widen it; what was rejected stays so.
+A repeated confidence interval contains the differences that the boundary would not reject now (Jennison & Turnbull
+1989). Its two ends come from the two tests that decide: harm with alpha, a margin with beta. Each lies where the
+observed statistic falls short of its boundary, so the interval excludes 0 at the look that finds harm, and lies within
+the margin at the look that rules the margin out, and at no look before. Later looks may widen it; what was rejected
+stays rejected.
 
-Far from 0 and from the margin zeros and ones vary otherwise than where the boundary was computed. There an end is the
-difference from which the estimate is as many standard deviations away as the boundary is from what its null expects (as
-Wilson 1927 has it for one rate; with the correction for skewness of Cornish & Fisher 1938). It stays on the side of 0,
-or of the margin, on which the test is.
+Far from 0 and from the margin, zeros and ones vary differently than where the boundary was computed. There an end is
+the difference from which the estimate is as many standard deviations away as the boundary is from its null's
+expectation (as in Wilson 1927 for one rate; with the correction for skewness of Cornish & Fisher 1938). It stays on the
+same side of 0, or of the margin, as the test.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ _BETWEEN = 0.5
 """Counts are whole: the boundary lies half-way between the last count that is kept and the first that is rejected."""
 _HALVINGS = 40
 _FEW = 30
-"""Rows of a build below which its rate is too rough for standard deviations: its own exact interval is taken."""
+"""With fewer rows of a build, standard deviations are too rough for its rate; its own exact interval is used."""
 _LEAST = 1e-6
-"""Events by which an end keeps off the bound that its test is about."""
+"""The smallest distance, in events, of an end from the bound that its test is about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,8 @@ class Estimate:
 
 
 def estimate(trial: Trial, margin: float | None = None) -> Estimate:
-    """The estimate now. The end on the harmful side is that of the test of `margin`, where it is still asked about."""
+    """The estimate now. The end on the harmful side is that of the test of `margin` up to the look that rules it
+    out."""
     sums, sign = trial.sums, trial.design.sign
     if sums.information <= 0:
         return Estimate(value=None, low=None, high=None, level=None)
@@ -59,8 +61,8 @@ def estimate(trial: Trial, margin: float | None = None) -> Estimate:
 
 
 def _end(test: SequentialTest | None, bound: float, sums: Sums, against: int) -> float | None:
-    """The difference that a test would just not reject now. `bound`: the one that it is about; it asks whether the true
-    one lies beyond it, in the direction `against`."""
+    """The difference that a test would just not reject now. The test asks whether the true difference lies beyond
+    `bound`, in the direction `against`."""
     short = None if test is None else lacking(test)
     if test is None or short is None:
         return None
@@ -77,12 +79,12 @@ def _end(test: SequentialTest | None, bound: float, sums: Sums, against: int) ->
 
 @dataclass(frozen=True, kw_only=True)
 class _Rates:
-    """Two rates, and how the sum that compares them varies, for each unit of information."""
+    """Two rates, and how the sum that compares them varies per unit of information."""
 
     candidate: float
     stable: float
     share: float
-    """The candidate's, of the rows."""
+    """The candidate's share of the rows."""
 
     @property
     def variance(self) -> float:
@@ -90,7 +92,7 @@ class _Rates:
 
     @property
     def variance_given_events(self) -> float:
-        """The same where the events of both together are known."""
+        """The same, given the number of events of both together."""
         mine, theirs = _variance(self.candidate), _variance(self.stable)
         others = self.share * mine + (1 - self.share) * theirs
         return mine * theirs / others if others > 0 else 0.0
@@ -107,7 +109,7 @@ def _variance(rate: float) -> float:
 
 
 def _apart(sums: Sums, alpha: float, against: int) -> float | None:
-    """How far the rates are apart at least, in this direction, where each lies in its own interval."""
+    """The smallest distance between the rates in this direction, if each lies in its own interval."""
     both = [rate_interval(round(arm.total), arm.n, alpha) for arm in (sums.stable, sums.candidate)]
     stable, candidate = both
     if stable is None or candidate is None:
@@ -117,7 +119,7 @@ def _apart(sums: Sums, alpha: float, against: int) -> float | None:
 
 def _far(sums: Sums, bound: float, reach: float, against: int) -> float:
     """The difference of two rates that lies as many of its standard deviations from the estimate, on the side of the
-    test's null, as the boundary lies from what the null expects; more of them where it is more skewed that way."""
+    test's null, as the boundary lies from the null's expectation; more of them if it is more skewed that way."""
     value, null, scale = sums.difference / sums.information, _rates(sums, bound), math.sqrt(sums.information)
     of_null = math.sqrt(null.variance_given_events)
     if of_null <= 0:
@@ -134,7 +136,7 @@ def _far(sums: Sums, bound: float, reach: float, against: int) -> float:
 
 
 def _rates(sums: Sums, apart: float) -> _Rates:
-    """The rates, were they so far apart and that of both together as it is."""
+    """The rates, if they were `apart` from each other and the rate of both together stayed the same."""
     share = sums.shares / sums.information
     both = (sums.level + share * sums.difference) / sums.information
     stable = min(max(both - share * apart, 0.0, -apart), 1.0, 1.0 - apart)
@@ -142,7 +144,7 @@ def _rates(sums: Sums, apart: float) -> _Rates:
 
 
 def lacking(test: SequentialTest) -> float | None:
-    """How far the statistic is from rejecting, in its unit; not above 0 when it rejects now. None when it could not."""
+    """How far the statistic is from rejecting, in its unit; not above 0 if it rejects now. None if it cannot reject."""
     match test:
         case CountTest():
             return None if test.reach is None else test.reach - _BETWEEN - (test.observed - test.expected)
@@ -155,9 +157,9 @@ def lacking(test: SequentialTest) -> float | None:
 
 
 def _room(trial: Trial, margin: float | None) -> tuple[float, SequentialTest | None]:
-    """The harm that the test which gives the harmful end is about, as a difference, and the test.
+    """The harm, as a difference, whose test gives the harmful end, and that test.
 
-    It is the margin asked for up to the look that rules it out, and the least one from then on.
+    The harm is the margin asked for, up to the look that rules it out, and the smallest margin from then on.
     """
     rungs = zip(trial.design.rungs, trial.margins, trial.ruled_out_at, strict=True)
     tests = {rung.margin: (test, at) for rung, test, at in rungs}

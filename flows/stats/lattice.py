@@ -1,4 +1,4 @@
-"""Lattice: where a null process may stand that has not been stopped yet, and the boundary cut from it.
+"""Lattice: the distribution of a null process that has not been stopped yet, and the boundary cut from it.
 
 The masses are P(statistic = value and no look so far rejected). A step convolves them with the distribution of what
 is new; a look cuts the largest tail whose mass fits the budget. This is the recursion of Armitage, McPherson & Rowe
@@ -27,7 +27,7 @@ _DIRECT = 200_000
 
 
 CERTAIN: Masses = np.ones(1)
-"""Of a step that chance has no part in."""
+"""The probabilities of a step without chance."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +41,8 @@ class Lattice:
     """Mass cut so far: the probability that an equal candidate would have been rejected by now."""
 
     def walk(self, steps: Sequence[tuple[float, Masses]]) -> Lattice:
-        """The lattice after independent steps. They are put together first: what is known so far is the longest."""
+        """The lattice after independent steps. The steps are combined first, because this lattice is the longest
+        array."""
         if not steps:
             return self
         together = reduce(lambda lattice, step: lattice.step(*step), steps, Lattice())
@@ -69,8 +70,8 @@ class Lattice:
     def cut_counts(self, budget: float) -> tuple[Lattice, float | None]:
         """Cut the largest upper tail of whole values with a mass of at most budget - spent.
 
-        Returns what is left and the smallest value that was cut, at this time or, where nothing more fits, before;
-        None when nothing ever was.
+        Returns what is left and the smallest value that was cut: now or, if nothing more fits, earlier. None if nothing
+        was ever cut.
         """
         room = budget - self.spent
         if room < _SMALLEST_BUDGET:
@@ -85,9 +86,9 @@ class Lattice:
         return replace(self, masses=self.masses[:left], spent=spent), self.origin + left * self.pitch
 
     def cut(self, budget: float) -> tuple[Lattice, float | None]:
-        """Cut the upper tail with a mass of exactly budget - spent, inside a cell where need be.
+        """Cut the upper tail with a mass of exactly budget - spent, inside a cell if necessary.
 
-        Returns what is left and the value from which on was cut; None when the lattice is a point or nothing fits.
+        Returns what is left and the value where the cut lies; None when the lattice is a point or nothing fits.
         """
         room = budget - self.spent
         if room < _SMALLEST_BUDGET or self.masses.size < 2:

@@ -1,13 +1,14 @@
-"""Log-rank: do events come alike in both arms, sooner or later, more or less often? Exact at every look.
+"""Log-rank: do events arrive alike in both arms, as soon and as often? Exact at every look.
 
-A row is at risk of its event (a request of its label) from when it is seen until the event comes. Who got which arm
-was drawn by lot, so if events take as long and stay out as often in both, those new at a look are a random draw of the
-rows at risk in their stratum: one arm's are hypergeometric, and strata and looks add up. That is the log-rank test
-(Mantel 1966) with the exact law in place of the normal one (Thomas 1975).
+A row is at risk of its event (a request of its label) from its arrival until the event. The arms were assigned at
+random. So if events take as long and are missing as often in both arms, the new events of a look are a random draw of
+the rows at risk in their stratum: one arm's number is hypergeometric, and strata and looks add up. That is the log-rank
+test (Mantel 1966) with the exact distribution in place of the normal one (Thomas 1975).
 
-Events count 1/sqrt(S), where S is the share of the stratum's rows that are at risk still. Events that never come show
-late, when few are at risk, and delays show from the first event on: a weight of 1 is best for these, 1/S for those, and
-between them the root keeps nine tenths of either's power (Harrington & Fleming 1982 weigh by powers of S so).
+Events count 1/sqrt(S), where S is the share of the stratum's rows that are still at risk. Events that never arrive show
+late, when few rows are at risk: a weight of 1/S is best for them. Delays show from the first event on: a weight of 1 is
+best for them. The root, between both, keeps nine tenths of the power for either (Harrington & Fleming 1982 weigh by
+powers of S so).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Events:
 
     draw: Draw
     rows: int
-    """Of the stratum, at risk or not."""
+    """All rows of the stratum, at risk or not."""
 
     @property
     def weight(self) -> int:
@@ -43,7 +44,7 @@ class Events:
 
     @property
     def mirrored(self) -> Events:
-        """The same, of the other arm."""
+        """The same events, as those of the other arm."""
         draw = self.draw
         other = Draw(size=draw.others, others=draw.size, events=draw.events, mine=draw.events - draw.mine)
         return Events(draw=other, rows=self.rows)
@@ -74,7 +75,7 @@ class LogRankTest:
 
 
 def _step(events: Events) -> tuple[int, Masses]:
-    """The least sum that the arm may have, and the probabilities from there, the weight apart."""
+    """The smallest sum that the arm may have, and the probabilities from there on, spaced by the weight."""
     low, masses = step(events.draw)
     spaced = np.zeros(events.weight * (masses.size - 1) + 1)
     spaced[:: events.weight] = masses

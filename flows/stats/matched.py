@@ -29,7 +29,7 @@ class CoinTest:
     throws: int = 0
     information: float = 0.0
     lacking: float | None = None
-    """How many more heads the last look would have rejected from; not above 0: it did. None: it could not."""
+    """How many more heads the last look needed to reject; not above 0: it rejected. None: it could not reject."""
     rejected: bool = False
 
     @property
@@ -44,5 +44,5 @@ class CoinTest:
             return test
         cut, critical = lattice.cut_counts(self.budget.spent(information))
         lacking = None if critical is None else critical - 0.5 - test.heads
-        off = lacking is not None and lacking < 0
-        return replace(test, lattice=cut, information=information, lacking=lacking, rejected=self.rejected or off)
+        is_beyond = lacking is not None and lacking < 0
+        return replace(test, lattice=cut, information=information, lacking=lacking, rejected=self.rejected or is_beyond)

@@ -57,9 +57,9 @@ class Losses:
     mean: float
     sd: float
     cap: float = math.inf
-    """Values beyond count as it; mean and variance are those before."""
+    """Values beyond the cap count as the cap; mean and variance are those before."""
     origin: float = 0.0
-    """What values are told less."""
+    """What is subtracted from values."""
 
     @property
     def variance(self) -> float:
@@ -78,7 +78,7 @@ class Durations:
     sigma: float
     """Standard deviation of the logarithm."""
     cap: float = math.inf
-    """Values beyond count as it; mean and variance are those before."""
+    """Values beyond the cap count as the cap; mean and variance are those before."""
 
     @property
     def variance(self) -> float:
@@ -145,7 +145,7 @@ def split(rng: Generator, n: int, weight: float, stable: Population, candidate: 
 
 
 def sample_size(stable: Population, candidate: Population, weight: float) -> float:
-    """Rows that a two-sided z test needs which knows the effect: alpha .05, power .80, looked at once."""
+    """Rows that a two-sided z test needs that knows the effect and looks once: alpha .05, power .80."""
     z = 1.959964 + 0.841621
     variance = candidate.variance / weight + stable.variance / (1 - weight)
     return z**2 * variance / (candidate.mean - stable.mean) ** 2

@@ -5,7 +5,7 @@ capital is the mean of likelihood ratios of rates above c,
 
     E = mean_j (p_j / c)^x ((1 - p_j) / (1 - c))^(n - x),     c < p_j < 1
 
-a nonnegative supermartingale that starts at 1, for each factor rises with what a row is and has mean 1 at c; so by
+a nonnegative supermartingale that starts at 1, because each factor rises with a row's value and has mean 1 at c. So by
 Ville (1939) it reaches 1 / alpha with probability at most alpha, drift of the rate included. Exact for every n.
 """
 
@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, replace
 
 _ODDS = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
-"""How many times the bound's odds each bet takes the odds to be: a slight excess is found late, a large one soon."""
+"""The odds that each bet assumes, in multiples of the bound's odds: a slight excess is found late, a large one soon."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class RateAboveTest:
     bound: float
     """The share, in (0, 1), that may be reached."""
     alpha: float
-    """Chance that a rate of at most the bound is ever taken for one above it."""
+    """Chance that a rate of at most the bound is ever found to be above it."""
     n: int = 0
     ones: int = 0
     looks: int = 0
@@ -33,10 +33,10 @@ class RateAboveTest:
 
     def look(self, n: int, ones: int) -> RateAboveTest:
         """The state after a look at n rows in all, `ones` of them 1."""
-        seen = replace(self, n=n, ones=ones, looks=self.looks + 1)
-        if seen.shown_at is None and 0 <= ones <= n and seen.log_capital >= -math.log(self.alpha):
-            return replace(seen, shown_at=seen.looks)
-        return seen
+        after = replace(self, n=n, ones=ones, looks=self.looks + 1)
+        if after.shown_at is None and 0 <= ones <= n and after.log_capital >= -math.log(self.alpha):
+            return replace(after, shown_at=after.looks)
+        return after
 
     @property
     def log_capital(self) -> float:
@@ -52,5 +52,5 @@ class RateAboveTest:
 
     @property
     def e_value(self) -> float:
-        """The capital, held below the largest float."""
+        """The capital, kept below the largest float."""
         return math.exp(min(self.log_capital, 700.0))

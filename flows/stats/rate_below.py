@@ -15,8 +15,8 @@ import math
 from dataclasses import dataclass, replace
 
 _STAKES = ((0.98, 0.6), (0.8, 0.1), (0.5, 0.1), (0.25, 0.1), (0.1, 0.1))
-"""Bets as shares of the largest one that cannot ruin, and their weights: most on the one that wins soonest when there
-are no ones at all."""
+"""Bets as shares of the largest bet that cannot ruin the gambler, and their weights: most of the money is on the bet
+that wins soonest when there are no ones at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class RateBelowTest:
     bound: float
     """The share, in (0, 1), that must be shown not to be reached."""
     beta: float
-    """Chance that a rate of at least the bound is ever taken for one below it."""
+    """Chance that a rate of at least the bound is ever found to be below it."""
     n: int = 0
     ones: int = 0
     looks: int = 0
@@ -34,10 +34,10 @@ class RateBelowTest:
 
     def look(self, n: int, ones: int) -> RateBelowTest:
         """The state after a look at n rows in all, `ones` of them 1."""
-        seen = replace(self, n=n, ones=ones, looks=self.looks + 1)
-        if seen.shown_at is None and 0 <= ones <= n and seen.log_capital >= -math.log(self.beta):
-            return replace(seen, shown_at=seen.looks)
-        return seen
+        after = replace(self, n=n, ones=ones, looks=self.looks + 1)
+        if after.shown_at is None and 0 <= ones <= n and after.log_capital >= -math.log(self.beta):
+            return replace(after, shown_at=after.looks)
+        return after
 
     @property
     def log_capital(self) -> float:

@@ -1,9 +1,9 @@
 """Sample ratio: did each arm get the share of rows that its weight asks for?
 
-A mismatch means that data are lost or assigned wrongly. It says nothing about the candidate: hold and alarm, never
-take the candidate back for it. Given a stratum's rows, the candidate's are binomial with the weight, so the lattice
-is exact under continuous looking and changing weights (Fabijan et al. 2019 is the test at a fixed time; Lindon & Malek
-2022 a sequential one). For late labels, `share` is the realised share of the cohort's assignments.
+A mismatch means that data are lost or assigned wrongly. It says nothing about the candidate: hold and alarm, but never
+roll back for it. Given a stratum's rows, the candidate's number is binomial with the weight, so the lattice is exact
+under continuous looking and changing weights (Fabijan et al. 2019 is the test at a fixed time; Lindon & Malek 2022 a
+sequential one). For late labels, `share` is the realised share of the cohort's assignments.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Arrivals:
         return self.candidate + self.stable
 
     def plus(self, other: Arrivals) -> Arrivals:
-        """Both, at this share."""
+        """Both together, at this share."""
         return Arrivals(share=self.share, candidate=self.candidate + other.candidate, stable=self.stable + other.stable)
 
 
@@ -44,11 +44,11 @@ class SampleRatioTest:
     """Two one-sided tests, of too many and of too few, with half of alpha each."""
 
     budget: Budget
-    """Of one side."""
+    """The budget of one side."""
     many: Lattice = field(default_factory=Lattice)
-    """Of the candidate's count."""
+    """The lattice of the candidate's count."""
     few: Lattice = field(default_factory=Lattice)
-    """Of stable's count."""
+    """The lattice of stable's count."""
     candidate: int = 0
     stable: int = 0
     information: float = 0.0
@@ -75,8 +75,8 @@ class SampleRatioTest:
         budget = self.budget.spent(information)
         many, most = many.cut_counts(budget)
         few, least = few.cut_counts(budget)
-        off = (most is not None and candidate > most - 0.5) or (least is not None and stable > least - 0.5)
-        return replace(grown, many=many, few=few, information=information, mismatch=self.mismatch or off)
+        is_beyond = (most is not None and candidate > most - 0.5) or (least is not None and stable > least - 0.5)
+        return replace(grown, many=many, few=few, information=information, mismatch=self.mismatch or is_beyond)
 
 
 def _by_share(new: Iterable[Arrivals]) -> list[Arrivals]:

@@ -7,8 +7,8 @@ moments of all n values:
     V  = n1 n0 m2 / (n - 1)                            (sampling without replacement; Cochran 1977, theorem 2.2)
     K3 = n1 n0 (n0 - n1) m3 / ((n - 1)(n - 2))         (Sukhatme 1944; enumerated in tests/unit/stats/test_trial.py)
 
-A step is spread as a shifted gamma, Pearson's type III, which
-has all three; at weights of 1-5 % the skewness is what breaks tests that assume a normal.
+A step is spread as a shifted gamma distribution (Pearson's type III), which has all three. At weights of 1-5 % it is
+the skewness that breaks tests which assume a normal distribution.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ALMOST_NORMAL = 0.1
 """Skewness below which the cube root of a gamma is as good as normal: within 0.4 % of its tail at 4 sd."""
 _SYMMETRIC = 1e-6
 _ROUNDING = 1e-14
-"""A variance below this share of the mean square is what rounding left of the sums."""
+"""A variance below this share of the mean square is a rounding error of the sums."""
 _MOST_SKEWED = 8.0
 _FINE, _COARSE = 30, 60
 """The lattice keeps between this many points per standard deviation of the score."""
@@ -39,7 +39,7 @@ class Score(NamedTuple):
     """The score of some strata; scores of independent strata add."""
 
     value: float = 0.0
-    """S: what the candidate's values sum to above its share."""
+    """S: the sum of the candidate's values above its share of all values."""
     randomisation: float = 0.0
     """Variance of S over random labels: right when both arms have one distribution."""
     welch: float = 0.0
@@ -58,10 +58,10 @@ class Score(NamedTuple):
 
     @property
     def variance(self) -> float:
-        """The larger of both variances: honest when the null says no more than equal means.
+        """The larger of both variances: right when the null says no more than equal means.
 
         At unequal weights Welch's W rises with S where values are skewed, because Cov(S, W) is the third cumulant: a
-        candidate that looks bad would also look noisy. What S explains of it, K3 S / V, is taken off.
+        candidate that looks bad would also look noisy. The part that S explains, K3 S / V, is subtracted.
         """
         if self.randomisation <= 0:
             return self.welch
@@ -73,7 +73,7 @@ class Score(NamedTuple):
 
 
 def score(pairs: Iterable[Pair]) -> Score:
-    """The score of strata; one with an empty arm carries no information, nor one whose values are all the same."""
+    """The score of strata. A stratum with an empty arm, or whose values are all the same, carries no information."""
     total = Score()
     for pair in pairs:
         if pair.stable.n > 0 and pair.candidate.n > 0:
@@ -130,7 +130,8 @@ def _kernel(variance: float, third: float) -> tuple[int, Masses]:
 
 
 def _cells(edges: Masses, skewness: float) -> Masses:
-    """Probabilities between the edges of a standardised shifted gamma; skewness >= 0. Each tail from its own end."""
+    """Probabilities between the edges of a standardised shifted gamma; skewness >= 0. Each tail is computed from its
+    own end."""
     centre = int(np.searchsorted(edges, 0.0))
     below = _below(edges[: centre + 1], skewness)
     above = _above(edges[centre:], skewness)

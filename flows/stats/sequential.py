@@ -1,6 +1,6 @@
 """A sequential test: a lattice, what was observed, and the alpha spent so far. Frozen; each look gives the next one.
 
-Rejection is sticky: what was rejected at one look stays rejected, because the budget covers every look together.
+What was rejected at one look stays rejected, because the budget covers all looks together.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ScoreTest:
     lattice: Lattice = field(default_factory=Lattice)
     score: Score = field(default_factory=Score)
     variance: float = 0.0
-    """What the lattice was spread to: the largest variance so far."""
+    """The variance to which the lattice was spread: the largest so far."""
     information: float = 0.0
     reach: float | None = None
     """The score from which the last look rejected; None when it could not."""
@@ -71,7 +71,8 @@ class ScoreTest:
         return self.lattice.spent
 
     def look(self, new: Score, information: float) -> ScoreTest:
-        """The test after the score of new rows. While the score is skewed by more than 2 it spreads but never cuts."""
+        """The test after the score of new rows. While the score's skewness exceeds 2, the lattice spreads but is never
+        cut."""
         total = self.score + new
         variance = max(total.variance, self.variance)
         lattice = scores.spread(self.lattice, variance - self.variance, new.third, variance)

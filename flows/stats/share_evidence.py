@@ -2,7 +2,7 @@
 
 The evidence is a mixture likelihood ratio against the share asked for: a beta-binomial whose prior is centred there
 (Lindon & Malek 2022, "Anytime-valid inference for multinomial count data", the case of two arms). Stretches of
-constant share multiply. It presumes that each request, or unit, is assigned by itself.
+constant share multiply. It assumes that each request, or unit, is assigned by itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 
 CONCENTRATION = 1_000.0
-"""Of the prior: most power for shares that are off by about sqrt(share (1 - share) / 1,000)."""
+"""Concentration of the prior: most power for shares that are off by about sqrt(share (1 - share) / 1,000)."""
 
 
 def share_p_value(stretches: Iterable[tuple[float, int, int]]) -> float:

@@ -18,7 +18,7 @@ _NORMAL = NormalDist()
 _FIRST = 0.001
 """Information time from which `early_and_late` spends evenly per e-fold."""
 _FIRST_OF_MARGIN = 0.03
-"""The same of `evenly`."""
+"""The same for `evenly`."""
 
 
 def early_and_late(t: float, alpha: float) -> float:
@@ -33,7 +33,7 @@ def early_and_late(t: float, alpha: float) -> float:
 def evenly(t: float, alpha: float) -> float:
     """Spend evenly per e-fold of information, from 3 % of the plan on.
 
-    For ruling out a margin. What is planned for is known there, a candidate as good as stable, so little is kept for
+    For ruling out a margin. There the planned case is known, a candidate as good as stable, so little is kept for
     effects that would show in a thousandth of the plan: `early_and_late` needs a tenth more at every effect size.
     """
     return alpha * math.log1p(t / _FIRST_OF_MARGIN) / math.log1p(1 / _FIRST_OF_MARGIN)
@@ -59,7 +59,7 @@ class Budget:
 
     alpha: float
     information: float
-    """Planned, in the unit of the information that `spent` is asked for. Above 0."""
+    """The planned information, in the unit of the argument of `spent`. Above 0."""
     reserve: float = 0.0
     """The share of alpha kept for looks beyond the plan, in [0, 1)."""
     shape: Shape = early_and_late

@@ -42,7 +42,7 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """What a trial is to find out, fixed before its first row."""
+    """What a trial tests, fixed before its first row."""
 
     kind: Kind
     worse_is_higher: bool = True
@@ -56,9 +56,9 @@ class Design:
     by_cohort: bool = False
     """Units return: increments are changes of cohorts."""
     bounds: Bounds | None = None
-    """Of means: between what all values lie, as they are told."""
+    """For means: the bounds of all values, as they are counted."""
     origin: float = 0.0
-    """Of means: what values are told less, so that squares of what lies far from 0 do not cancel."""
+    """For means: what is subtracted from values, so that squares of values far from 0 do not cancel."""
     reserve: float = 0.1
     """Share of alpha and beta kept for looks beyond the planned information."""
 
@@ -95,7 +95,7 @@ class Trial:
         )
 
     def look(self, increment: Increment) -> Trial:
-        """The trial after one more look. A margin that was ruled out is not asked about again."""
+        """The trial after one more look. A margin that was ruled out is not tested again."""
         k, sign, origin = self.looks + 1, self.design.sign, self.design.origin
         below_zero = self.sums.is_below_zero(origin)
         sums = self.sums.change(increment.changes) if self.design.by_cohort else self.sums.add(increment.pairs)
