@@ -72,7 +72,7 @@ def _examples(phase: Phase, kind: type[Fact]) -> Iterator[Rollout]:
     steps = (1,) if kind is facts.Jumped else steps
     packed = facts.Packed(bento="b", bento_digest="d", model_digest="m")
     state = Rollout(
-        id="r", seq=1, requested=_REQUESTED, requested_at=_AT, changed_at=_AT, phase=phase, packed=packed, ready=True,
+        id="r", seq=1, requested=_REQUESTED, requested_at=_AT, epoch_began_at=_AT, phase=phase, packed=packed, ready=True,
         stable=None if kind is facts.Established else "1", promoted_at=_AT if phase in (Phase.CONFIRMING, Phase.BAKING) else None,
         ending=Ending.PROMOTED if kind in (facts.Undeployed, facts.Scaled) else None,
     )  # fmt: skip

@@ -301,9 +301,9 @@ def _waiting(rollout: Rollout, verdicts: Sequence[Verdict], progress: Progress, 
 
 def _unapplied(rollout: Rollout, now: datetime) -> str:
     """Says that the gateway does not serve the step's weight yet, and where to look if that takes long."""
-    if rollout.step_entered_at is None or now - rollout.step_entered_at <= _GATEWAY_MAY_TAKE:
+    if now - rollout.epoch_began_at <= _GATEWAY_MAY_TAKE:
         return f"waiting for the gateway to apply {_at(rollout)}"
-    late = "more than a minute after the step began; to find out why: sluice doctor"
+    late = "more than a minute after its weight was ordered; to find out why: sluice doctor"
     return f"the gateway has not applied {_at(rollout)} yet, {late}"
 
 

@@ -101,7 +101,7 @@ def begin(entry: Entry) -> Rollout:
         raise IllegalMove(f"rollout {entry.rollout} does not start with Requested.")
     requested = entry.fact
     return Rollout(
-        id=entry.rollout, seq=0, requested=requested, requested_at=entry.at, changed_at=entry.at,
+        id=entry.rollout, seq=0, requested=requested, requested_at=entry.at, epoch_began_at=entry.at,
         reason=requested.cause, actor=requested.actor, party=requested.party,
     )  # fmt: skip
 
@@ -112,7 +112,7 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
     if entry.seq != rollout.seq + 1:
         raise IllegalMove(f"rollout {rollout.id} is at fact {rollout.seq}: fact {entry.seq} cannot be next.")
     refuse_illegal(rollout, fact)
-    state = replace(rollout, seq=entry.seq, changed_at=entry.at)
+    state = replace(rollout, seq=entry.seq)
     match fact:
         case Requested():
             raise IllegalMove(f"rollout {rollout.id} is requested already.")
@@ -132,12 +132,12 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             return replace(state, thresholds={**state.thresholds, metric: threshold})
         case StepEntered(step=step, weight=weight, reason=reason, actor=actor, party=party):
             moved = replace(state, phase=Phase.RUNNING, step=step, reason=reason, actor=actor, party=party)
-            entered = replace(_reweighted(moved, weight), step_entered_at=at, step_observed_at=None)
+            entered = replace(_reweighted(moved, weight, at), step_entered_at=at, step_observed_at=None)
             is_served = entered.epoch == rollout.epoch == rollout.observed_epoch
             return replace(entered, step_observed_at=at) if is_served else entered
         case Jumped(step=step, weight=weight, reason=reason, actor=actor, party=party):
             moved = replace(_back(state, step), step=step, reason=reason, actor=actor, party=party)
-            return replace(_reweighted(moved, weight), step_entered_at=at, step_observed_at=None)
+            return replace(_reweighted(moved, weight, at), step_entered_at=at, step_observed_at=None)
         case Observed(epoch=epoch):
             return _observed(state, epoch, at)
         case Judged(metric=metric, answer=answer, k=k, step=step, reason=reason):
@@ -148,7 +148,7 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
         case Resumed(reason=reason, actor=actor, party=party, overrides=overrides):
             phase = Phase.RUNNING if state.step >= 0 else Phase.LAUNCHING
             resumed = replace(state, phase=phase, reason=reason, actor=actor, party=party, resumed_at=at)
-            return _overridden(resumed, overrides) if overrides else resumed
+            return _overridden(resumed, overrides, at) if overrides else resumed
         case Approved(step=step, actor=actor, person=person):
             signed = () if person is None else (Signature(step=step, person=person, actor=actor),)
             return replace(
@@ -163,7 +163,7 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             moved = replace(state, reason=reason, actor=actor, party=party, promoted_at=at)
             confirm = state.confirms
             if confirm is not None:
-                return _reweighted(replace(moved, phase=Phase.CONFIRMING), FULL - confirm.holdout)
+                return _reweighted(replace(moved, phase=Phase.CONFIRMING), FULL - confirm.holdout, at)
             return _full(moved, at)
         case Confirmed(reason=reason):
             confirmed = replace(state, is_confirmed=True, reason=reason, actor="policy", party=Party.POLICY)
@@ -172,21 +172,22 @@ def advance(rollout: Rollout, entry: Entry) -> Rollout:
             return _full(replace(state, is_confirmed=False, reason=reason, actor=actor, party=party), at)
         case Established(reason=reason, actor=actor, party=party):
             ended = _ended(state, Ending.ESTABLISHED, reason, at, actor, party)
-            return _reweighted(ended, FULL)
+            return _reweighted(ended, FULL, at)
         case Baked():
             return _ended(state, Ending.PROMOTED, state.reason, at, state.actor, state.party)
         case Aborted(reason=reason, actor=actor, party=party):
             aborted = _ended(state, Ending.ABORTED, reason, at, actor, party)
-            return replace(_reweighted(aborted, 0), settled=False)
+            return replace(_reweighted(aborted, 0, at), settled=False)
         case Superseded(by=by):
-            return _reweighted(_ended(state, Ending.SUPERSEDED, f"superseded by {by}", at, by, Party.SLUICE), 0)
+            return _reweighted(_ended(state, Ending.SUPERSEDED, f"superseded by {by}", at, by, Party.SLUICE), 0, at)
         case Concluded(reason=reason, actor=actor, party=party):
-            return _reweighted(_ended(state, Ending.CONCLUDED, reason, at, actor, party), 0)
+            return _reweighted(_ended(state, Ending.CONCLUDED, reason, at, actor, party), 0, at)
         case Failed(stage=stage, reason=reason):
-            return _reweighted(_ended(state, Ending.FAILED, f"{stage}: {reason}", at, state.actor, state.party), 0)
+            failed = _ended(state, Ending.FAILED, f"{stage}: {reason}", at, state.actor, state.party)
+            return _reweighted(failed, 0, at)
         case Undeployed(reason=reason, actor=actor, party=party):
             emptied = replace(state, undeployed=True, settled=False, reason=reason, actor=actor, party=party)
-            return _reweighted(emptied, 0)
+            return _reweighted(emptied, 0, at)
         case Scaled(replicas=replicas):
             return replace(state, replicas=replicas)
         case Settled():
@@ -363,24 +364,26 @@ def _is_named(party: Party, actor: str) -> bool:
     return party is Party.PERSON and actor != ""
 
 
-def _overridden(rollout: Rollout, metrics: Sequence[str]) -> Rollout:
+def _overridden(rollout: Rollout, metrics: Sequence[str], at: datetime) -> Rollout:
     """A new epoch at the same weight, so that requests from now on can be told from those that failed."""
-    epoch = rollout.epoch + 1
+    begun = _new_epoch(rollout, at)
     judgements = {name: judgement for name, judgement in rollout.judgements.items() if name not in metrics}
-    overridden = {**rollout.overridden, **dict.fromkeys(metrics, epoch)}
-    return replace(rollout, epoch=epoch, judgements=judgements, overridden=overridden)
+    overridden = {**rollout.overridden, **dict.fromkeys(metrics, begun.epoch)}
+    return replace(begun, judgements=judgements, overridden=overridden)
 
 
-def _reweighted(rollout: Rollout, weight: int) -> Rollout:
+def _reweighted(rollout: Rollout, weight: int, at: datetime) -> Rollout:
     """A new epoch, unless the weight stays the same."""
-    if weight == rollout.weight:
-        return rollout
-    return replace(rollout, weight=weight, epoch=rollout.epoch + 1)
+    return rollout if weight == rollout.weight else replace(_new_epoch(rollout, at), weight=weight)
+
+
+def _new_epoch(rollout: Rollout, at: datetime) -> Rollout:
+    return replace(rollout, epoch=rollout.epoch + 1, epoch_began_at=at)
 
 
 def _full(rollout: Rollout, at: datetime) -> Rollout:
     """The candidate gets every request; the former stable keeps running for a while."""
-    return _reweighted(replace(rollout, phase=Phase.BAKING, full_at=at), FULL)
+    return _reweighted(replace(rollout, phase=Phase.BAKING, full_at=at), FULL, at)
 
 
 def _observed(rollout: Rollout, epoch: int, at: datetime) -> Rollout:

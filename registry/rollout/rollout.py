@@ -94,8 +94,8 @@ class Rollout:
     seq: int
     requested: Requested
     requested_at: datetime
-    changed_at: datetime
-    """When its last fact was recorded."""
+    epoch_began_at: datetime
+    """When its present epoch began: when its weight was ordered, or a person overrode failures at the same weight."""
     phase: Phase = Phase.QUEUED
     ending: Ending | None = None
     reason: str = ""

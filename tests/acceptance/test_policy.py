@@ -163,7 +163,9 @@ def test_soak_requests_and_gate_are_all_needed() -> None:
 def test_nothing_counts_before_the_data_plane_serves_the_weight() -> None:
     story = Story(ERRORS).after("1h", requests=1_000, errors=Answer.PASS).tick()
     assert story.rollout.step == 0
-    assert story.why().startswith("the gateway has not applied 10 % yet, more than a minute after the step began")
+    assert story.why().startswith(
+        "the gateway has not applied 10 % yet, more than a minute after its weight was ordered"
+    )
 
 
 def test_silence_never_promotes_and_ends_in_a_pause() -> None:

@@ -46,7 +46,7 @@ def running(plan: dict[str, Any] | None = None, *, step: int = 0, **state: Any) 
         seq=9,
         requested=requested,
         requested_at=AT,
-        changed_at=AT,
+        epoch_began_at=AT,
         began_at=AT,
         phase=Phase.RUNNING,
         stable="1",
@@ -151,10 +151,14 @@ def test_a_weight_that_was_not_seen_holds(state: dict[str, Any]) -> None:
     entered = running(**state | {"step_entered_at": AT})
     assert choose(entered, verdict(), after=timedelta(minutes=1)).reason == "waiting for the gateway to apply 10 %"
     late = choose(entered, verdict(), after=timedelta(seconds=61))
-    assert (late.choice, late.reason) == (
-        Choice.HOLD,
-        "the gateway has not applied 10 % yet, more than a minute after the step began; to find out why: sluice doctor",
+    assert late.choice is Choice.HOLD
+    assert late.reason == (
+        "the gateway has not applied 10 % yet, more than a minute after its weight was ordered; to find out why: "
+        "sluice doctor"
     )
+    resumed = replace(entered, epoch_began_at=AT + timedelta(seconds=61))
+    again = choose(resumed, verdict(), after=timedelta(minutes=2))
+    assert again.reason == "waiting for the gateway to apply 10 %", "a resume by an override is an epoch of its own"
 
 
 def test_a_step_that_wants_a_person_waits_for_one() -> None:

@@ -18,7 +18,7 @@ from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.view import rollout_view
 from sluicegate.registry.rollout.decision import Choice, Decision
-from sluicegate.registry.rollout.facts import Aborted, Baked, Packed, Party, Promoted, StepEntered
+from sluicegate.registry.rollout.facts import Aborted, Baked, HookCalled, Packed, Party, Promoted, Settled, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.rollout.standing import Standing
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
@@ -792,6 +792,22 @@ def test_what_was_ordered_and_is_not_in_force_is_told_after_a_while() -> None:
     assert overdue(world.ledger, world.now - timedelta(days=1)).keys() == {name}, "whatever the clock says"
     world.look()
     assert overdue(world.ledger, world.now + timedelta(seconds=25)) == {}
+
+
+def test_facts_after_an_abort_do_not_put_off_that_it_is_told() -> None:
+    """MLflow is told and a hook is called while the gateway still serves the candidate."""
+    world = World().serving()
+    name = world.ramping()
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    later = (
+        Settled(changes=("alias champion",)),
+        HookCalled(after="abort", position=0, attempt=1, answer="taken", actor="a hook", reason="200"),
+    )
+    for seconds, fact in enumerate(later, start=7):
+        rollout = world.ledger.rollout(name)
+        world.ledger.append(name, rollout.seq + 1, fact, world.now + timedelta(seconds=seconds))
+    late = overdue(world.ledger, world.now + timedelta(seconds=11))
+    assert late == {name: "0 % for m v2, ordered 11 s ago"}
 
 
 def test_a_service_that_was_stopped_by_halves_is_stopped_whole() -> None:

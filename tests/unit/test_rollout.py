@@ -293,6 +293,20 @@ def test_each_weight_is_an_epoch_and_counts_from_when_it_is_seen() -> None:
     assert (nxt.weight, nxt.epoch, nxt.step_observed_at) == (5_000, 2, None)
 
 
+def test_an_epoch_begins_with_the_fact_that_changes_it_and_no_other() -> None:
+    state, began = requested(), [AT]
+    facts = (
+        *LAUNCHED, FIRST, Observed(epoch=1, version="v"), judged("errors", step=0), PAUSED, RESUMED, SECOND,
+        ABORTED, Settled(changes=()), Observed(epoch=3, version="w"),
+    )  # fmt: skip
+    for fact in facts:
+        before, state = state, after(state, fact)
+        at = AT + timedelta(seconds=state.seq)
+        began.append(at if state.epoch != before.epoch else began[-1])
+        assert state.epoch_began_at == began[-1], fact
+    assert len(set(began)) == 4
+
+
 def test_a_step_of_the_same_weight_is_served_already() -> None:
     plan = {"model": "m", "strategy": "shadow", "steps": [{"weight": 10}, {"weight": 10}]}
     state = after(requested(plan), *LAUNCHED, FIRST, Observed(epoch=1, version="v"))
