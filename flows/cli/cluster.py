@@ -151,10 +151,10 @@ def conform(
 
     checks = conformance(timeout)
     emit_rows(
-        plain(checks), output, ("HELD", "CHECK", "FOUND"),
-        lambda each: ("yes" if each["held"] else "NO", each["check"], each["found"]), none="no checks ran",
+        plain(checks), output, ("PASSED", "CHECK", "RESULT"),
+        lambda each: ("yes" if each["passed"] else "NO", each["check"], each["result"]), none="no checks ran",
     )  # fmt: skip
-    return 0 if all(each.held for each in checks) else 1
+    return 0 if all(each.passed for each in checks) else 1
 
 
 class Progress:

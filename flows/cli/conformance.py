@@ -43,8 +43,8 @@ class Check:
     """The result of one check."""
 
     check: str
-    held: bool
-    found: str
+    passed: bool
+    result: str
 
 
 @dataclass
@@ -88,14 +88,14 @@ def conformance(timeout: float) -> tuple[Check, ...]:
         with _at_work(model):
             checks.extend(map(_told, _story(model, timeout)))
     except SluiceError as error:
-        checks.append(_told(Check(check="goes on", held=False, found=str(error))))
+        checks.append(_told(Check(check="goes on", passed=False, result=str(error))))
     finally:
         checks.append(_told(_removed("what was made is removed", model)))
     return tuple(checks)
 
 
 def _told(check: Check) -> Check:
-    remark(f"{'held' if check.held else 'FAILED'}: {check.check}: {check.found}")
+    remark(f"{'passed' if check.passed else 'FAILED'}: {check.check}: {check.result}")
     return check
 
 
@@ -155,18 +155,18 @@ def _at_work(model: str) -> Iterator[None]:
 
 def _story(model: str, timeout: float) -> Iterator[Check]:
     first, second = (_register(model, slope) for slope in (1.0, 2.0))
-    yield Check(check="MLflow takes builds", held=True, found=f"{model} v{first} and v{second}")
+    yield Check(check="MLflow takes builds", passed=True, result=f"{model} v{first} and v{second}")
     call("POST", "/api/v1/documents", {"values": _plan(model), "where": _WHY})
     began = time.monotonic()
     until_it_serves(call("POST", f"/api/v1/models/{model}/deploy", {"build": first}), timeout)
-    yield Check(check="a build is packed and served", held=True, found=f"after {time.monotonic() - began:.0f} s")
+    yield Check(check="a build is packed and served", passed=True, result=f"after {time.monotonic() - began:.0f} s")
     with _calling(model) as callers:
         _until(lambda: callers.builds[first] >= _ENOUGH, "the first build answers nobody", timeout)
         began = time.monotonic()
         rollout = str(call("POST", "/api/v1/rollouts", {"model": model, "build": second})["id"])
         _until(lambda: callers.builds[second] >= _ENOUGH, "the candidate answers nobody", timeout)
         result = f"{_WEIGHT} % asked for, its first answers after {time.monotonic() - began:.0f} s"
-        yield Check(check="a candidate gets its share", held=True, found=result)
+        yield Check(check="a candidate gets its share", passed=True, result=result)
         yield _aborted(rollout, callers, second, timeout)
         retried = str(_order(rollout, "retry")["id"])
         callers.builds.clear()
@@ -176,10 +176,10 @@ def _story(model: str, timeout: float) -> Iterator[Check]:
         callers.builds.clear()
         _until(lambda: callers.builds[second] >= _ENOUGH, "the promoted build answers nobody", timeout)
         only = set(callers.builds) == {second}
-        yield Check(check="a promoted build answers everybody", held=only, found=str(dict(callers.builds)))
+        yield Check(check="a promoted build answers everybody", passed=only, result=str(dict(callers.builds)))
     why = f": {callers.failures[0]}" if callers.failures else ""
     result = f"{callers.answered} answered, {len(callers.failures)} failed{why}"
-    yield Check(check="no request failed", held=not callers.failures, found=result)
+    yield Check(check="no request failed", passed=not callers.failures, result=result)
 
 
 def _aborted(rollout: str, callers: Callers, candidate: str, timeout: float) -> Check:
@@ -190,7 +190,7 @@ def _aborted(rollout: str, callers: Callers, candidate: str, timeout: float) -> 
     time.sleep(_AFTER)
     late = max(0.0, callers.last[candidate] - began)
     result = f"in force after {in_force:.1f} s; the candidate's last answer came {late:.1f} s after the order"
-    return Check(check="an abort takes every request back", held=late <= _PROMISED, found=result)
+    return Check(check="an abort takes every request back", passed=late <= _PROMISED, result=result)
 
 
 def _configure_mlflow() -> None:
@@ -274,12 +274,12 @@ def _removed(check: str, model: str) -> Check:
             call("POST", f"/api/v1/models/{model}/variations/default/undeploy", {"last": True, "reason": _WHY})
         call("DELETE", "/api/v1/documents", query={"kind": "plan", "name": model})
     except SluiceError as error:
-        return Check(check=check, held=False, found=f"{model}: {error}")
+        return Check(check=check, passed=False, result=f"{model}: {error}")
     client = MlflowClient()
     try:
         for version in client.search_model_versions(f"name = '{model}'"):
             client.delete_run(version.run_id)
         client.delete_registered_model(model)
     except MlflowException as error:
-        return Check(check=check, held=False, found=f"{model}: MLflow: {error}")
-    return Check(check=check, held=True, found=f"all of {model}")
+        return Check(check=check, passed=False, result=f"{model}: MLflow: {error}")
+    return Check(check=check, passed=True, result=f"all of {model}")

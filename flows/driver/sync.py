@@ -9,7 +9,7 @@ from prefect.states import Completed, Failed
 
 from sluicegate.flows.driver.forms import SyncForm
 from sluicegate.flows.sync.remembered import Standing, Tree, standing
-from sluicegate.flows.sync.syncing import Follower, Outcome, synchronise
+from sluicegate.flows.sync.syncing import Follower, SyncResult, synchronise
 from sluicegate.flows.wiring.desk import desk_without_doors
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.orders.authority import role_of_prefect
@@ -44,7 +44,7 @@ def follow_standing(runtime: Runtime) -> None:
             get_run_logger().warning("%s cannot be followed: %s", each.tree, error)
 
 
-def _synchronise(runtime: Runtime, how: Standing) -> Outcome:
+def _synchronise(runtime: Runtime, how: Standing) -> SyncResult:
     follower = Follower(
         desk=desk_without_doors(), actor=ACTOR, role=role_of_prefect(runtime.ledger), revert=how.revert,
         write_back=how.write_back, hand_to=how.hand_to,

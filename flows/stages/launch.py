@@ -23,7 +23,7 @@ from sluicegate.registry.words.errors import IllegalMove, NotFound, PackFailed, 
 from sluicegate.registry.words.launching import Stage
 
 
-class Source(Runs, Protocol):
+class BuildFiles(Runs, Protocol):
     """Gives access to builds and their files."""
 
     def fetch(self, ref: BuildRef, into: Path) -> Path:
@@ -38,7 +38,7 @@ class Packing(Protocol):
 
 
 def launch(
-    ledger: Ledger, source: Source, packing: Packing, rollout: Rollout, into: Path, clock: Callable[[], datetime]
+    ledger: Ledger, source: BuildFiles, packing: Packing, rollout: Rollout, into: Path, clock: Callable[[], datetime]
 ) -> Rollout:
     """Judge the candidate by the plan's offline gates, pack it and append Packed.
 
@@ -65,7 +65,9 @@ def launch(
         return ledger.rollout(rollout.id)
 
 
-def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path, note: Callable[[Stage], None]) -> Packed:
+def _packed(
+    source: BuildFiles, packing: Packing, rollout: Rollout, into: Path, note: Callable[[Stage], None]
+) -> Packed:
     note(Stage.FETCHING)
     build = source.build(rollout.candidate)
     problems = check_against_build(rollout.plan, build) if rollout.is_judged else ()
@@ -77,7 +79,7 @@ def _packed(source: Source, packing: Packing, rollout: Rollout, into: Path, note
     return replace(packing.pack(build, files, serve=rollout.plan.serve, note=note), registered_at=build.created_at)
 
 
-def _refusals(source: Source, rollout: Rollout, build: Build) -> tuple[str, ...]:
+def _refusals(source: BuildFiles, rollout: Rollout, build: Build) -> tuple[str, ...]:
     """Why the candidate would refuse requests that stable accepts."""
     if rollout.stable is None:
         return ()

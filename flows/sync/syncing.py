@@ -41,7 +41,7 @@ class Follower:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class SyncResult:
     """What a run did, in words."""
 
     commit: str
@@ -66,7 +66,7 @@ class Outcome:
         return "\n".join((f"commit {self.commit[:12]}: {'in sync' if self.is_in_sync else 'not in sync'}", *lines))
 
 
-def synchronise(follower: Follower, tree: Tree) -> Outcome:
+def synchronise(follower: Follower, tree: Tree) -> SyncResult:
     """Make this installation match the branch's newest commit.
 
     Applies nothing if the tree contains an error. Raises InvalidDocument, UsageError, Unreachable.
@@ -80,7 +80,7 @@ def synchronise(follower: Follower, tree: Tree) -> Outcome:
         raise
 
 
-def _follow(follower: Follower, tree: Tree, files: Checkout) -> Outcome:
+def _follow(follower: Follower, tree: Tree, files: Checkout) -> SyncResult:
     desk, base = follower.desk, base_of(follower.desk.ledger, tree)
     documents = _documents(files, tree, desk.champion_alias)
     work = todo(documents, known_documents(desk.ledger), base, revert=follower.revert)
@@ -98,7 +98,7 @@ def _follow(follower: Follower, tree: Tree, files: Checkout) -> Outcome:
         desk.ledger, tree, _followed(documents, base, files.commit, refused), desk.clock(),
         (*drift, *refused.values()),
     )  # fmt: skip
-    return Outcome(commit=files.commit, done=done, drift=drift, refused=tuple(refused.values()), branches=branches)
+    return SyncResult(commit=files.commit, done=done, drift=drift, refused=tuple(refused.values()), branches=branches)
 
 
 def _documents(files: Checkout, tree: Tree, champion_alias: str) -> tuple[ReadDocument, ...]:

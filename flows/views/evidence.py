@@ -12,9 +12,9 @@ from sluicegate.registry.report.report import (
     ArmCounts,
     ArmLatency,
     Evidence,
-    Exposure,
     LatencyBin,
     OutcomeCoverage,
+    RequestsAtWeight,
     SampleRatio,
 )
 from sluicegate.registry.rollout.rollout import Rollout
@@ -73,14 +73,14 @@ def all_seen(telemetry: Telemetry, wanted: Sequence[tuple[Rollout, int | None]])
     ]
 
 
-def whole_exposures(telemetry: Telemetry, rollouts: Sequence[Rollout]) -> list[Exposure]:
+def whole_exposures(telemetry: Telemetry, rollouts: Sequence[Rollout]) -> list[RequestsAtWeight]:
     """The requests of both arms of each rollout at all weights."""
     seen = all_seen(telemetry, [(rollout, None) for rollout in rollouts])
     return [_exposure(each, rollout.epoch) for each, rollout in zip(seen, rollouts, strict=True)]
 
 
-def _exposure(requests: Seen, epoch: int) -> Exposure:
-    return Exposure(epoch=epoch, stable=_counts(requests.stable), candidate=_counts(requests.candidate))
+def _exposure(requests: Seen, epoch: int) -> RequestsAtWeight:
+    return RequestsAtWeight(epoch=epoch, stable=_counts(requests.stable), candidate=_counts(requests.candidate))
 
 
 def _counts(arm: ArmSeen) -> ArmCounts:
@@ -118,7 +118,7 @@ def _bins(latency: Latency) -> tuple[LatencyBin, ...]:
     )
 
 
-def _ratio(rollout: Rollout, exposures: Sequence[Exposure], weights: Mapping[int, int]) -> SampleRatio:
+def _ratio(rollout: Rollout, exposures: Sequence[RequestsAtWeight], weights: Mapping[int, int]) -> SampleRatio:
     if rollout.is_shadow:
         return SampleRatio(answer="NOT TESTED", reason="a shadow gets copies only, so there is no split to test")
     if rollout.plan.unit is not None:

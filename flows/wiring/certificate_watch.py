@@ -13,7 +13,7 @@ import structlog
 from sluicegate.registry.words.errors import InvalidSetting
 
 if TYPE_CHECKING:
-    from sluicegate.services.host.certificates import Door, Pair
+    from sluicegate.services.host.certificates import Pair, ServedName
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.installation import Site
 
@@ -23,7 +23,7 @@ _HANDSHAKE_SECONDS = 3.0
 _CHECK = "certificate"
 
 
-def watch_certificate(door: Door, stop: threading.Event) -> None:
+def watch_certificate(door: ServedName, stop: threading.Event) -> None:
     """Load certificates that others renew, and renew our own, until stopped. Logs each fault once."""
     log, logged = structlog.get_logger("certificate"), ""
     while not stop.is_set():
@@ -40,7 +40,7 @@ def watch_certificate(door: Door, stop: threading.Event) -> None:
         stop.wait(PERIOD)
 
 
-def findings(door: Door, site: Site, now: datetime) -> tuple[Finding, ...]:
+def findings(door: ServedName, site: Site, now: datetime) -> tuple[Finding, ...]:
     """Which certificate other hosts are shown and until when, why a renewed one is not used, who does not show it."""
     from sluicegate.services.host.doctor.finding import failed, passed, warned
 
@@ -50,7 +50,7 @@ def findings(door: Door, site: Site, now: datetime) -> tuple[Finding, ...]:
         else f"Renew {door.files[0]}; Sluicegate then uses it by itself."
     )
     try:
-        pair = door.held()
+        pair = door.pair_in_use()
     except InvalidSetting as error:
         return (failed(_CHECK, error.message, error.fix or fix),)
     left = pair.ends - now

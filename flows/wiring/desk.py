@@ -181,7 +181,7 @@ class LocalDesk:
 
     def _with_ledger(self, scrape: Scrape) -> Scrape:
         """The scrape, completed with figures from the ledger. Raises Unreachable."""
-        from sluicegate.flows.wiring.expiries import expiries
+        from sluicegate.flows.wiring.token_expiries import expiries
         from sluicegate.registry.ledger.keeper_notes import all_undriven, sights
         from sluicegate.services.console.tokens import given_tokens
         from sluicegate.services.keeper.overdue import overdue

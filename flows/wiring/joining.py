@@ -40,7 +40,7 @@ from sluicegate.services.traffic.joined import ON_THE_WAY
 
 if TYPE_CHECKING:
     from sluicegate.services.heartbeat import Heartbeats
-    from sluicegate.services.host.certificates import Door
+    from sluicegate.services.host.certificates import ServedName
 
 log = structlog.get_logger("gateway")
 
@@ -306,20 +306,20 @@ def serve(runtime: Runtime, port: int) -> None:
     agent.end()
 
 
-def _outside(door: Door | None, token: str) -> Outside | None:
+def _outside(door: ServedName | None, token: str) -> Outside | None:
     """The listener for callers on other hosts; None if they are not answered."""
     from sluicegate.services.host.installation import address_of
 
     return None if door is None else Outside(host=address_of(door.host), certificate=door.in_use, token=token)
 
 
-def _door(runtime: Runtime, folder: Path) -> Door | None:
-    from sluicegate.services.host.certificates import Door
+def _door(runtime: Runtime, folder: Path) -> ServedName | None:
+    from sluicegate.services.host.certificates import ServedName
 
     host = runtime.settings.listen
     if host is None:
         return None
-    return Door(folder=folder / "tls", host=host, files=runtime.settings.tls_files, clock=runtime.wall)
+    return ServedName(folder=folder / "tls", host=host, files=runtime.settings.tls_files, clock=runtime.wall)
 
 
 def _connection(console: Console, folder: Path) -> dict[str, Any]:

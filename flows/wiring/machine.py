@@ -347,7 +347,7 @@ def _tokens(runtime: Runtime) -> tuple[Finding, ...]:
     """Tokens that expire soon. Empty if the ledger cannot be read, which another check reports."""
     import sqlalchemy as sa
 
-    from sluicegate.flows.wiring.expiries import token_finding
+    from sluicegate.flows.wiring.token_expiries import token_finding
     from sluicegate.services.console.tokens import given_tokens
 
     try:
@@ -549,7 +549,7 @@ def _prepare(runtime: Runtime, site: Site) -> None:
         except InvalidSetting:  # the one in use may still be valid, as when a new one is just being written
             if not door.in_use.exists():
                 raise
-            door.held()
+            door.pair_in_use()
         joining_pair(runtime.folder.tls, runtime.wall())
     for envoy in runtime.envoys_of(site).values():
         envoy.prepare()

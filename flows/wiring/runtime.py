@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sluicegate.services.cluster.deployments import ClusterServices
     from sluicegate.services.cluster.gateways import ClusterGateways
     from sluicegate.services.heartbeat import Heartbeats
-    from sluicegate.services.host.certificates import Door
+    from sluicegate.services.host.certificates import ServedName
     from sluicegate.services.host.folder import StateFolder
     from sluicegate.services.host.installation import Site
     from sluicegate.services.host.keys import Keys
@@ -258,13 +258,13 @@ class Runtime:
         outside = self._outside(site)
         return {name: self.envoy_at(port, name, outside) for name, port in site.gateways().items()}
 
-    def door(self, site: Site) -> Door | None:
+    def door(self, site: Site) -> ServedName | None:
         """The certificate and name with which this host answers others; None if it does not."""
-        from sluicegate.services.host.certificates import Door
+        from sluicegate.services.host.certificates import ServedName
 
         if site.listen is None:
             return None
-        return Door(folder=self.folder.tls, host=site.listen, files=self.settings.tls_files, clock=self.wall)
+        return ServedName(folder=self.folder.tls, host=site.listen, files=self.settings.tls_files, clock=self.wall)
 
     def _outside(self, site: Site) -> Outside | None:
         from sluicegate.services.traffic.envoy.bootstrap import Outside

@@ -91,18 +91,18 @@ def reached(notes: Notes, rollout: str) -> tuple[Reached, ...]:
     return tuple(Reached(stage=stage, at=at) for stage, at in (_launch(rollout).read(notes) or {}).items())
 
 
-def note_held(notes: Notes, rollout: str, why: str) -> None:
+def note_delay(notes: Notes, rollout: str, why: str) -> None:
     """Store why the service of a launch is not ready yet; empty once nothing holds it up."""
-    _held(rollout).keep(notes, why)
+    _delay(rollout).keep(notes, why)
 
 
-def held(notes: Notes, rollout: str) -> str:
+def delay(notes: Notes, rollout: str) -> str:
     """Why the service of a launch is not ready yet; empty if not known."""
-    return _held(rollout).read(notes) or ""
+    return _delay(rollout).read(notes) or ""
 
 
-def _held(rollout: str) -> Note[str]:
-    return Note(f"launch-held:{rollout}", str)
+def _delay(rollout: str) -> Note[str]:
+    return Note(f"launch-delay:{rollout}", str)
 
 
 def _launch(rollout: str) -> Note[dict[Stage, datetime]]:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from sluicegate.registry.ledger.external import read_samples
 from sluicegate.registry.ledger.freezes import freezes
-from sluicegate.registry.ledger.keeper_notes import all_undriven, held, reached, readiness, sights
+from sluicegate.registry.ledger.keeper_notes import all_undriven, delay, reached, readiness, sights
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.rollout.decision import needs_driver
 from sluicegate.registry.rollout.depending import waits_for_service
@@ -108,7 +108,7 @@ def _read_for_people(ledger: Ledger, rollout: Rollout, common: Common | None = N
     return replace(
         read_for_policy(ledger, rollout, common),
         launch=_launch(ledger, rollout),
-        held=_held(ledger, rollout),
+        delay=_delay(ledger, rollout),
         samples=samples,
     )
 
@@ -117,5 +117,5 @@ def _launch(ledger: Ledger, rollout: Rollout) -> tuple[Reached, ...]:
     return reached(ledger, rollout.id) if rollout.is_being_launched else ()
 
 
-def _held(ledger: Ledger, rollout: Rollout) -> str:
-    return held(ledger, rollout.id) if rollout.is_being_launched else ""
+def _delay(ledger: Ledger, rollout: Rollout) -> str:
+    return delay(ledger, rollout.id) if rollout.is_being_launched else ""

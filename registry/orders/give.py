@@ -8,7 +8,7 @@ from sluicegate.registry.ledger.keeper_notes import readiness
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Applied, Receipt
 from sluicegate.registry.orders.audience_store import KIND
-from sluicegate.registry.orders.certificates import POLICY
+from sluicegate.registry.orders.certified_plans import POLICY
 from sluicegate.registry.orders.decide import decide
 from sluicegate.registry.orders.order import ApplyAudience, DeleteAudience, Order
 from sluicegate.registry.orders.proposals import OPEN, Proposal, find_proposal

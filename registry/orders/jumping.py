@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sluicegate.registry.ledger.freezes import freezes
-from sluicegate.registry.orders.certificates import must_be_certified
+from sluicegate.registry.orders.certified_plans import must_be_certified
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Jump, Order
 from sluicegate.registry.orders.rules import way_out

@@ -11,7 +11,7 @@ from sluicegate.registry.orders.answering import has_traffic, moves_callers
 from sluicegate.registry.orders.applied_plan import applied_plan
 from sluicegate.registry.orders.audiences import refuse_unknown
 from sluicegate.registry.orders.authority import need
-from sluicegate.registry.orders.certificates import refuse_uncertified
+from sluicegate.registry.orders.certified_plans import refuse_uncertified
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.guarding import is_guarded

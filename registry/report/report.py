@@ -52,7 +52,7 @@ class ArmCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exposure:
+class RequestsAtWeight:
     """The requests of both arms at one weight."""
 
     epoch: int
@@ -141,7 +141,7 @@ class ArmLatency:
 class Evidence:
     """What the telemetry knows about a rollout, in addition to the recorded looks."""
 
-    exposures: tuple[Exposure, ...] = ()
+    exposures: tuple[RequestsAtWeight, ...] = ()
     """By epoch."""
     coverage: tuple[OutcomeCoverage, ...] = ()
     latency: tuple[ArmLatency, ...] = ()
@@ -349,7 +349,7 @@ def _turns(metric: str, entries: Sequence[Entry]) -> list[Turn]:
     ]
 
 
-def _exposures(exposures: Sequence[Exposure], weights: Mapping[int, float]) -> tuple[ExposureRow, ...]:
+def _exposures(exposures: Sequence[RequestsAtWeight], weights: Mapping[int, float]) -> tuple[ExposureRow, ...]:
     return tuple(
         ExposureRow(
             epoch=each.epoch,
@@ -363,7 +363,7 @@ def _exposures(exposures: Sequence[Exposure], weights: Mapping[int, float]) -> t
     )
 
 
-def arm_errors(exposures: Sequence[Exposure]) -> tuple[ArmErrors, ...]:
+def arm_errors(exposures: Sequence[RequestsAtWeight]) -> tuple[ArmErrors, ...]:
     """The errors of each arm by cause, all exposures together; empty if there are none."""
     if not exposures:
         return ()

@@ -286,7 +286,7 @@ def _launching(record: RolloutRecord, now: datetime) -> str | None:
     rollout = record.rollout
     if not rollout.is_being_launched:
         return None
-    return launch_in_words(record.launch, rollout.began_at or now, now, record.held)
+    return launch_in_words(record.launch, rollout.began_at or now, now, record.delay)
 
 
 def next_decision(record: RolloutRecord, now: datetime, requests: tuple[int, int] | None) -> Decision | None:

@@ -29,7 +29,7 @@ class RolloutRecord:
     """Its facts, in order."""
     launch: tuple[Reached, ...] = ()
     """The stages it has reached, while it is being launched."""
-    held: str = ""
+    delay: str = ""
     """Why its service is not ready yet, if the launch takes long; empty if not known."""
     undriven: Undriven | None = None
     """The keeper's note about its driver, if it may need one."""

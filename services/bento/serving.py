@@ -33,7 +33,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 class Worker:
     """One worker process."""
 
-    def __init__(self, number: int, door: Door | Port, grace: str, bento: str, memory: str) -> None:
+    def __init__(self, number: int, door: ServiceSocket | Port, grace: str, bento: str, memory: str) -> None:
         self.number = number
         self._began = time.monotonic()
         listener = door.listener.fileno()
@@ -58,7 +58,7 @@ class Worker:
         return time.monotonic() - self._began > _SETTLE_SECONDS
 
 
-class Door:
+class ServiceSocket:
     """The socket's path, which exists only while a worker answers. Otherwise callers fail at once instead of waiting.
 
     It is shut at first, so that callers turn to another replica while the model is loaded.
@@ -170,7 +170,7 @@ def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> i
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     os.umask(0o077)
     os.environ["BENTO_PARENT_PID"] = str(os.getpid())
-    door = Port(int(path)) if path.isdigit() else Door(Path(path))
+    door = Port(int(path)) if path.isdigit() else ServiceSocket(Path(path))
     crew = [Worker(number, door, grace, bento, memory) for number in range(1, int(workers) + 1)]
     while (signal_number := _next_signal(door)) in (None, signal.SIGCHLD):
         if signal_number is None:
@@ -190,7 +190,7 @@ def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> i
     return 0
 
 
-def _next_signal(door: Door | Port) -> int | None:
+def _next_signal(door: ServiceSocket | Port) -> int | None:
     """The next signal; None after a short time while the door is waiting to be opened again."""
     if not door.is_shut:
         return signal.sigwait(_SIGNALS)

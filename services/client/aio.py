@@ -22,7 +22,7 @@ from sluicegate.services.client.predictions import Predictions
 from sluicegate.services.client.problems import ClientError
 from sluicegate.services.client.rollouts import Verb
 from sluicegate.services.client.showing import Report, View
-from sluicegate.services.client.steps import Outcome, Send, Session, Steps, T, Wait
+from sluicegate.services.client.steps import Reply, Send, Session, Steps, T, Wait
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class AsyncClient:
             await self._run(self._session.deliver())
 
     async def _run(self, steps: Steps[T]) -> T:
-        reply: Outcome | None = None
+        reply: Reply | None = None
         with contextlib.closing(steps):
             while True:
                 try:
@@ -167,7 +167,7 @@ class AsyncClient:
                     return result
                 reply = await self._do(step)
 
-    async def _do(self, step: Send | Wait) -> Outcome | None:
+    async def _do(self, step: Send | Wait) -> Reply | None:
         if not isinstance(step, Send):
             await asyncio.sleep(step)
             return None

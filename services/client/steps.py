@@ -27,7 +27,7 @@ from sluicegate.services.client.showing import Report, View
 T = TypeVar("T")
 Wait = float
 """Seconds."""
-Outcome = httpx.Response | httpx.RequestError
+Reply = httpx.Response | httpx.RequestError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Send:
     patience: httpx.Timeout
 
 
-Steps = Generator[Send | Wait, Outcome | None, T]
+Steps = Generator[Send | Wait, Reply | None, T]
 """Yields Sends and Waits, and returns the result. The runner answers a Send with its outcome and a Wait with None."""
 
 

@@ -22,7 +22,7 @@ from sluicegate.services.client.postman import Postman
 from sluicegate.services.client.predictions import Predictions
 from sluicegate.services.client.rollouts import Verb
 from sluicegate.services.client.showing import Report, View
-from sluicegate.services.client.steps import Outcome, Send, Session, Steps, T, Wait
+from sluicegate.services.client.steps import Reply, Send, Session, Steps, T, Wait
 
 
 class Client:
@@ -152,7 +152,7 @@ class Client:
             self._run(self._session.deliver())
 
     def _run(self, steps: Steps[T]) -> T:
-        reply: Outcome | None = None
+        reply: Reply | None = None
         with contextlib.closing(steps):
             while True:
                 try:
@@ -162,7 +162,7 @@ class Client:
                     return result
                 reply = self._do(step)
 
-    def _do(self, step: Send | Wait) -> Outcome | None:
+    def _do(self, step: Send | Wait) -> Reply | None:
         if not isinstance(step, Send):
             time.sleep(step)
             return None

@@ -252,7 +252,7 @@ def _write(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 
 @dataclass
-class Door:
+class ServedName:
     """The name and certificate with which this host serves others. Broken files do not affect the pair in use."""
 
     folder: Path
@@ -279,7 +279,7 @@ class Door:
             durable.replace(self.in_use, pair.text, mode=durable.PRIVATE)
         return pair
 
-    def held(self) -> Pair:
+    def pair_in_use(self) -> Pair:
         """The pair in use. Raises InvalidSetting if it is no longer valid, or if there is none."""
         text = _bytes(self.in_use)
         key = text[text.rfind(b"-----BEGIN") :]

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from sluicegate.registry.ledger.keeper_notes import note_held, note_stage
+from sluicegate.registry.ledger.keeper_notes import note_delay, note_stage
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.facts import Failed, Packed, Ready
@@ -261,7 +261,7 @@ class FleetPass:
         is_late = self.elapsed() - self._since.get(build, self.elapsed()) >= HELD_SECONDS
         why = self._lately[build] if is_late else ""
         if why != self._noted.get(rollout.id, ""):
-            note_held(self.ledger, rollout.id, why)
+            note_delay(self.ledger, rollout.id, why)
             self._noted[rollout.id] = why
 
     def _fail(self, rollout: Rollout, why: str, now: datetime) -> None:

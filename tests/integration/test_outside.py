@@ -24,7 +24,7 @@ from sluicegate.flows.wiring.answering import Answering, answering_others
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.services.console.app import create
-from sluicegate.services.host.certificates import Door, joining_pair, own_pair
+from sluicegate.services.host.certificates import ServedName, joining_pair, own_pair
 from sluicegate.services.loopback import is_listening, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Outside
@@ -49,7 +49,7 @@ class Files:
     def __init__(self, folder: Path) -> None:
         self._folder, self._number = folder, 0
         self.certificate, self.key = folder / "certificate.pem", folder / "key.pem"
-        self.door = Door(folder=folder / "tls", host=HOST, files=(self.certificate, self.key), clock=self._now)
+        self.door = ServedName(folder=folder / "tls", host=HOST, files=(self.certificate, self.key), clock=self._now)
         self.renew()
 
     @staticmethod
@@ -171,7 +171,7 @@ def test_a_renewed_certificate_is_shown_to_new_callers_and_connections_stay(outs
             before = shown(port, files)
             files.renew()
             eventually(lambda before=before: shown(port, files) not in (before, None))
-            assert shown(port, files) == files.door.held().leaf
+            assert shown(port, files) == files.door.pair_in_use().leaf
         held = shown(port, files)
         files.certificate.write_bytes(files.certificate.read_bytes()[:300])
         with pytest.raises(InvalidSetting, match="no whole certificate"):

@@ -16,7 +16,7 @@ from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.documents.documents import read_document
 from sluicegate.registry.ledger.reading import read_for_report, read_for_view
 from sluicegate.registry.ledger.record import Applied
-from sluicegate.registry.orders.certificates import Tried, certificate
+from sluicegate.registry.orders.certified_plans import Tried, certificate
 from sluicegate.registry.orders.give import apply_document, give, withdraw_document
 from sluicegate.registry.orders.order import Order, Start
 from sluicegate.registry.plan.fields import OfflineGate, Serve, Strategy

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.registry.words.settings import Settings
-from sluicegate.services.host.certificates import SOON, Door, authority_file, joining_pair, own_pair, read_pair
+from sluicegate.services.host.certificates import SOON, ServedName, authority_file, joining_pair, own_pair, read_pair
 from sluicegate.services.host.installation import address_of
 
 HOST, NOW = "gate.example.com", datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -73,11 +73,11 @@ def test_a_wildcard_is_for_one_label(tmp_path: Path) -> None:
 def test_a_renewed_pair_is_taken_up_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
     now = NOW
     certificate, key = made(tmp_path / "files")
-    door = Door(folder=tmp_path / "tls", host=HOST, files=(certificate, key), clock=lambda: now)
+    door = ServedName(folder=tmp_path / "tls", host=HOST, files=(certificate, key), clock=lambda: now)
     door.take_up()
     first = door.in_use.read_bytes()
     assert door.in_use.stat().st_mode & 0o777 == 0o600
-    assert door.held().text.encode() == first
+    assert door.pair_in_use().text.encode() == first
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(door.in_use)  # a file of both is enough for a server
 
     whole, other = certificate.read_bytes(), made(tmp_path / "others")
@@ -93,12 +93,12 @@ def test_a_renewed_pair_is_taken_up_and_a_broken_one_changes_nothing(tmp_path: P
 
     now += timedelta(days=400)
     with pytest.raises(InvalidSetting, match="expired"):
-        door.held()
+        door.pair_in_use()
 
 
 def test_one_of_our_own_is_renewed_by_itself(tmp_path: Path) -> None:
     now = NOW
-    door = Door(folder=tmp_path, host=HOST, files=None, clock=lambda: now)
+    door = ServedName(folder=tmp_path, host=HOST, files=None, clock=lambda: now)
     ends = door.take_up().ends
     now = ends - timedelta(days=1)
     assert door.take_up().ends > ends + timedelta(days=300)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from sse_starlette import ServerSentEvent
 
-from sluicegate.flows.wiring.expiries import expiries, token_finding
+from sluicegate.flows.wiring.token_expiries import expiries, token_finding
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.rollout.facts import FreezeOverridden
 from sluicegate.registry.rollout.freeze import Freeze

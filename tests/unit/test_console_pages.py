@@ -22,7 +22,7 @@ from sluicegate.registry.report.history import tenures
 from sluicegate.registry.report.overview import Served
 from sluicegate.registry.report.pulse import MINUTES, Pulse, pulse
 from sluicegate.registry.report.readout import arrivals, experiment_readout
-from sluicegate.registry.report.report import ArmCounts, Exposure, arm_errors, errors_in_words
+from sluicegate.registry.report.report import ArmCounts, RequestsAtWeight, arm_errors, errors_in_words
 from sluicegate.registry.report.timeline import moment
 from sluicegate.registry.report.trend import trends
 from sluicegate.registry.rollout.facts import Entry, Failed, StepEntered
@@ -259,7 +259,7 @@ def test_an_experiments_page_tells_exposures_ratio_and_progress() -> None:
 
 def test_errors_are_told_of_an_arm_that_has_some() -> None:
     counts = {"stable": ArmCounts(requests=900), "candidate": ArmCounts(requests=100, failed=2, ends={"timeout": 2})}
-    told = errors_in_words(arm_errors([Exposure(epoch=1, **counts)]))
+    told = errors_in_words(arm_errors([RequestsAtWeight(epoch=1, **counts)]))
     assert told == {"candidate": "2 of 100 requests: 2 timeout"}
 
 

@@ -13,7 +13,7 @@ from sluicegate.flows.stages.memory import _tags, _weights
 from sluicegate.flows.stages.tick import Authority
 from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.ledger.record import Applied
-from sluicegate.registry.orders.certificates import Tried, certificate
+from sluicegate.registry.orders.certified_plans import Tried, certificate
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Jump, Order, SeenRollout
 from sluicegate.registry.plan.plan import Plan

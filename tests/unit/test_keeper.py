@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluicegate.registry.ledger.keeper_notes import held, untended
+from sluicegate.registry.ledger.keeper_notes import delay, untended
 from sluicegate.registry.ledger.reading import read_for_view
 from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.ledger.restoration import MadeFrom
@@ -752,15 +752,15 @@ def test_what_holds_a_service_up_is_told_while_it_is_launched() -> None:
     world.pack(name)
     world.town.sick.add(V2)
     world.look(HELD_SECONDS - 5)
-    assert held(world.ledger, name) == "", "it may be about to be ready"
+    assert delay(world.ledger, name) == "", "it may be about to be ready"
     world.look(10)
-    assert held(world.ledger, name) == "503"
+    assert delay(world.ledger, name) == "503"
     view = rollout_view(read_for_view(world.ledger, world.ledger.rollout(name)), world.now)
     assert ": 503" in (view.waits_for or ""), view.waits_for
     world.town.sick.clear()
     world.look(5)
     assert world.ledger.rollout(name).ready
-    assert held(world.ledger, name) == ""
+    assert delay(world.ledger, name) == ""
 
 
 @pytest.mark.parametrize("jump", [-timedelta(days=1), timedelta(days=1)])

@@ -20,10 +20,10 @@ from sluicegate.registry.report.report import (
     ArmCounts,
     ArmLatency,
     Evidence,
-    Exposure,
     LatencyBin,
     OutcomeCoverage,
     Report,
+    RequestsAtWeight,
     SampleRatio,
     rollout_report,
 )
@@ -39,8 +39,8 @@ from tests.acceptance.given import Given
 
 EVIDENCE = Evidence(
     exposures=(
-        Exposure(epoch=0, stable=ArmCounts(requests=900)),
-        Exposure(
+        RequestsAtWeight(epoch=0, stable=ArmCounts(requests=900)),
+        RequestsAtWeight(
             epoch=1, stable=ArmCounts(requests=182, failed=1), candidate=ArmCounts(requests=18, failed=3, fallbacks=2)
         ),
     ),

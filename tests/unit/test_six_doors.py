@@ -24,7 +24,7 @@ from sluicegate.flows.stages.launch import launch
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.sql import SqlLedger
-from sluicegate.registry.orders.certificates import Tried, certificate
+from sluicegate.registry.orders.certified_plans import Tried, certificate
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Start
 from sluicegate.registry.plan.fields import Serve, Strategy

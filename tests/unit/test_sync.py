@@ -13,7 +13,7 @@ import pytest
 
 from sluicegate.flows.sync import repository, syncing
 from sluicegate.flows.sync.remembered import Tree, followed, standing
-from sluicegate.flows.sync.syncing import Follower, Outcome, synchronise
+from sluicegate.flows.sync.syncing import Follower, SyncResult, synchronise
 from sluicegate.registry.documents.documents import document_from_values
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.selection import Selection
@@ -86,7 +86,7 @@ def desk() -> MemoryDesk:
     return MemoryDesk()
 
 
-def sync(desk: MemoryDesk, repo: Git, *, revert: bool = False, role: Role = Role.ADMIN) -> Outcome:
+def sync(desk: MemoryDesk, repo: Git, *, revert: bool = False, role: Role = Role.ADMIN) -> SyncResult:
     return synchronise(Follower(desk=desk, actor="git", role=role, revert=revert), repo.tree)
 
 

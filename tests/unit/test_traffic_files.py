@@ -33,8 +33,8 @@ from sluicegate.services.traffic.envoy.names import READY_PATH, members
 from sluicegate.services.traffic.envoy.path_tree import routes_in
 from sluicegate.services.traffic.envoy.resource_files import digest, read_resources
 from sluicegate.services.traffic.envoy.routes import route_configuration
+from sluicegate.services.traffic.envoy.timeouts_and_retries import VERBS
 from sluicegate.services.traffic.envoy.validation import strange_clusters, whole
-from sluicegate.services.traffic.envoy.ways import VERBS
 from sluicegate.services.traffic.routes import routes
 
 SOCKET = Path("shadow.sock")

@@ -13,7 +13,7 @@ from sluicegate.registry.documents.documents import KINDS, VIEWS, ReadDocument, 
 from sluicegate.registry.documents.known import known_documents, known_view
 from sluicegate.registry.documents.variation_document import VariationDocument
 from sluicegate.registry.ledger.record import Applied
-from sluicegate.registry.orders.certificates import uncertified
+from sluicegate.registry.orders.certified_plans import uncertified
 from sluicegate.registry.orders.give import apply_document, give, withdraw_document
 from sluicegate.registry.orders.order import Act, ApplyDeployment
 from sluicegate.registry.plan.plan import Plan

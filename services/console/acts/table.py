@@ -9,7 +9,7 @@ from sluicegate.registry.words.errors import NotFound
 from sluicegate.services.console.acts import (
     audiences,
     captures,
-    certificates,
+    certified_plans,
     checks,
     documents,
     experiments,
@@ -36,7 +36,7 @@ _SUBJECTS = (
     proposals,
     telemetry,
     checks,
-    certificates,
+    certified_plans,
     captures,
     tokens,
     gateways,

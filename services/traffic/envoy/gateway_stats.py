@@ -29,7 +29,7 @@ _PATTERN = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class ServedCounts:
     """What the access logs should contain, by Envoy's counts since it started."""
 
     ended: dict[str, int]
@@ -39,7 +39,7 @@ class Served:
     failed_writes: int
 
 
-def served(admin: Admin) -> Served:
+def served(admin: Admin) -> ServedCounts:
     """What Envoy has served so far. Raises Unreachable."""
     counts = r"http\.(live|detour|shadow)\.downstream_rq_(total|active)|cluster\.\*.*\.upstream_rq_(total|active)"
     stats = admin.stats(rf"^({counts}|filesystem\.(write_failed|reopen_failed|write_total_buffered))$")
@@ -51,7 +51,7 @@ def served(admin: Admin) -> Served:
     passed_on = sum(past(f"cluster.{name}.upstream_rq") for name in DETOURS)
     ended[LIVE] += past(f"http.{DETOUR}.downstream_rq") - passed_on  # a caller may disconnect on the way
     failed = sum(int(stats.get(f"filesystem.{kind}_failed", 0)) for kind in ("write", "reopen"))
-    return Served(
+    return ServedCounts(
         ended=ended, buffered=int(stats.get("filesystem.write_total_buffered", 0)), failed_writes=failed
     )  # fmt: skip
 

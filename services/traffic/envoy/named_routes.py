@@ -14,7 +14,7 @@ from sluicegate.services.traffic.envoy.log_format import ASSIGNED_HEADER, METADA
 from sluicegate.services.traffic.envoy.names import cluster_name
 from sluicegate.services.traffic.envoy.path_spelling import paths_below
 from sluicegate.services.traffic.envoy.resources import Resource, answer, host_is, literal, set_header
-from sluicegate.services.traffic.envoy.ways import POST, Way, answer_header, asking_again, tries, ways
+from sluicegate.services.traffic.envoy.timeouts_and_retries import POST, Way, answer_header, asking_again, tries, ways
 from sluicegate.services.traffic.table import ModelRoute, Named, Reason, Target
 
 _BELOW = "/variations/"

@@ -24,7 +24,7 @@ from sluicegate.services.traffic.envoy.bootstrap import Outside, Places, bootstr
 from sluicegate.services.traffic.envoy.clusters import assignments, clusters, discovery
 from sluicegate.services.traffic.envoy.endpoint_files import EndpointFiles
 from sluicegate.services.traffic.envoy.fence import Fence
-from sluicegate.services.traffic.envoy.gateway_stats import Served, gateway_stats, served
+from sluicegate.services.traffic.envoy.gateway_stats import ServedCounts, gateway_stats, served
 from sluicegate.services.traffic.envoy.handover import Handover
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.envoy.log_files import next_rotated
@@ -265,7 +265,7 @@ class Envoy:
         """Envoy's counts since it started, by our names. Raises Unreachable."""
         return gateway_stats(self._admin)
 
-    def served(self) -> Served:
+    def served(self) -> ServedCounts:
         """What the access logs should contain by now, or soon. Raises Unreachable."""
         return served(self._admin)
 

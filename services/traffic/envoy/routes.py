@@ -48,7 +48,7 @@ from sluicegate.services.traffic.envoy.resources import (
     message,
     set_header,
 )
-from sluicegate.services.traffic.envoy.ways import Way, answer_header, asking_again, tries, ways
+from sluicegate.services.traffic.envoy.timeouts_and_retries import Way, answer_header, asking_again, tries, ways
 from sluicegate.services.traffic.table import AudienceRoute, Mirror, ModelRoute, Reason, RouteTable, Slice
 
 _ONE_UNIT = "[^,]+"

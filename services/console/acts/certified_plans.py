@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field
 
-from sluicegate.registry.orders.certificates import KIND, Tried, certificate
+from sluicegate.registry.orders.certified_plans import KIND, Tried, certificate
 from sluicegate.registry.words.errors import NotFound, UsageError
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
