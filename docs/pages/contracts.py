@@ -28,6 +28,8 @@ class Room:
     """The rooms beside it that it may import."""
     never: tuple[str, ...]
     """What it may not import although its place would allow it: modules of ours and of others."""
+    exceptions: tuple[str, ...]
+    """Modules that it may import although `never` covers them."""
 
     @property
     def module(self) -> str:
@@ -49,6 +51,8 @@ class Forbidden:
     """Modules that may not import; what stands in a package is meant with it."""
     modules: tuple[str, ...]
     """Modules that may not be imported, of ours and of others."""
+    exceptions: tuple[str, ...]
+    """Modules among these that may be imported all the same."""
 
 
 @cache
@@ -68,7 +72,10 @@ def layers_of(container: str) -> tuple[tuple[str, ...], ...]:
 def forbidden() -> tuple[Forbidden, ...]:
     """Every contract that forbids."""
     return tuple(
-        Forbidden(name=it["name"], sources=tuple(it["source_modules"]), modules=tuple(it["forbidden_modules"]))
+        Forbidden(
+            name=it["name"], sources=tuple(it["source_modules"]), modules=tuple(it["forbidden_modules"]),
+            exceptions=tuple(sorted({line.partition(" -> ")[2] for line in it.get("ignore_imports", ())})),
+        )  # fmt: skip
         for it in _contracts()
         if it["type"] == "forbidden"
     )
@@ -100,7 +107,8 @@ def _with_inner_rooms(name: str, container: str) -> list[Room]:
         sentence=first_paragraph(source(module)),
         layers=layers,
         siblings=_below(name, layers_of(container)),
-        never=_forbidden(module),
+        never=tuple(sorted({name for it in _covering(module) for name in it.modules})),
+        exceptions=tuple(sorted({name for it in _covering(module) for name in it.exceptions})),
     )
     among_rooms = container == PACKAGE
     inner = [it for layer in layers for it in sorted(layer) if among_rooms or is_room(f"{module}.{it}")]
@@ -117,10 +125,9 @@ def _below(name: str, layers: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return tuple(each for layer in layers[place + 1 :] for each in sorted(layer))
 
 
-def _forbidden(module: str) -> tuple[str, ...]:
-    """What is forbidden to a whole package."""
-    contracts = [it for it in forbidden() if not it.name.startswith(PURE)]
-    return tuple(sorted({name for it in contracts if _covers(it.sources, module) for name in it.modules}))
+def _covering(module: str) -> list[Forbidden]:
+    """The contracts that forbid something to a whole package."""
+    return [it for it in forbidden() if not it.name.startswith(PURE) and _covers(it.sources, module)]
 
 
 def _covers(sources: tuple[str, ...], module: str) -> bool:

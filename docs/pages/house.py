@@ -71,7 +71,8 @@ def _imports(room: Room) -> str:
         lower = _tops()[_tops().index(top) + 1 :]
         may = [code(name) for name in beside] + [code(f"{name}/") for name in lower if f"{PACKAGE}.{name}" not in room.never]
         never = list(room.never)
-    return (", ".join(may) or "nothing of ours") + (f"; never {', '.join(map(_path, never))}" if never else "")
+    but = f" except {', '.join(map(_path, room.exceptions))}" if room.exceptions else ""
+    return (", ".join(may) or "nothing of ours") + but + (f"; never {', '.join(map(_path, never))}" if never else "")
 
 
 def _forbidden() -> str:

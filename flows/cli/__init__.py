@@ -1,1 +1,1 @@
-"""The `sluice` command: one file a command group, no logic."""
+"""The `sluice` command: one file for each command group; `conformance` holds the steps of `sluice cluster conform`."""

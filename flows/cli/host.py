@@ -75,7 +75,8 @@ def down(*, quiet: Quiet = False) -> None:
 def status(*, output: Output = Format.TABLE) -> int:
     """Show what runs, and where. Exit code 6 if nothing runs, 1 if a program does not run as it should."""
     from sluicegate.flows.wiring.keeper_names import named_keepers
-    from sluicegate.flows.wiring.machine import gaps_in_words, machine, telemetry_server
+    from sluicegate.flows.wiring.machine import machine
+    from sluicegate.flows.wiring.machine_checks import gaps_in_words, telemetry_server
     from sluicegate.services.host.doctor.finding import CheckStatus
 
     now = datetime.now(UTC)
@@ -137,7 +138,7 @@ def doctor(
 
     If SLUICE_CLUSTER is set, checks the cluster instead: rights, versions, databases, store, work pool and gateways.
     """
-    from sluicegate.flows.wiring.machine import examine
+    from sluicegate.flows.wiring.machine_checks import examine
     from sluicegate.registry.words.settings import Settings
     from sluicegate.services.host.doctor.finding import CheckStatus
 

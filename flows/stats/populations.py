@@ -88,11 +88,6 @@ class Durations:
         values = rng.lognormal(math.log(self.mean) - self.sigma**2 / 2, self.sigma, n)
         return tally_of(np.minimum(values, self.cap))
 
-    def tail(self, threshold: float) -> float:
-        """The share of values above a threshold."""
-        z = (math.log(threshold / self.mean) + self.sigma**2 / 2) / self.sigma
-        return 0.5 * math.erfc(z / math.sqrt(2))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Purchases:

@@ -10,6 +10,7 @@ from typing import Any
 from sluicegate.flows.sync.merging import Base
 from sluicegate.registry.ledger.port import Notes
 from sluicegate.registry.words.errors import SluiceError, UsageError
+from sluicegate.registry.words.urls import without_credentials
 
 _ALL, _STANDING = "syncs", "syncs-scheduled"
 
@@ -30,14 +31,8 @@ class Tree:
         return f"sync:{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
     def __str__(self) -> str:
-        where = f"{without_secret(self.url)} {self.branch}:{self.path}"
+        where = f"{without_credentials(self.url)} {self.branch}:{self.path}"
         return where if self.environment is None else f"{where} ({self.environment})"
-
-
-def without_secret(url: str) -> str:
-    """The URL without user and password."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
 
 
 def base_of(notes: Notes, tree: Tree) -> Base:
@@ -121,7 +116,7 @@ class Standing:
 
 def follow(notes: Notes, standing: Standing) -> None:
     """Follow a tree from now on. Raises UsageError for a URL with a password, since the ledger stores no secrets."""
-    if without_secret(standing.tree.url) != standing.tree.url and "@" in standing.tree.url:
+    if without_credentials(standing.tree.url) != standing.tree.url:
         raise UsageError(
             "the URL holds a user name or password, which would be stored in the ledger.",
             fix="leave them out, and give git an ssh key or a credential helper where Prefect's worker runs",

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluicegate.flows.sync.remembered import without_secret
 from sluicegate.registry.words.errors import Unreachable, UsageError
+from sluicegate.registry.words.urls import without_credentials
 
 SECONDS = 60.0
 """Time limit of one call of git."""
@@ -65,7 +65,7 @@ def checkout(url: str, branch: str) -> Iterator[Checkout]:
 
 
 def _run(url: str, words: Sequence[str]) -> str:
-    shown = without_secret(url)
+    shown = without_credentials(url)
     try:
         done = subprocess.run(
             ("git", *words), env={**os.environ, **_ENVIRONMENT}, stdin=subprocess.DEVNULL, capture_output=True,

@@ -42,7 +42,7 @@ def _secret() -> str:
 
 
 def _rounds() -> Rounds:
-    from sluicegate.flows.wiring.machine import checks
+    from sluicegate.flows.wiring.machine_checks import checks
     from sluicegate.services.host.doctor.rounds import Rounds
 
     return Rounds(checks)

@@ -46,12 +46,6 @@ def quotas(weights: Mapping[str, int]) -> dict[str, int]:
     return slots
 
 
-def changed(before: Sequence[SlotRun], after: Sequence[SlotRun]) -> int:
-    """How many slots change their variation."""
-    pairs = zip(_each(before), _each(after), strict=True)
-    return sum(old != new for old, new in pairs)
-
-
 def intervals(layout: Sequence[SlotRun]) -> dict[str, tuple[range, ...]]:
     """Where each variation's slots lie, in order."""
     places: dict[str, tuple[range, ...]] = {}
@@ -102,7 +96,3 @@ def _owners(kept: Iterable[tuple[str | None, int]]) -> dict[str, int]:
 def _merged(layout: Iterable[SlotRun]) -> tuple[SlotRun, ...]:
     runs = groupby(layout, key=lambda run: run.variation)
     return tuple(SlotRun(variation=name, slots=sum(run.slots for run in group)) for name, group in runs)
-
-
-def _each(layout: Sequence[SlotRun]) -> Iterable[str]:
-    return (run.variation for run in layout for _ in range(run.slots))

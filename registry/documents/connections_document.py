@@ -9,8 +9,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 
 from sluicegate.registry.audience.connections import FALLBACK, Connection, Connections, Copied, Weighted
 from sluicegate.registry.orders.order import Routed, SetConnections
-from sluicegate.registry.plan.document import Document
-from sluicegate.registry.words.digest import digest_of
+from sluicegate.registry.plan.document import Document, WholeDocument
 from sluicegate.registry.words.units import Weight
 
 Relative = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
@@ -40,7 +39,7 @@ class Route(Document):
         return _answering(weights)
 
 
-class ConnectionsDocument(Document):
+class ConnectionsDocument(WholeDocument):
     """Who gets the requests of a model: its audiences in the order in which they are tried, and all others."""
 
     kind: Literal["connections"] = "connections"
@@ -103,15 +102,6 @@ class ConnectionsDocument(Document):
     def bare(self) -> ConnectionsDocument:
         """The document's effect once withdrawn: the heaviest fallback variation takes every request."""
         return ConnectionsDocument(model=self.model, fallback={max(self.fallback, key=lambda n: self.fallback[n]): 1})
-
-    def document(self) -> dict[str, object]:
-        """The connections as JSON values."""
-        return self.model_dump(mode="json")
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its canonical JSON."""
-        return digest_of(self.document())
 
 
 def connections_document(connections: Connections) -> ConnectionsDocument:

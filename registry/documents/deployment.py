@@ -7,11 +7,10 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from sluicegate.registry.audience.connections import FALLBACK
-from sluicegate.registry.plan.document import Document
-from sluicegate.registry.words.digest import digest_of
+from sluicegate.registry.plan.document import WholeDocument
 
 
-class Deployment(Document):
+class Deployment(WholeDocument):
     """Which build a variation should serve. It is rolled out by the variation's plan."""
 
     kind: Literal["deployment"] = "deployment"
@@ -33,12 +32,3 @@ class Deployment(Document):
     def name(self) -> str:
         """Its name among deployments."""
         return f"{self.model}/{self.variation}"
-
-    def document(self) -> dict[str, object]:
-        """The deployment as JSON values."""
-        return self.model_dump(mode="json")
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its canonical JSON."""
-        return digest_of(self.document())

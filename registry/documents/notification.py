@@ -8,9 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from sluicegate.registry.plan.document import Document
+from sluicegate.registry.plan.document import WholeDocument
 from sluicegate.registry.report.happening import Happening, Severity
-from sluicegate.registry.words.digest import digest_of
 
 
 class Means(StrEnum):
@@ -31,7 +30,7 @@ class Least(StrEnum):
     CRITICAL = "critical"
 
 
-class Notification(Document):
+class Notification(WholeDocument):
     """Who is notified of what, and how often at most."""
 
     kind: Literal["notification"] = "notification"
@@ -53,10 +52,5 @@ class Notification(Document):
         return is_named and happening.severity >= Severity[self.severity.name]
 
     def document(self) -> dict[str, object]:
-        """The notification as JSON values."""
+        """The notification as JSON values, defaults left out."""
         return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind}
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its canonical JSON, defaults left out."""
-        return digest_of(self.document())

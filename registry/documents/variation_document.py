@@ -8,11 +8,10 @@ from pydantic import Field, StrictBool
 
 from sluicegate.registry.audience.connections import FALLBACK, StandIn, Terms
 from sluicegate.registry.orders.order import SetTerms
-from sluicegate.registry.plan.document import Document
-from sluicegate.registry.words.digest import digest_of
+from sluicegate.registry.plan.document import WholeDocument
 
 
-class VariationDocument(Document):
+class VariationDocument(WholeDocument):
     """Properties of a variation that do not depend on the audience. Its deployment says which build it serves."""
 
     kind: Literal["variation"] = "variation"
@@ -57,15 +56,6 @@ class VariationDocument(Document):
     def bare(self) -> VariationDocument:
         """The document's effect once withdrawn."""
         return VariationDocument(model=self.model, variation=self.variation)
-
-    def document(self) -> dict[str, object]:
-        """The variation as JSON values."""
-        return self.model_dump(mode="json")
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its canonical JSON."""
-        return digest_of(self.document())
 
 
 def variation_document(model: str, terms: Terms) -> VariationDocument:

@@ -18,11 +18,10 @@ from pydantic import (
 
 from sluicegate.registry.audience.connections import FALLBACK
 from sluicegate.registry.plan.calls import Check, Hook
-from sluicegate.registry.plan.document import Document
+from sluicegate.registry.plan.document import Document, WholeDocument
 from sluicegate.registry.plan.external import ExternalGate
 from sluicegate.registry.plan.limits import Limit, TimeLimit
 from sluicegate.registry.plan.placement import Image, Placement
-from sluicegate.registry.words.digest import digest_of
 from sluicegate.registry.words.metric import LEVELS, Worse, capped_name, level_name
 from sluicegate.registry.words.units import Duration, Memory, Rate, Share, Weight
 
@@ -574,7 +573,7 @@ def _score(name: str, metric: MetricSpec) -> Score | None:
 MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
 
 
-class PlanFields(Document):
+class PlanFields(WholeDocument):
     """The fields of a plan before its rules are checked. Rules take this class; all other code takes `Plan`."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [
@@ -709,16 +708,12 @@ class PlanFields(Document):
         return rule.below.seconds if rule is not None and isinstance(rule.below, TimeLimit) else None
 
     def document(self) -> dict[str, object]:
-        """The plan as JSON values. `Plan.model_validate` turns them back into an equal plan."""
-        return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind, "model": self.model}
+        """The plan as JSON values. `Plan.model_validate` turns them back into an equal plan.
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the document's canonical JSON. Two spellings of the same plan have the same digest.
-
-        Defaults are left out, so that a field of a later version does not change the digest.
+        Two spellings of a plan give the same values, and so one digest. Defaults are left out, so that a field of a
+        later version does not change it.
         """
-        return digest_of(self.document())
+        return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind, "model": self.model}
 
     def with_caps(self, thresholds: Mapping[str, float]) -> Self:
         """The plan with the caps that were frozen for metrics without a cap of their own."""

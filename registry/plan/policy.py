@@ -13,11 +13,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from sluicegate.registry.plan.document import Document
-from sluicegate.registry.words.digest import digest_of
+from sluicegate.registry.plan.document import WholeDocument
 
 
-class Policy(Document):
+class Policy(WholeDocument):
     """A requirement for every plan of some models. Only an admin may apply or withdraw it."""
 
     kind: Literal["policy"] = "policy"
@@ -35,10 +34,5 @@ class Policy(Document):
         return any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def document(self) -> dict[str, object]:
-        """The policy as JSON values."""
+        """The policy as JSON values, defaults left out."""
         return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind}
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its canonical JSON, defaults left out."""
-        return digest_of(self.document())

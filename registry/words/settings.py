@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from sluicegate.registry.words.build import CHAMPION_ALIAS
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.registry.words.spans import SpanReceiver
 from sluicegate.registry.words.units import parse_duration
+from sluicegate.registry.words.urls import without_credentials
 
 DAY = 86_400.0
 _SHORTEST_UNWATCHED = 12.0
@@ -245,7 +246,7 @@ def _checked(raw: Mapping[str, str], name: str, read: Callable[[str], T]) -> T |
     try:
         return read(text)
     except ValueError as error:
-        shown = text if "://" not in text else _without_credentials(text)
+        shown = without_credentials(text)
         fix = str(error).rpartition("; ")[2]
         raise InvalidSetting(f"the setting {name} has the invalid value {shown!r}.", fix=f"{fix}.") from None
 
@@ -432,13 +433,8 @@ def _mlflow(raw: Mapping[str, str], url: str) -> MlflowServer:
     """The MLflow server. User and password may also be in the URL, as MLflow's own client allows."""
     parts = urlsplit(url)
     return MlflowServer(
-        url=_without_credentials(url),
+        url=without_credentials(url),
         username=raw["MLFLOW_TRACKING_USERNAME"] or unquote(parts.username or ""),
         password=raw["MLFLOW_TRACKING_PASSWORD"] or unquote(parts.password or ""),
         token=raw["MLFLOW_TRACKING_TOKEN"],
     )
-
-
-def _without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

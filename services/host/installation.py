@@ -8,10 +8,11 @@ import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from sluicegate.registry.words.errors import InvalidSetting, NotFound
 from sluicegate.registry.words.settings import Settings
+from sluicegate.registry.words.urls import without_credentials
 from sluicegate.services import durable
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.keys import ADMIN, Keys
@@ -76,8 +77,8 @@ class Site:
             ours |= {f"{name} for others": self.outside_url(name) for name in ours}
         return {
             **ours,
-            MLFLOW: _without_credentials(self.mlflow_url),
-            PREFECT: _without_credentials(self.prefect_api_url.removesuffix("/api")),
+            MLFLOW: without_credentials(self.mlflow_url),
+            PREFECT: without_credentials(self.prefect_api_url.removesuffix("/api")),
         }
 
     def own_url(self, name: str) -> str:
@@ -201,8 +202,3 @@ def _foreign(name: str, environment: Mapping[str, str], own: str | None) -> str 
             fix=f"Set {name} to an http or https URL, or unset it to have a server started here.",
         )
     return url
-
-
-def _without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

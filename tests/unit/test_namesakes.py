@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.flows.wiring import machine
+from sluicegate.flows.wiring import machine_checks
 from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.plan.plan import Plan
@@ -102,12 +102,12 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AnewCatalog:
     catalog = AnewCatalog()
     vars(runtime)["catalog"] = catalog
     serve(runtime.ledger, NOW)
-    monkeypatch.setattr(machine, "current_runtime", lambda: runtime)
+    monkeypatch.setattr(machine_checks, "current_runtime", lambda: runtime)
     return catalog
 
 
 def test_the_doctor_says_that_a_number_means_another_build(doctor: AnewCatalog) -> None:
-    [finding] = [each for each in machine.examine() if each.check == "builds"]
+    [finding] = [each for each in machine_checks.examine() if each.check == "builds"]
     assert finding.status.value == "warn"
     assert finding.found.startswith("v1 in MLflow is not the v1 that serves: it was registered at 2026-01-04")
     assert (finding.fix or "").startswith("Register the build once more")
@@ -115,6 +115,6 @@ def test_the_doctor_says_that_a_number_means_another_build(doctor: AnewCatalog) 
 
 def test_the_doctor_says_nothing_of_builds_where_all_is_well_or_mlflow_is_away(doctor: AnewCatalog) -> None:
     doctor.registered_at = NOW
-    assert [each for each in machine.examine() if each.check == "builds"] == []
+    assert [each for each in machine_checks.examine() if each.check == "builds"] == []
     doctor.registered_at, doctor.reachable = ANEW, False
-    assert [each for each in machine.examine() if each.check == "builds"] == []
+    assert [each for each in machine_checks.examine() if each.check == "builds"] == []

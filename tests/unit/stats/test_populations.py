@@ -57,7 +57,6 @@ def test_losses_and_durations_are_those_of_their_laws() -> None:
         np.random.default_rng(2).lognormal(math.log(0.2) - 0.7**2 / 2, 0.7, 9)
     )
     assert durations.variance == pytest.approx(law.var())
-    assert durations.tail(0.5) == pytest.approx(law.sf(0.5))
 
 
 def test_purchases_have_the_moments_of_a_capped_lognormal() -> None:
