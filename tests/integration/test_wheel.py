@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,12 +32,18 @@ def light(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Venv:
 
 
 @pytest.fixture(scope="module")
-def stack(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    """`pip install "sluicegate[server,demo]"`, in the releases of the lock; and `sluice up`."""
+def whole(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Venv:
+    """`pip install "sluicegate[demo]"`, in the releases of the lock."""
     venv = Venv.create(tmp_path_factory.mktemp("server") / "venv")
     venv.install("--no-deps", "--require-hashes", "-r", str(ROOT / "requirements.lock"))
     venv.install("--no-deps", str(built.wheel))
-    with installed_stack(venv) as running:
+    return venv
+
+
+@pytest.fixture(scope="module")
+def stack(whole: Venv) -> Iterator[Installed]:
+    """The same after `sluice up`."""
+    with installed_stack(whole) as running:
         yield running
 
 
@@ -80,6 +87,20 @@ def test_a_light_installation_names_the_extra(light: Venv, tmp_path: Path) -> No
     done = light.run(light.sluice, "demo", cwd=theirs, HOME=str(tmp_path))
     assert (done.returncode, done.stderr) == (1, SERVER.replace("server part", "demo").replace("server", "demo"))
     assert foreign_imports(theirs) == []
+
+
+@pytest.mark.timeout(1200)
+def test_from_a_wheel_the_demo_promotes_one_model_and_takes_a_worse_one_back(whole: Venv, tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="sluice-", dir="/tmp") as folder:
+        theirs = foreign_folder(tmp_path / "theirs")
+        try:
+            done = whole.run(whole.sluice, "demo", "--folder", folder, cwd=theirs, seconds=900, HOME=str(tmp_path))
+        finally:
+            whole.run(whole.sluice, "down", cwd=theirs, SLUICE_STATE=f"{folder}/sluice")
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        for ending in ("v2 trees: promoted", ": aborted", "The demo ended as it should"):
+            assert ending in done.stdout
+        assert foreign_imports(theirs) == []
 
 
 def test_from_a_wheel_the_whole_product_works(stack: Installed) -> None:

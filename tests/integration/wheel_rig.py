@@ -51,11 +51,13 @@ class Venv:
     def install(self, *words: str) -> None:
         uv("pip", "install", "--quiet", "--python", str(self.python), *words)
 
-    def run(self, program: Path, *words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, program: Path, *words: str, cwd: Path, seconds: float = 400, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run one of its programs as a user does who has nothing else of ours."""
         return subprocess.run(
             [str(program), *words], cwd=cwd, env=own_environment(self) | environment,
-            capture_output=True, text=True, timeout=400, check=False,
+            capture_output=True, text=True, timeout=seconds, check=False,
         )  # fmt: skip
 
 
