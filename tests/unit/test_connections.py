@@ -49,13 +49,13 @@ def totals(layout: tuple[SlotRun, ...]) -> dict[str, int]:
     return {name: sum(h.slots for h in layout if h.variation == name) for name in {h.variation for h in layout}}
 
 
-@given(st.lists(WEIGHTS, min_size=1, max_size=6))
 def changed(before: Sequence[SlotRun], after: Sequence[SlotRun]) -> int:
     """How many slots change their variation."""
     old, new = ([run.variation for run in layout for _ in range(run.slots)] for layout in (before, after))
     return sum(here != there for here, there in zip(old, new, strict=True))
 
 
+@given(st.lists(WEIGHTS, min_size=1, max_size=6))
 def test_every_change_gives_the_exact_shares_and_moves_no_more_than_it_must(history: list[dict[str, int]]) -> None:
     layout: tuple[SlotRun, ...] = ()
     for weights in history:
