@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.results import Figure
-from sluicegate.flows.wiring.processes import GatewayPlane
+from sluicegate.flows.wiring.gateway_plane import GatewayPlane
 from sluicegate.flows.wiring.ringing import RingingLedger
 from sluicegate.registry.ledger.restoration import MadeFrom
 from sluicegate.registry.plan.fields import Serve

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from sluicegate.flows.wiring.gateway_guard import end_former
-from sluicegate.flows.wiring.processes import GatewayPlane
+from sluicegate.flows.wiring.gateway_plane import GatewayPlane
 from sluicegate.flows.wiring.runtime import Runtime, now
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.roles import Role

@@ -1,4 +1,4 @@
-"""Housekeeping of collected data: rotates and deletes logs, and deletes rows by the age that plans state."""
+"""Housekeeping: rotates and deletes logs, and deletes rows, packed builds and notes that nothing needs any more."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sluicegate.flows.wiring.keeping import kept_for
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.plan.fields import UNSTATED_RETENTION
 from sluicegate.registry.words.errors import SluiceError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 ROTATE_BYTES = 64 << 20
 """Size at which an access log is rotated."""
 PERIOD = 60.0
+CLEAN_SECONDS = 86_400.0
 
 
 class Finishing(Protocol):
@@ -69,3 +71,29 @@ def _once(runtime: Runtime, collectors: Sequence[Finishing]) -> None:
     for collector in collectors:
         collector.forget_gone(now - timedelta(seconds=longest))
     retain(runtime.reading_store, now - timedelta(seconds=longest), now, shorter)
+
+
+def clean_daily(runtime: Runtime, stop: threading.Event) -> None:
+    """Remove what nothing needs and nobody has used for a while: at the start, then every day.
+
+    Bentos, environments, logs of services, and what the ledger's database holds besides the record.
+    """
+    import structlog
+
+    from sluicegate.registry.ledger.forgetting import forget
+
+    while not stop.is_set():
+        in_use = (*runtime.ledger.current(), *runtime.ledger.rollouts(Selection(took_over=True)))
+        packed = [r.packed for r in in_use if r.packed and (r.is_under_way or r.took_over)]
+        keep = {each.bento for each in packed} | {each.env for each in packed}
+        try:
+            runtime.packer.clean(keep, runtime.wall())
+            runtime.fleet.clean(runtime.wall())
+            before = runtime.clock() - timedelta(seconds=runtime.settings.keep_seconds)
+            under_way = {each.id for each in runtime.ledger.current() if not each.is_ended}
+            forget(runtime.settings.ledger_url(), before, under_way)
+            if runtime.shared_store is not None:
+                runtime.shared_store.clean(keep, runtime.wall())
+        except (SluiceError, OSError) as error:
+            structlog.get_logger("keeper").warning("housekeeping failed; tried again tomorrow", why=str(error))
+        stop.wait(CLEAN_SECONDS)

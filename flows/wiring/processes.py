@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,22 +23,14 @@ from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import NotFound, SluiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from sluicegate.registry.rollout.standing import Standing
-    from sluicegate.registry.words.build import Build, BuildRef, Endpoints
-    from sluicegate.registry.words.fencing import FencingToken
-    from sluicegate.registry.words.gateways import GatewayState
+    from sluicegate.registry.words.build import Build, BuildRef
     from sluicegate.services.telemetry.tailing.levels import Levels
     from sluicegate.services.telemetry.tailing.log_collector import LogCollector
     from sluicegate.services.telemetry.tally.spec import RolloutSpec
     from sluicegate.services.traffic.envoy.plane import Envoy
-    from sluicegate.services.traffic.envoy.relay import Relay
-    from sluicegate.services.traffic.joined import Joined, Mailbox
+    from sluicegate.services.traffic.joined import Mailbox
     from sluicegate.services.traffic.switch import Switch
-    from sluicegate.services.traffic.table import RouteTable
 
-CLEAN_SECONDS = 86_400.0
 CLOCK_SECONDS = 5.0
 """Seconds between two checks whether the wall clock was set."""
 MEMORY_SECONDS = 5.0
@@ -60,8 +49,6 @@ LISTEN_SECONDS = 1.0
 """Seconds between two checks whether a gateway that writes a log is alive."""
 GATEWAYS_SECONDS = 0.5
 """Seconds between two checks of what the gateways serve."""
-NOTE_SECONDS = 5.0
-"""Longest time in seconds between two notes of what the gateways serve."""
 UNHURRIED = 3600.0
 """Seconds that one turn of a loop may take that nobody waits for, such as deleting old data."""
 
@@ -70,7 +57,9 @@ def keeper() -> None:
     """Make the world follow the ledger until stopped."""
     from sluicegate.flows.stages.tick import Authority, tick
     from sluicegate.flows.wiring import in_cluster, sight_watch
+    from sluicegate.flows.wiring.gateway_plane import GatewayPlane
     from sluicegate.flows.wiring.generator import Generator
+    from sluicegate.flows.wiring.housekeeping import clean_daily
     from sluicegate.flows.wiring.keeper_names import is_gone, own_name
     from sluicegate.flows.wiring.machine import registering
     from sluicegate.flows.wiring.record_clock import since_boot
@@ -133,7 +122,7 @@ def keeper() -> None:
     def leading(look: Callable[[Runtime], None]) -> Callable[[Runtime], None]:
         return lambda runtime: look(runtime) if leadership.leads() else None
 
-    loops.beside("cleaning", partial(_clean_daily, runtime), UNHURRIED)
+    loops.beside("cleaning", partial(clean_daily, runtime), UNHURRIED)
     loops.beside("memory", partial(_repeat, leading(_remember), runtime, MEMORY_SECONDS), UNHURRIED)
     loops.beside("outbox", partial(_repeat, leading(_notify), runtime, OUTBOX_SECONDS), UNHURRIED)
     loops.beside("hooks", partial(_repeat, leading(_call_hooks), runtime, HOOK_SECONDS), UNHURRIED)
@@ -327,75 +316,6 @@ def watch(runtime: Runtime, own: str, stop: threading.Event) -> None:
             structlog.get_logger(own).warning("the others were not looked at; tried again", why=str(error))
 
 
-class GatewayPlane:
-    """The keeper's view of the gateways: compiles the route table, and is the data plane that applies it."""
-
-    def __init__(self, runtime: Runtime, check: Callable[[], None]) -> None:
-        """`check` raises if this process may not apply anything now."""
-        from sluicegate.services.traffic.gateways import Gateways
-
-        self._ledger, self._clock, self._check = runtime.ledger, runtime.clock, check
-        self._runtime = runtime
-        self._joined: dict[str, Joined] = {}
-        self._relay = runtime.relay(runtime.site)
-        self.gateways = Gateways(runtime.envoys, runtime.clock)
-        self._relayed: tuple[Endpoints, frozenset[str]] | None = None
-        self._noted: tuple[float, Sequence[GatewayState]] = (-math.inf, ())
-        self.observe = self.gateways.observe
-        self.in_flight = self.gateways.in_flight
-
-    def note(self) -> None:
-        """Record what each gateway serves when that changes, and every few seconds."""
-        from sluicegate.registry.ledger.keeper_notes import note_gateways
-
-        at, states = time.monotonic(), self.gateways.states()
-        if states != self._noted[1] or at - self._noted[0] >= NOTE_SECONDS:
-            note_gateways(self._ledger, states, self._clock())
-            self._noted = at, states
-
-    def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
-        """Apply a table. Raises what `check` raises if this process may not."""
-        from sluicegate.services.traffic.sheet import write_sheet
-
-        self._check()
-        self._follow()
-        if self._relay is not None:
-            self._let_in(self._relay, endpoints)
-        if self._runtime.cluster_gateways is not None:  # also before there is a gateway
-            self._runtime.cluster_gateways.leave(write_sheet(table, endpoints.keys()))
-        self.gateways.apply(table, endpoints)
-
-    def _let_in(self, relay: Relay, endpoints: Endpoints) -> None:
-        """Let the gateways that have joined reach the services that run."""
-        addresses = frozenset(filter(None, (box.said().address for box in self._runtime.joined())))
-        if (endpoints, addresses) != self._relayed:
-            relay.publish(endpoints, addresses)
-            self._relayed = dict(endpoints), addresses
-
-    def _follow(self) -> None:
-        """Update the list of gateways on other hosts and in the cluster."""
-        joined = self._runtime.planes(self._joined)
-        if joined.keys() != self._joined.keys():
-            self._joined = joined
-            self.gateways.follow({**self._runtime.envoys, **joined})
-
-    def renew(self) -> None:
-        """Note at the gateways that this keeper watches. Raises what `check` raises if it may not."""
-        self._check()
-        self.gateways.renew()
-
-    def compile(
-        self, standings: Sequence[Standing], running: Collection[BuildRef], made_from: FencingToken
-    ) -> RouteTable:
-        """The route table that follows from the ledger."""
-        from sluicegate.registry.orders.connections_record import all_connections
-        from sluicegate.registry.rollout.experiment import splits
-        from sluicegate.services.traffic.routes import routes
-
-        experiments = splits(self._ledger.current(), standings)
-        return replace(routes(standings, running, all_connections(self._ledger), experiments), made_from=made_from)
-
-
 def rollout_spec(runtime: Runtime, name: str) -> RolloutSpec | None:
     """What the collector needs to know about a rollout; None while the ledger does not know it."""
     from sluicegate.registry.plan.slice_rules import sliced_metrics
@@ -423,30 +343,6 @@ def _rollout(runtime: Runtime, name: str) -> tuple[Rollout, ...]:
         return (runtime.ledger.rollout(name),)
     except NotFound:
         return ()
-
-
-def _clean_daily(runtime: Runtime, stop: threading.Event) -> None:
-    """Remove what nothing needs and nobody has used for a while: at the start, then every day.
-
-    Bentos, environments, logs of services, and what the ledger's database holds besides the record.
-    """
-    from sluicegate.registry.ledger.forgetting import forget
-
-    while not stop.is_set():
-        in_use = (*runtime.ledger.current(), *runtime.ledger.rollouts(Selection(took_over=True)))
-        packed = [r.packed for r in in_use if r.packed and (r.is_under_way or r.took_over)]
-        keep = {each.bento for each in packed} | {each.env for each in packed}
-        try:
-            runtime.packer.clean(keep, runtime.wall())
-            runtime.fleet.clean(runtime.wall())
-            before = runtime.clock() - timedelta(seconds=runtime.settings.keep_seconds)
-            under_way = {each.id for each in runtime.ledger.current() if not each.is_ended}
-            forget(runtime.settings.ledger_url(), before, under_way)
-            if runtime.shared_store is not None:
-                runtime.shared_store.clean(keep, runtime.wall())
-        except (SluiceError, OSError) as error:
-            structlog.get_logger("keeper").warning("housekeeping failed; tried again tomorrow", why=str(error))
-        stop.wait(CLEAN_SECONDS)
 
 
 def _set_clock(runtime: Runtime) -> None:
