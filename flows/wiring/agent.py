@@ -62,8 +62,8 @@ class Agent(ABC):
     def endpoints(self, builds: Collection[BuildRef]) -> Endpoints:
         """The addresses of these builds."""
 
-    def take(self, name: str, sheet: str) -> None:
-        """Apply a sheet of routes, as far as Envoy accepts it."""
+    def take(self, name: str, sheet: str, *, is_watched: bool = True) -> None:
+        """Apply a sheet of routes, as far as Envoy accepts it; if no keeper watches, its stable-only form."""
         with self._turn:
             self._table = None
             try:
@@ -71,7 +71,7 @@ class Agent(ABC):
             except SluiceError as error:
                 self.why = str(error)
             self.refused, self.held = False, ()
-            self.hold()
+            self.hold(is_watched=is_watched)
             self.has = name
 
     def hold(self, *, is_watched: bool = True) -> None:

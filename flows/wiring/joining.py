@@ -128,9 +128,17 @@ class JoinedAgent(Agent):
             self._keep(answer)
             self._follow_callers(str(answer["callers"]))
         if answer.get("sheet") is not None:
-            self.take(str(answer["name"]), answer["sheet"])
+            is_watched = is_watched or not self._starts_unwatched()
+            self.take(str(answer["name"]), answer["sheet"], is_watched=is_watched)
         elif is_watched and not self.refused:
             self.hold()
+
+    def _starts_unwatched(self) -> bool:
+        """Whether this process has no routes yet, and Envoy does not run or serves stable builds only.
+
+        The console may then have routes that a keeper left before it died.
+        """
+        return not self.has and (self.envoy.is_away() or self._stable_only() is not None)
 
     def _follow_callers(self, token: str) -> None:
         """Prepare an Envoy with the callers' present token, which Envoy reads only when it starts."""
@@ -208,7 +216,8 @@ class JoinedAgent(Agent):
         log.error("the rest of the log could not be sent; start the gateway here again to send it")
 
     def begin(self) -> None:
-        """Fetch the present routes before Envoy starts. Without them it starts with stable builds only."""
+        """Fetch the present routes before Envoy starts. Without them, or without a keeper, it starts with stable builds
+        only."""
         try:
             self.turn()
         except (SluiceError, OSError):

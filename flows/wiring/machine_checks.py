@@ -361,12 +361,14 @@ def _gateways(runtime: Runtime) -> tuple[Finding, ...]:
         "No weight grows until it confirms; an abort is in force at all others. See its log: sluice logs envoy, or "
         "envoy-2 and so on. If one hangs, end its process: it is started again with the present routes."
     )
-    return tuple(
-        passed(each.name, f"serves version {each.version}")
-        if each.confirmation is Confirmation.CONFIRMED
-        else failed(each.name, str(each), fix)
-        for each in states
-    )
+    findings = []
+    for each in states:
+        reported = "no version" if each.version is None else f"version {each.version}"
+        if each.confirmation is Confirmation.CONFIRMED:
+            findings.append(passed(each.name, f"serves {reported}"))
+        else:
+            findings.append(failed(each.name, f"{each}. It last reported {reported}.", fix))
+    return tuple(findings)
 
 
 def _watched(runtime: Runtime) -> tuple[Finding, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 
@@ -32,3 +33,12 @@ class FencingToken:
 
 BEFORE_ALL = FencingToken()
 """The token of a data plane that never got a route table."""
+
+
+def made_from(sheet: str) -> FencingToken:
+    """From which state of the ledger a sheet of routes was made; before all if it does not say so."""
+    try:
+        told = json.loads(sheet)["table"]["made_from"]
+        return FencingToken(**{name: told[name] for name in ("restored", "term", "position")})
+    except (ValueError, KeyError, TypeError):
+        return BEFORE_ALL

@@ -22,14 +22,14 @@ from sluicegate.registry.words.errors import (
     SluiceError,
     TimedOut,
 )
-from sluicegate.registry.words.fencing import BEFORE_ALL, FencingToken
+from sluicegate.registry.words.fencing import BEFORE_ALL, FencingToken, made_from
 from sluicegate.registry.words.gateway_report import GatewayReport, sheet_name
 from sluicegate.services.cluster.api import Api
 from sluicegate.services.cluster.following import follow
 from sluicegate.services.cluster.kinds import CONFIG_MAP, LEASE, Object
 from sluicegate.services.cluster.lease import Watching, keeper_lease, read_gateway
 from sluicegate.services.cluster.names import Component, labels
-from sluicegate.services.cluster.table_map import TABLE, made_from, sheet_of, table_map
+from sluicegate.services.cluster.table_map import TABLE, sheet_of, table_map
 
 log = structlog.get_logger("gateways")
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import zlib
 from pathlib import Path
 
 from sluicegate.registry.words.errors import RoutesRejected, UsageError
-from sluicegate.registry.words.fencing import BEFORE_ALL, FencingToken
 from sluicegate.services.cluster.kinds import Object
 from sluicegate.services.cluster.names import Component, labels
 
@@ -60,15 +58,6 @@ def mounted_sheet(folder: Path) -> str | None:
         return (folder / PLAIN).read_text(encoding="utf-8")
     except OSError:
         return None
-
-
-def made_from(sheet: str) -> FencingToken:
-    """From which state of the ledger a sheet was made; before all where it does not say so."""
-    try:
-        told = json.loads(sheet)["table"]["made_from"]
-        return FencingToken(**{name: told[name] for name in ("restored", "term", "position")})
-    except (ValueError, KeyError, TypeError):
-        return BEFORE_ALL
 
 
 def _unpacked(data: bytes) -> str:

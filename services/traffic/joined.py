@@ -17,12 +17,13 @@ from typing import Any, Protocol
 
 from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable
+from sluicegate.registry.words.fencing import made_from
 from sluicegate.registry.words.gateway_report import GatewayReport, read_gateway_report, sheet_name
 from sluicegate.registry.words.gateways import Unwatched
 from sluicegate.services import durable
 from sluicegate.services.heartbeat import Heartbeats
 from sluicegate.services.traffic.sheet import write_sheet
-from sluicegate.services.traffic.table import RouteTable
+from sluicegate.services.traffic.table import RouteTable, refuse_older
 
 QUIET = 4.0
 """Seconds without a report after which it is unknown what a gateway serves."""
@@ -62,10 +63,15 @@ class Mailbox:
         return Heartbeats(folder=self.folder / "beats")
 
     def leave(self, text: str) -> str:
-        """Leave a sheet of routes for it. Returns the sheet's name."""
-        path = self.folder / "sheet.json"
-        if self.sheet() != text:
-            durable.replace(path, text, mode=durable.PRIVATE)
+        """Leave a sheet of routes for it. Returns the sheet's name. Raises Fenced if a newer one is there.
+
+        If two keepers write at once, the older sheet may stay; the gateway refuses it, and the newer keeper replaces it
+        at its next look.
+        """
+        before = self.sheet()
+        if before != text:
+            refuse_older(made_from(text), made_from(before or ""))
+            durable.replace(self.folder / "sheet.json", text, mode=durable.PRIVATE)
         return sheet_name(text)
 
     def sheet(self) -> str | None:
@@ -173,7 +179,7 @@ class Box(Protocol):
         ...
 
     def leave(self, text: str) -> str:
-        """Leave a sheet of routes for it. Returns the sheet's name. Raises RoutesRejected, TimedOut."""
+        """Leave a sheet of routes for it. Returns the sheet's name. Raises Fenced, RoutesRejected, TimedOut."""
         ...
 
     def said(self) -> GatewayReport:
@@ -214,7 +220,7 @@ class Joined:
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Leave it a table and wait until it serves it.
 
-        Raises RoutesRejected, TimedOut, and Unreachable if it is cut off; it applies the table once it is back.
+        Raises Fenced, RoutesRejected, TimedOut, and Unreachable if it is cut off; it applies the table once it is back.
         """
         self._given = name = self._box.leave(write_sheet(table, endpoints.keys()))
         deadline = self._elapsed() + self._patience

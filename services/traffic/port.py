@@ -1,4 +1,7 @@
-"""The data plane behind a port: what splits requests between builds. Adapters: `envoy`, `memory`."""
+"""The data plane behind a port: what splits requests between builds.
+
+Adapters: `envoy`; `joined`, an Envoy on another host or in a cluster; `gateways`, several as one.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from sluicegate.registry.words.errors import Fenced, Forbidden, NotFound, Routes
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.gateways import Gateways
+from sluicegate.services.traffic.joined import Mailbox
 from sluicegate.services.traffic.port import DataPlane
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable, assign
@@ -29,6 +30,7 @@ from tests import plain_http
 from tests.doubles.api_server import ApiServer
 from tests.doubles.plane import MemoryDataPlane
 from tests.integration.gateway_pods import Keeper, Pod, cluster
+from tests.integration.joined_gateway import Edge, FirstHost, joined_gateway
 from tests.integration.traffic_rig import Upstream, build, eventually, gateway, standing, upstreams
 
 AnswerT = TypeVar("AnswerT")
@@ -183,6 +185,39 @@ class ClusterSubject(EnvoySubject):
             each.end() if isinstance(each, Keeper) else each.close()
 
 
+class JoinedSubject(EnvoySubject):
+    """A gateway of another host, as the keeper has it through the console.
+
+    Two promises are others' by design, who are played here: the first host's relay follows addresses
+    (tests/integration/test_outside.py), and the guard beside the gateway goes to stable only.
+    """
+
+    def __init__(self, box: Mailbox, edge: Edge, services, more) -> None:
+        self.box, self.edge = box, edge
+        self.services, self.replicas = services, more
+        self.more = tuple(each.endpoint for each in more)
+        self.endpoints = {service.endpoint.build: (service.endpoint,) for service in services.values()}
+        self.writers: list[FirstHost] = []
+        self.plane = self.another_writer()
+        self.client = httpx.Client(base_url=edge.url, timeout=60)
+
+    def another_writer(self) -> FirstHost:
+        self.writers.append(FirstHost(self.box, self.edge))
+        return self.writers[-1]
+
+    def stop(self) -> None:
+        self.edge.kill()
+        eventually(lambda: self.plane.observe() is None)
+
+    def start(self) -> None:
+        self.edge.start()
+
+    def end(self) -> None:
+        self.client.close()
+        for each in self.writers:
+            each.end()
+
+
 class SeveralSubject:
     """Several gateways as one data plane: whoever asks any of them is to find the same."""
 
@@ -258,6 +293,7 @@ def services() -> Iterator[dict]:
         "memories",
         pytest.param("envoy", marks=pytest.mark.slow),
         pytest.param("envoys", marks=pytest.mark.slow),
+        pytest.param("joined", marks=pytest.mark.slow),
         pytest.param("cluster", marks=(pytest.mark.slow, pytest.mark.flaky(reruns=2))),  # decision 26: real servers
     ]
 )
@@ -269,6 +305,12 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
         yield SeveralSubject([memory_subject() for _ in range(3)])
         return
     with contextlib.ExitStack() as stack:
+        if request.param == "joined":
+            box, edge = stack.enter_context(joined_gateway(tmp_path))
+            joined = JoinedSubject(box, edge, request.getfixturevalue("services"), request.getfixturevalue("more"))
+            stack.callback(joined.end)
+            yield joined
+            return
         if request.param == "cluster":
             server, pods = stack.enter_context(cluster(tmp_path, 2, greeting=10.0))
             made = ClusterSubject(server, pods, request.getfixturevalue("services"), request.getfixturevalue("more"))

@@ -18,10 +18,10 @@ from sluicegate.services.traffic.envoy.plane import Envoy
 class Telling(ClusterAgent):
     """Leaves in a file which EndpointSlices it has taken up."""
 
-    def hold(self) -> None:
+    def hold(self, *, is_watched: bool = True) -> None:
         """As ever."""
         taken = [(each["metadata"]["name"], each["metadata"]["resourceVersion"]) for each in self._slices or ()]
-        super().hold()
+        super().hold(is_watched=is_watched)
         self.mounted.with_name(f"{self.name}-taken.json").write_text(json.dumps(sorted(taken)))
 
 

@@ -18,13 +18,13 @@ import psutil
 
 from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import TimedOut
-from sluicegate.registry.words.fencing import BEFORE_ALL, FencingToken
+from sluicegate.registry.words.fencing import BEFORE_ALL, FencingToken, made_from
 from sluicegate.services.cluster.api import Api, Limits
 from sluicegate.services.cluster.gateways import RENEW_EVERY, ClusterGateways
 from sluicegate.services.cluster.kinds import CONFIG_MAP, ENDPOINT_SLICE, Object
 from sluicegate.services.cluster.names import Component, build_name, labels
 from sluicegate.services.cluster.rights import Role
-from sluicegate.services.cluster.table_map import made_from, sheet_of
+from sluicegate.services.cluster.table_map import sheet_of
 from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.gateways import Gateways
 from sluicegate.services.traffic.joined import Joined

@@ -117,6 +117,31 @@ def test_one_that_starts_and_hears_nothing_starts_with_stable_alone(agent: Joine
     assert serves(agent) == over.table.version
 
 
+def test_one_that_starts_while_no_keeper_watches_starts_with_stable_alone_although_the_console_answers(
+    agent: JoinedAgent, over: Over
+) -> None:
+    over.ago = 60.0
+    agent.begin()
+    assert serves(agent) == over.table.stable_only.version
+    agent.turn()
+    assert serves(agent) == over.table.stable_only.version
+    over.ago = 0.0
+    agent.turn()
+    assert serves(agent) == over.table.version
+
+
+@pytest.mark.parametrize("has_gone", [False, True])
+def test_a_process_that_finds_envoy_running_and_no_keeper_leaves_to_the_guard_what_answers(
+    agent: JoinedAgent, over: Over, monkeypatch: pytest.MonkeyPatch, has_gone: bool
+) -> None:
+    monkeypatch.setattr(agent.envoy, "is_away", lambda: False)
+    over.ago = 10.0
+    if has_gone:
+        mark(agent.folder).put("nobody watches")
+    agent.begin()
+    assert serves(agent) == (over.table.stable_only if has_gone else over.table).version
+
+
 def test_a_process_that_follows_another_counts_the_silence_from_before_it(agent: JoinedAgent, tmp_path: Path) -> None:
     agent.turn()
     agent.turn()

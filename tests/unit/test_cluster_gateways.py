@@ -17,7 +17,7 @@ import pytest
 from sluicegate.flows.wiring.in_namespace import heard_in
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Fenced, RoutesRejected, TimedOut, UsageError
-from sluicegate.registry.words.fencing import FencingToken
+from sluicegate.registry.words.fencing import FencingToken, made_from
 from sluicegate.registry.words.gateway_report import sheet_name
 from sluicegate.registry.words.gateways import Unwatched
 from sluicegate.services.cluster.api import Api, Limits
@@ -30,7 +30,6 @@ from sluicegate.services.cluster.table_map import (
     PACKED,
     PLAIN,
     TABLE,
-    made_from,
     mounted_sheet,
     sheet_of,
     table_map,

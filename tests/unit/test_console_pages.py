@@ -6,16 +6,20 @@ import html
 import re
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from sluicegate.flows.views.overview import overview
 from sluicegate.flows.wiring.collecting import sight_findings
+from sluicegate.flows.wiring.machine_checks import _gateways as checks_of_gateways
+from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.audience.audience import AllOf, Audience, Match, Not, Operator, Present, Range, matches
 from sluicegate.registry.audience.connections import Connection, Copied, Weighted
 from sluicegate.registry.audience.overlap import shared_request
 from sluicegate.registry.ledger.calls import Call
+from sluicegate.registry.ledger.keeper_notes import note_gateways
 from sluicegate.registry.ledger.reading import read_for_readout
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.history import tenures
@@ -28,7 +32,9 @@ from sluicegate.registry.report.trend import trends
 from sluicegate.registry.rollout.facts import Entry, Failed, StepEntered
 from sluicegate.registry.words.build import Build, BuildRef
 from sluicegate.registry.words.errors import Unreachable
+from sluicegate.registry.words.gateways import Confirmation, GatewayState
 from sluicegate.registry.words.roles import Role
+from sluicegate.registry.words.settings import Settings
 from sluicegate.registry.words.sight import Listener, Sight
 from sluicegate.services.console.pages import access, activity
 from sluicegate.services.console.pages.audiences import _split
@@ -372,6 +378,26 @@ def test_the_page_of_health_comes_although_something_hangs_and_says_what() -> No
     assert "Still being checked: ledger." in shown
     assert "counters: no answer yet" in shown
     assert "All checks pass" not in shown
+
+
+def test_the_page_of_health_names_each_gateway_its_version_and_for_how_long_it_is_behind(tmp_path: Path) -> None:
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: NOW)
+    late = NOW - timedelta(minutes=3)
+    states = [
+        GatewayState(name="gateway", confirmation=Confirmation.CONFIRMED, version="new", since=late),
+        GatewayState(name="edge-1", confirmation=Confirmation.CONFIRMED, version="new", since=late),
+        GatewayState(name="edge-2", confirmation=Confirmation.LATE, version="old", since=late, why="a full disk"),
+        GatewayState(name="edge-3", confirmation=Confirmation.AWAY, version=None, since=late, why="it is cut off"),
+    ]
+    note_gateways(runtime.ledger, states, NOW)
+    desk = MemoryDesk()
+    desk.checks = lambda _: checks_of_gateways(runtime)  # type: ignore[method-assign]
+    shown = text(signed_in(desk).client.get("/health").text)
+    since = f"{late:%Y-%m-%d %H:%M:%S} UTC"
+    assert f"edge-2 is late since {since}: a full disk. It last reported version old." in shown
+    assert f"edge-3 is away since {since}: it is cut off. It last reported no version." in shown
+    for name in ("gateway", "edge-1"):
+        assert re.search(rf"{name}\s+serves version new", shown), shown
 
 
 def hit(name: str, kind: str = "Models", about: str = "") -> Hit:

@@ -21,7 +21,15 @@ from sluicegate.flows.wiring.desk import LocalDesk
 from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.audience.audience import AllOf, AnyOf, Match, Not, Operator, Present, Range
 from sluicegate.registry.words.build import BuildRef, Endpoint
-from sluicegate.registry.words.errors import NotFound, Refused, RoutesRejected, TimedOut, Unreachable, UsageError
+from sluicegate.registry.words.errors import (
+    Fenced,
+    NotFound,
+    Refused,
+    RoutesRejected,
+    TimedOut,
+    Unreachable,
+    UsageError,
+)
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.registry.words.gateway_report import GatewayReport, sheet_name
 from sluicegate.registry.words.roles import Role
@@ -160,6 +168,20 @@ def test_a_refusal_is_passed_on(far: Far, monkeypatch: pytest.MonkeyPatch) -> No
     far.say(has=sheet_name(text), refused=True, why="no such thing")
     with pytest.raises(RoutesRejected, match="no such thing"):
         far.plane.apply(table(), ENDPOINTS)
+
+
+def test_a_keeper_that_was_replaced_leaves_no_routes_until_somebody_says_that_the_ledger_was_restored(far: Far) -> None:
+    far.say()
+    newer = table(position=10)
+    far.plane.apply(newer, ENDPOINTS)
+    left = far.box.sheet()
+    for older in (FencingToken(term=2, position=9), FencingToken(term=1, position=99)):
+        with pytest.raises(Fenced, match="is older than the one"):
+            far.plane.apply(replace(table(0), made_from=older), ENDPOINTS)
+        assert far.box.sheet() == left
+    restored = replace(table(0), made_from=FencingToken(term=1, position=3, restored=1))
+    far.plane.apply(restored, ENDPOINTS)
+    assert far.plane.observe() == restored.version
 
 
 def test_who_ended_in_order_is_no_gateway_until_it_is_back(tmp_path: Path) -> None:
