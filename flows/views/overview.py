@@ -8,9 +8,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders.connections_record import all_connections
+from sluicegate.registry.orders.connections_record import connections_among
 from sluicegate.registry.report.overview import Served, verdict_of
 from sluicegate.registry.rollout.experiment import splits
 from sluicegate.registry.rollout.rollout import Rollout
@@ -58,10 +59,10 @@ def overview(
 ) -> tuple[Served, ...]:
     """Every build of these models that gets requests, by model, in the order in which audiences are tried."""
     by_model: dict[str, list[Rollout]] = {model: [] for model in models}
-    for rollout in ledger.current():
-        if rollout.requested.model in by_model:
-            by_model[rollout.requested.model].append(rollout)
-    table = _table(ledger, [rollout for rollouts in by_model.values() for rollout in rollouts])
+    rollouts = ledger.current_of(models)
+    for rollout in rollouts:
+        by_model[rollout.requested.model].append(rollout)
+    table = _table(rollouts, connections_among(ledger, models))
     recent = telemetry.recent(models)
     shares = telemetry.shares([model for model in models if recent[model]])  # no requests, no shares
     return tuple(
@@ -73,11 +74,11 @@ def overview(
     )
 
 
-def _table(ledger: Ledger, rollouts: Sequence[Rollout]) -> RouteTable:
+def _table(rollouts: Sequence[Rollout], connections: Mapping[str, Connections]) -> RouteTable:
     """The routes, assuming that every needed service runs."""
     all_standings = standings(rollouts)
     builds = {build for standing in all_standings for build in standing.needed}
-    return routes(all_standings, builds, all_connections(ledger), splits(rollouts, all_standings))
+    return routes(all_standings, builds, connections, splits(rollouts, all_standings))
 
 
 class _Model:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.audience.trial import Considered, Part, Slot, Trial, explain
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.orders.connections_record import all_connections
+from sluicegate.registry.orders.connections_record import connections_among
 from sluicegate.registry.rollout.experiment import splits
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.services.traffic.routes import routes
@@ -21,7 +21,8 @@ def try_out(ledger: Ledger, model: str, metadata: Mapping[str, str], unit: str |
     rollouts = ledger.current(model)
     all_standings = standings(rollouts)
     builds = {build for standing in all_standings for build in standing.needed}
-    route = routes(all_standings, builds, all_connections(ledger), splits(rollouts, all_standings)).model(model)
+    connections = connections_among(ledger, [model])
+    route = routes(all_standings, builds, connections, splits(rollouts, all_standings)).model(model)
     audience = route.audience(metadata)
     return Trial(
         model=model,

@@ -5,14 +5,15 @@ All current rollouts are included, and of the past ones only those read recently
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.registry.rollout.standing import past
+from sluicegate.registry.rollout.standing import is_served, past
 from sluicegate.registry.words.errors import LedgerConflict, NotFound, TargetBusy
 
 LATELY = 500
@@ -28,6 +29,8 @@ class Folds:
         self._places: dict[str, int] = {}
         self._current: dict[str, set[str]] = {}
         """Ids by model."""
+        self._served: list[str] = []
+        """Models that have a build in service, by name."""
         self._past: OrderedDict[str, None] = OrderedDict()
         """Ids; the one that was read last is at the end."""
 
@@ -42,6 +45,7 @@ class Folds:
             self._past.pop(state.id, None)
         for model in {state.requested.model for state in states.values()}:
             self._separate_past(self._current[model])
+            self._list_served(model)
         while self._lately is not None and len(self._past) > self._lately:
             name, _ = self._past.popitem(last=False)
             del self._states[name], self._places[name]
@@ -50,6 +54,13 @@ class Folds:
         for name in past([self._states[name] for name in self._in_order(current)]):
             current.remove(name)
             self._past[name] = None
+
+    def _list_served(self, model: str) -> None:
+        """Put the model into the list of those in service, or take it out, as its current states say."""
+        place = bisect_left(self._served, model)
+        after = place + (self._served[place : place + 1] == [model])
+        is_listed = is_served(self._states[name] for name in self._current[model])
+        self._served[place:after] = [model] if is_listed else []
 
     def take(self, entry: Entry, place: int) -> Rollout:
         """Apply an entry to its rollout; `place` is the entry's. Raises IllegalMove if the rollout forbids it."""
@@ -84,8 +95,16 @@ class Folds:
 
     def current(self, model: str | None) -> tuple[Rollout, ...]:
         """Every current state, or those of one model, oldest first."""
-        groups = self._current.values() if model is None else [self._current.get(model, set())]
+        return self.current_of(self._current if model is None else [model])
+
+    def current_of(self, models: Collection[str]) -> tuple[Rollout, ...]:
+        """Every current state of these models, oldest first."""
+        groups = (self._current.get(model, ()) for model in set(models))
         return tuple(self._states[name] for name in self._in_order(name for group in groups for name in group))
+
+    def served_models(self) -> tuple[str, ...]:
+        """The models that have a build in service, by name."""
+        return tuple(self._served)
 
     def select(self, selection: Selection) -> tuple[Rollout, ...]:
         """The states in the folds that the selection admits, oldest first. Raises NotFound as a selection does."""

@@ -5,7 +5,7 @@ Code that needs one of them takes that one. `Ledger` is all of them, for adapter
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -43,6 +43,14 @@ class Facts(Protocol):
 
     def current(self, model: str | None = None) -> tuple[Rollout, ...]:
         """The rollouts that matter now: open, trusted by a target, or of an open experiment; oldest first."""
+        ...
+
+    def current_of(self, models: Collection[str]) -> tuple[Rollout, ...]:
+        """The rollouts of these models that matter now, oldest first. Costs as much as these have."""
+        ...
+
+    def served_models(self) -> tuple[str, ...]:
+        """Every model that has a build in service, by name."""
         ...
 
     def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
@@ -136,6 +144,10 @@ class Documents(Protocol):
 
     def all_applied(self, kind: str) -> Sequence[Applied]:
         """The latest documents of this kind, sorted by name."""
+        ...
+
+    def applied_among(self, kind: str, names: Collection[str]) -> Sequence[Applied]:
+        """The latest documents of this kind that have one of these names, sorted by name."""
         ...
 
     def history(self, kind: str, name: str) -> Sequence[Applied]:

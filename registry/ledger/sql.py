@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import RLock
@@ -164,6 +164,14 @@ class SqlLedger:
         with self._present() as present:
             return present.current(model)
 
+    def current_of(self, models: Collection[str]) -> tuple[Rollout, ...]:
+        with self._present() as present:
+            return present.current_of(models)
+
+    def served_models(self) -> tuple[str, ...]:
+        with self._present() as present:
+            return present.served_models()
+
     def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
         with self._present() as present:
             return present.rollouts(selection)
@@ -264,6 +272,10 @@ class SqlLedger:
         with reading(self._engine) as connection:
             return _latest(connection, documents.c.kind == kind)
 
+    def applied_among(self, kind: str, names: Collection[str]) -> Sequence[Applied]:
+        with reading(self._engine) as connection:
+            return _latest(connection, documents.c.kind == kind, documents.c.name.in_(names))
+
     def history(self, kind: str, name: str) -> Sequence[Applied]:
         with reading(self._engine) as connection:
             return _history(connection, kind, name)
@@ -329,6 +341,12 @@ class _Present:
 
     def current(self, model: str | None = None) -> tuple[Rollout, ...]:
         return self._folds.current(model)
+
+    def current_of(self, models: Collection[str]) -> tuple[Rollout, ...]:
+        return self._folds.current_of(models)
+
+    def served_models(self) -> tuple[str, ...]:
+        return self._folds.served_models()
 
     def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
         return self._read(self._connection, selected_ids(self._connection, selection))

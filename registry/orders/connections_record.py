@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol, TypeVar
 
@@ -38,6 +38,12 @@ class Documents(Protocol):
     def applied(self, kind: str, name: str) -> Applied | None: ...
 
     def all_applied(self, kind: str) -> Sequence[Applied]: ...
+
+
+class NamedDocuments(Protocol):
+    """Read access to the applied documents with given names."""
+
+    def applied_among(self, kind: str, names: Collection[str]) -> Sequence[Applied]: ...
 
 
 def record_connections(draft: Draft, wanted: Connections, actor: str) -> bool:
@@ -84,7 +90,16 @@ def connections_of(ledger: Documents, model: str) -> Connections | None:
 
 def all_connections(ledger: Documents) -> dict[str, Connections]:
     """Every model's connections, by model."""
-    return {applied.name: read(applied.body) for applied in ledger.all_applied(KIND) if not is_withdrawn(applied)}
+    return _by_model(ledger.all_applied(KIND))
+
+
+def connections_among(ledger: NamedDocuments, models: Collection[str]) -> dict[str, Connections]:
+    """The connections of these models, by model."""
+    return _by_model(ledger.applied_among(KIND, models))
+
+
+def _by_model(documents: Iterable[Applied]) -> dict[str, Connections]:
+    return {applied.name: read(applied.body) for applied in documents if not is_withdrawn(applied)}
 
 
 def document(connections: Connections) -> dict[str, object]:

@@ -72,11 +72,21 @@ class Standing:
 
 def standings(rollouts: Iterable[Rollout]) -> tuple[Standing, ...]:
     """The standing of every target that trusts a build, in order of target. Rollouts may come in any order."""
+    by_target = _by_target(rollouts)
+    every = (_standing(by_target[target]) for target in sorted(by_target))
+    return tuple(standing for standing in every if standing is not None)
+
+
+def is_served(rollouts: Iterable[Rollout]) -> bool:
+    """Whether any target of these rollouts trusts a build, and so has a standing."""
+    return any(trusted(of_target) is not None for of_target in _by_target(rollouts).values())
+
+
+def _by_target(rollouts: Iterable[Rollout]) -> dict[tuple[str, str], list[Rollout]]:
     by_target: dict[tuple[str, str], list[Rollout]] = {}
     for rollout in rollouts:
         by_target.setdefault(rollout.target, []).append(rollout)
-    every = (_standing(by_target[target]) for target in sorted(by_target))
-    return tuple(standing for standing in every if standing is not None)
+    return by_target
 
 
 def current(rollouts: Iterable[Rollout]) -> Rollout | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.rollout.standing import Standing, standings
+from sluicegate.registry.rollout.standing import is_served
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,8 +14,6 @@ class Stretch:
     """Some of the models, sorted by name."""
 
     models: tuple[str, ...]
-    standings: tuple[Standing, ...]
-    """Of these models."""
     first: int
     """Position of the first of them among all models, from 1."""
     total: int
@@ -25,14 +24,12 @@ class Stretch:
 
 def stretch(ledger: Ledger, *, model: str | None = None, after: str | None = None, limit: int) -> Stretch:
     """At most `limit` models whose names sort after `after`; with `model`, only that one."""
-    all_standings = standings(ledger.current(model))
-    models = sorted({standing.model for standing in all_standings})
-    rest = [name for name in models if after is None or name > after]
-    shown = tuple(rest[:limit])
+    models = ledger.served_models() if model is None else (model,) if is_served(ledger.current(model)) else ()
+    first = bisect_right(models, after) if after is not None else 0
+    shown = models[first : first + limit]
     return Stretch(
         models=shown,
-        standings=tuple(standing for standing in all_standings if standing.model in shown),
-        first=len(models) - len(rest) + 1,
+        first=first + 1,
         total=len(models),
-        next_after=shown[-1] if shown and len(rest) > limit else None,
+        next_after=shown[-1] if shown and first + limit < len(models) else None,
     )

@@ -68,6 +68,8 @@ def test_the_latest_document_counts(ledger: Ledger) -> None:
     assert ledger.apply(document("delays", "a1", kind="audience"))
     assert ledger.applied("plan", "delays") == document("delays", "d1")
     assert ledger.all_applied("plan") == [document("Fares", "f1"), document("delays", "d1")]
+    assert ledger.applied_among("plan", ["delays", "unknown"]) == [document("delays", "d1")]
+    assert ledger.applied_among("plan", []) == []
     assert ledger.position() == position + 5
 
 
@@ -92,6 +94,7 @@ def test_a_withdrawn_document_counts_no_longer_until_it_is_applied_again(ledger:
     assert ledger.position() > before
     assert ledger.applied("audience", "ny") is None
     assert list(ledger.all_applied("audience")) == []
+    assert list(ledger.applied_among("audience", ["ny"])) == []
     assert not ledger.withdraw("audience", "ny", actor="bob", at=at(2))
     assert ledger.apply(document)
     assert ledger.applied("audience", "ny") == document

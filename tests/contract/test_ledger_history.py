@@ -118,7 +118,11 @@ def hold(ledger: Ledger, chance: random.Random) -> None:
     gone = {name for of_model in models for name in past(of_model)}
     assert now == tuple(each for each in every if each.id not in gone)
     assert ledger.current("fares") == tuple(each for each in now if each.requested.model == "fares")
+    assert ledger.current_of(["fares", "unknown"]) == ledger.current("fares")
+    assert ledger.current_of(["fares", "delays"]) == now
+    assert ledger.current_of([]) == ()
     assert standings(now) == standings(every)
+    assert ledger.served_models() == tuple(sorted({standing.model for standing in standings(every)}))
     assert splits(now, standings(now)) == splits(every, standings(every))
     last = {fed.entry.rollout: fed.place for fed in ledger.feed(limit=10_000)}
     for selection in selections(every, ledger.feed_end(), chance):

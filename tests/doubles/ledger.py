@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import RLock
@@ -104,6 +104,14 @@ class MemoryLedger:
         with self._lock:
             return self._folds.current(model)
 
+    def current_of(self, models: Collection[str]) -> tuple[Rollout, ...]:
+        with self._lock:
+            return self._folds.current_of(models)
+
+    def served_models(self) -> tuple[str, ...]:
+        with self._lock:
+            return self._folds.served_models()
+
     def rollouts(self, selection: Selection = ALL) -> tuple[Rollout, ...]:
         with self._lock:
             places = {fed.entry.rollout: fed.place for fed in self._feed}
@@ -196,6 +204,9 @@ class MemoryLedger:
         with self._lock:
             latest = {document.name: document for document in self._documents if document.kind == kind}
             return [copy.deepcopy(latest[name]) for name in sorted(latest) if not is_withdrawn(latest[name])]
+
+    def applied_among(self, kind: str, names: Collection[str]) -> Sequence[Applied]:
+        return [document for document in self.all_applied(kind) if document.name in names]
 
     def history(self, kind: str, name: str) -> Sequence[Applied]:
         with self._lock:

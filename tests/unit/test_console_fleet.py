@@ -70,7 +70,6 @@ def test_stretches_follow_one_another_and_leave_no_model_out(office: Office) -> 
     while True:
         found = stretch(office.ledger, after=after, limit=7)
         assert (found.first, found.total) == (len(seen) + 1, 30)
-        assert {standing.model for standing in found.standings} == set(found.models)
         seen += found.models
         after = found.next_after
         if after is None:

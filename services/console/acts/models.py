@@ -100,7 +100,11 @@ class ModelActs:
         return 200, {
             "served": served,
             "unread": unread,
-            "shadows": [_shadow_json(standing, shadow) for standing in fleet.standings for shadow in standing.shadows],
+            "shadows": [
+                _shadow_json(standing, shadow)
+                for standing in standings(self._desk.ledger.current_of(fleet.models))
+                for shadow in standing.shadows
+            ],
             "links": self._desk.links,
             "next_after": fleet.next_after,
         }

@@ -17,7 +17,6 @@ from sluicegate.registry.audience.sentence import sentence
 from sluicegate.registry.audience.trial import Trial
 from sluicegate.registry.orders.audience_store import all_users, audiences
 from sluicegate.registry.orders.connections_record import all_connections
-from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.figures import per_cent
 from sluicegate.registry.words.roles import Role
@@ -44,7 +43,7 @@ def page(desk: Desk) -> Endpoint:
             ],
             "orders": [_matching_order(connections) for connections in all_connections(desk.ledger).values()],
             "may_order": request.state.caller.role >= Role.OPERATOR,
-            "models": sorted({standing.model for standing in standings(desk.ledger.current())}),
+            "models": desk.ledger.served_models(),
             "trial_form": trial_form,
             "trial": trial,
             "refused": refused or request.query_params.get("refused"),

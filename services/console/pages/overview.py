@@ -37,7 +37,7 @@ def page(desk: Desk) -> Endpoint:
     def context(request: Request) -> Context:
         caller: Caller = request.state.caller
         common = Common(desk.ledger)
-        under_way = [rollout for rollout in reversed(desk.ledger.current()) if not rollout.is_ended]
+        under_way = desk.ledger.rollouts(Selection(is_ended=False))[::-1]
         ended = desk.ledger.rollouts(Selection(ended_since=desk.clock() - LATELY, newest=ENDED))
         fleet = stretch(desk.ledger, after=request.query_params.get("after"), limit=MODELS)
         needing = waiting(desk, under_way, common)
