@@ -113,7 +113,7 @@ _COMMANDS = (
     (service, "install", "service:install", "Write a systemd unit that runs sluice up at boot."),
     (cluster, "render", "cluster:render", "Print the manifests of an installation on Kubernetes."),
     (cluster, "chart", "cluster:chart", "Write the Helm chart of an installation."),
-    (cluster, "keys", "cluster:keys", "Draw the secrets of a new installation, as a Secret."),
+    (cluster, "keys", "cluster:keys", "Generate the secrets of a new installation, as a Secret."),
     (cluster, "image", "cluster:image", "Write the image of every role as an OCI layout, without a builder."),
     (cluster, "conform", "cluster:conform", "Try an installation with a tiny model: out, back, promoted, removed."),
     (cluster, "run", "cluster:run", "Run one role of an installation in its pod."),

@@ -1,8 +1,8 @@
-"""Replay before the first request: stable's service and the candidate's answer requests of before, and the pairs of
-answers are compared, scored and judged by what does so for a shadow.
+"""Replay before the first request: the services of stable and candidate answer earlier requests, and the pairs of
+answers are compared, scored and judged as those of a shadow are.
 
-All doors lead through here: the driver alone replays, and the record takes no first step without a pass of every gate
-of the replay, or a named person's override.
+Every rollout whose plan asks for a replay passes through here: only the driver replays, and the ledger accepts no first
+step without a pass of every gate of the replay, or a named person's override.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
 
 _OFTEN = 20
-"""Requests between two looks at the clock, and at whether the rollout still wants an answer."""
+"""Requests between two checks of the clock and of whether the rollout has ended."""
 Newest = Callable[[str, str, int], Iterable[Mapping[str, Any]]]
-"""The newest captures of a model's variation, so many, oldest first."""
+"""Reads the newest captures of a model's variation, at most this many, oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +57,16 @@ class Replaying:
     ledger: Ledger
     newest: Newest
     services: Callable[[Rollout], tuple[Answering, Answering]]
-    """The running services of stable and candidate. Raises SluiceError where one is not here."""
+    """The running services of stable and candidate. Raises SluiceError if one is not on this machine."""
     kinds: Callable[[Rollout], Mapping[str, OutputKind]]
     clock: Callable[[], datetime]
     elapsed: Callable[[], float]
-    """Seconds that go by, whatever the clock says."""
+    """Elapsed seconds, whatever the clock says."""
 
     def replay(self, rollout: Rollout) -> Rollout:
-        """Judge the candidate by each gate of the replay, record the answers, and end the rollout where one is no pass:
-        aborted where it is worse, failed where it cannot be told. One that was ended meanwhile stays as it is."""
+        """Judge the candidate by each gate of the replay, record the verdicts, and end the rollout if one is not a
+        pass: aborted if the candidate is worse, failed if that cannot be told. A rollout that has ended meanwhile stays
+        as it is."""
         replay, fixes = rollout.replay, dict[str, str]()
         if replay is None:
             return rollout
@@ -83,8 +84,8 @@ class Replaying:
                 rollout = append(self.ledger, rollout.id, lambda _, fact=fact: fact, self.clock())  # type: ignore[misc]
             if rollout.is_replayed:
                 return rollout
-            over = ending(rollout, fixes)
-            return append(self.ledger, rollout.id, lambda _: over, self.clock())
+            end = ending(rollout, fixes)
+            return append(self.ledger, rollout.id, lambda _: end, self.clock())
         except IllegalMove:
             return self.ledger.rollout(rollout.id)
 
@@ -116,20 +117,20 @@ class Replaying:
         return tuple(_row(row) for row in tallies.rows())
 
     def _requests(self, rollout: Rollout, replay: Replay) -> Iterator[Captured]:
-        wanted = rollout.requested
-        return requests_of(replay.requests, partial(self.newest, wanted.model, wanted.variation), replay.at_most)
+        requested = rollout.requested
+        return requests_of(replay.requests, partial(self.newest, requested.model, requested.variation), replay.at_most)
 
     def _in_time(self, rollout: Rollout, replay: Replay, requests: Iterator[Captured]) -> Iterator[Captured]:
         """The requests, until the time is up or the rollout has ended."""
-        over = self.elapsed() + replay.max_time
+        deadline = self.elapsed() + replay.max_time
         for number, request in enumerate(requests):
-            if number % _OFTEN == 0 and (self.elapsed() >= over or self.ledger.rollout(rollout.id).is_ended):
+            if number % _OFTEN == 0 and (self.elapsed() >= deadline or self.ledger.rollout(rollout.id).is_ended):
                 return
             yield request
 
 
 def _take_labels(tallies: TallyAccumulator, pair: Pair, request: Captured, spec: ShadowSpec, now: float) -> None:
-    """Score both answers by what was measured after the request, as far as that counts by now."""
+    """Score both answers by the outcomes measured after the request, if these are mature by now."""
     for label in request.outcomes:
         for name, metric in spec.metrics.scored_by(label.name):
             if request.at / 1e6 <= now - metric.matures_after:
@@ -153,7 +154,7 @@ def _what(replay: Replay) -> str:
 
 
 def _fix(rollout: Rollout, replay: Replay) -> str:
-    """What gives the replay more to judge by."""
+    """How to give the replay more to judge by."""
     again = f"sluice rollout start {rollout.requested.model} --build {rollout.requested.version}"
     if replay.requests != CAPTURED:
         return f"write more requests into {replay.requests}, or a larger at_most, then: {again}"
@@ -161,7 +162,7 @@ def _fix(rollout: Rollout, replay: Replay) -> str:
 
 
 def replaying(runtime: Runtime) -> Replaying:
-    """What replays in this process: by the services of this machine, on what telemetry holds."""
+    """The replay of this process: by the services of this machine, on the telemetry's captures."""
     from sluicegate.services.bento.asking import predict
     from sluicegate.services.telemetry.reading.captures import newest
 

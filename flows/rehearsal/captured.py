@@ -1,4 +1,4 @@
-"""Captured requests: what a predictor wrote down, or plain JSON lines of requests, as something to run again. Pure."""
+"""Captured requests: those that a predictor wrote down, or plain JSON lines of requests, ready to run again. Pure."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Captured:
     rid: str
     body: bytes
     answer: object | None = None
-    """What was answered then; None where that was not captured."""
+    """The answer at that time; None if it was not captured."""
     headers: Mapping[str, str] = field(default_factory=dict)
     at: int = 0
-    """Microseconds since 1970; 0 where it is not known."""
+    """Microseconds since 1970; 0 if unknown."""
     outcomes: tuple[Label, ...] = ()
-    """What was measured after it."""
+    """The outcomes measured after the request."""
 
 
 def read_captured(lines: Iterable[str], where: str) -> Iterator[Captured]:
     """The requests of JSON lines, in order. Raises UsageError naming the line.
 
-    A line is what a predictor captured in full, `{"request": …, "answer": …, "headers": …, "rid": …}` of which only
-    the request must be there, or the request itself.
+    A line is what a predictor captured in full, `{"request": …, "answer": …, "headers": …, "rid": …}`, of which only
+    the request is required, or the request itself.
     """
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -50,12 +50,12 @@ def read_captured(lines: Iterable[str], where: str) -> Iterator[Captured]:
             raise UsageError(f"{where}:{number}: not JSON: {error}.") from None
         if not isinstance(fields, dict):
             raise UsageError(f"{where}:{number}: not a JSON object.", fix='one object a line: {"inputs": [{…}]}')
-        if fields.get("copy") is not True:  # what a shadow answered: its request stands beside it
+        if fields.get("copy") is not True:  # a shadow's answer: the request has a line of its own
             yield captured(fields, f"{where}:{number}", str(number))
 
 
 def captured(fields: Mapping[str, object], where: str, name: str) -> Captured:
-    """The request of one line's fields, which stood there. Raises UsageError where it cannot be run again."""
+    """The request of one line's fields; `where` names the line. Raises UsageError if it cannot be run again."""
     if _BODIES & fields.keys():
         return Captured(rid=name, body=json.dumps(fields).encode())
     request = fields.get("request", fields.get("features"))

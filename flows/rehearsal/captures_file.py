@@ -21,8 +21,8 @@ _TEXTS = ("rid", "model", "build", "variation", "audience", "rollout", "arm", "u
 
 
 def write_captures(pages: Iterable[Sequence[Capture]], path: Path) -> int:
-    """Write pages of captures as the file's ending says; how many. A file that is there is replaced at the end, and
-    nobody else may read it."""
+    """Write pages of captures in the format of the file's ending, and return how many there are. An existing file is
+    replaced at the end; only its owner may read the new one."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     write = _write_parquet if path.suffix == _PARQUET else _write_lines
     try:
@@ -38,8 +38,8 @@ def write_captures(pages: Iterable[Sequence[Capture]], path: Path) -> int:
 
 
 def requests_of(source: str, newest: Callable[[int], Iterable[Mapping[str, Any]]], most: int) -> Iterator[Captured]:
-    """The requests that a plan names: the newest that services wrote down, or those of a file, so many at most. Raises
-    UsageError for what cannot be run again."""
+    """The requests that a plan names: the newest that services captured, or those of a file, at most `most`. Raises
+    UsageError for a request that cannot be run again."""
     if source != CAPTURED:
         return islice(read_captures(Path(source)), most)
     return (captured(each, f"request {each['rid']}", str(each["rid"])) for each in newest(most))

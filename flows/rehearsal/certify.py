@@ -1,8 +1,9 @@
-"""Certificate: a policy must be seen to block before it is trusted.
+"""Certificate: a plan's gates must be shown to block before they are trusted.
 
-The plan's own gates are rehearsed on equal candidates and on planted harm, and shown data that must hold; and again in
-the worlds in which such tests go wrong: means that rest on few rows, heavy tails, late labels, users who return. A plan
-that cannot catch the harm it declares, or would stop a good candidate too often, is refused with reason and figures.
+The plan's own gates are rehearsed on equal candidates and on planted harm, and given data on which nothing may pass;
+then again in worlds in which such tests go wrong: means that rest on few rows, heavy tails, late labels, users who
+return. A plan that cannot catch the harm it declares, or would stop a good candidate too often, is refused with reason
+and figures.
 """
 
 from __future__ import annotations
@@ -43,19 +44,20 @@ from sluicegate.registry.words.verdict import Answer
 
 _POWER = 0.8
 _PLANTED = 2.0
-"""The harm that a gate without a margin is asked to catch."""
+"""The harm that a gate without a margin must catch, in multiples of stable's value."""
 _BROKEN = 3.0
-"""How many times its limit a rate is that must be caught."""
+"""The rate that must be caught, in multiples of its limit."""
 _SURE = 0.95
-"""The chance that a gate which keeps its budget, or its power, is certified; and that one which misses it by so much as
-each check says is not."""
+"""The chance that a gate which keeps its budget, or its power, is certified; and that a gate which misses it by as much
+as a check says is refused."""
 RUNS = 110
-"""So many that a false-alarm rate of .15 where .05 was promised, or a power of .6, is certified one time in twenty at
-most: of Bin(110, .15) 9 or less, the most that is let through, have the chance .03, of Bin(110, .6) 81 or more .002."""
+"""Enough runs that a false-alarm rate of .15 where .05 was promised, or a power of .6, is certified at most one time in
+twenty: Bin(110, .15) is 9 or less, the most that is allowed, with a chance of .03, and Bin(110, .6) is 81 or more with
+a chance of .002."""
 _SWAPPED = 30
-"""A gate that looks the wrong way stops nearly all."""
+"""Runs with swapped arms. Few are enough: a gate that looks the wrong way stops nearly all."""
 _FEWER = 24
-"""In each of the other worlds: tests that go wrong there stop or pass three in ten and more."""
+"""Runs in each of the other worlds: tests that go wrong there stop, or pass, three in ten or more."""
 _RARE, _HEAVY, _LATE = 0.01, 1.5, 0.05
 """The share of rows that a mean rests on; the spread of the logarithm; the delay as a share of the planned requests."""
 _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
@@ -63,22 +65,22 @@ _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was tried on a gate."""
+    """The result of one check of a gate."""
 
     metric: str
     name: str
     ok: bool
     reason: str
-    """What happened, with figures; where it is not ok, what to change."""
+    """What happened, with figures; if it is not ok, what to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What a plan's gates did when they were tried."""
+    """The results of all checks of a plan's gates."""
 
     checks: tuple[Check, ...]
     caveats: tuple[str, ...] = ()
-    """What the rehearsals do not know."""
+    """What the rehearsals cannot know."""
 
     @property
     def ok(self) -> bool:
@@ -89,7 +91,7 @@ def certify(
     plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = RUNS, seed: int = 1,
     on_check: Callable[[Check], None] = lambda _: None,
 ) -> Certificate:  # fmt: skip
-    """Try every gate and guardrail of a plan; `on_check` hears of each check as it is done.
+    """Check every gate and guardrail of a plan; `on_check` is called with each check when it is done.
 
     Metrics without a baseline are assumed to be typical of their kind.
     """
@@ -98,7 +100,7 @@ def certify(
         baseline = baseline_of(plan, gate, baselines)
         whole = with_assumed_cap(plan, gate.metric, baseline)
         trial = _Trial(plan=whole, gate=gate, guardrail=guardrail, baseline=baseline, runs=runs, seed=seed)
-        for check in _tried(trial):
+        for check in _checks(trial):
             on_check(check)
             checks.append(check)
     return Certificate(checks=tuple(checks), caveats=caveats(plan))
@@ -115,20 +117,22 @@ class _Trial:
 
     @property
     def harm(self) -> float:
-        """The harm that must be caught: the gate's least margin; else twice as bad, or what reaches its cap."""
+        """The harm that must be caught: the gate's smallest margin; else twice as bad, or what reaches the limit if
+        that is more."""
         if self.question.is_absolute:
-            return _BROKEN * (self._at_cap or 1.0)
-        return self._margin or max(_PLANTED, self._at_cap or 0.0)
+            return _BROKEN * (self._at_limit or 1.0)
+        return self._margin or max(_PLANTED, self._at_limit or 0.0)
 
     @property
     def barred(self) -> float | None:
-        """The harm that must not be promoted: what a margin rules out, or what reaches the cap; None: no such."""
+        """The harm that must not be promoted: what a margin rules out, or what reaches the limit; None if there is
+        neither."""
         if self.guardrail:
             return None
         if self.question.is_absolute:
-            return self._at_cap
+            return self._at_limit
         has_margin = self.plan.margin(self.gate, len(self.plan.steps) - 1) is not None
-        return self.harm if has_margin else self._at_cap
+        return self.harm if has_margin else self._at_limit
 
     @property
     def _margin(self) -> float | None:
@@ -136,8 +140,8 @@ class _Trial:
         return 1 + min(margins) if margins and not self.guardrail else None
 
     @property
-    def _at_cap(self) -> float | None:
-        """How much worse than stable a candidate is whose rate is the cap; None where stable is there itself."""
+    def _at_limit(self) -> float | None:
+        """The limit in multiples of stable's rate; None without a limit, or if stable itself reaches it."""
         limit = self.plan.limit(self.gate)
         worse = limit / self.baseline.mean if limit and self.baseline.mean > 0 else 0.0
         return worse if worse > 1 else None
@@ -147,12 +151,12 @@ class _Trial:
         return gate_question(self.plan, self.gate)
 
     def stopped(self, harm: float, *, flipped: bool = False, world: World = ORDINARY) -> int:
-        """In how many rehearsals at the most informative step harm is found."""
+        """The number of rehearsals at the most informative step in which harm is found."""
         runs = self._rehearsals(harm, most_informative_step(self.plan), flipped=flipped, world=world)
         return sum(run.failed is not None for run in runs)
 
     def promoted(self, harm: float, world: World = ORDINARY) -> int:
-        """In how many rehearsals every step is passed."""
+        """The number of rehearsals in which every step is passed."""
         return sum(len(run.passed) == len(self.plan.steps) for run in self._rehearsals(harm, None, world=world))
 
     def _rehearsals(
@@ -167,7 +171,7 @@ class _Trial:
         return Check(metric=self.gate.metric, name=name, ok=ok, reason=reason)
 
 
-def _tried(trial: _Trial) -> Iterator[Check]:
+def _checks(trial: _Trial) -> Iterator[Check]:
     yield _equal(trial)
     yield _planted(trial)
     if trial.barred is not None:
@@ -180,7 +184,7 @@ def _tried(trial: _Trial) -> Iterator[Check]:
 
 
 def _in_other_worlds(trial: _Trial) -> Iterator[Check]:
-    """Where tests go wrong that were only tried on tame data."""
+    """Checks on data on which tests go wrong that were only tried on tame data."""
     spec, plan = trial.plan.metrics[trial.gate.metric], trial.plan
     if trial.question.design.kind is Kind.MEAN and spec.bounds is not None and spec.origin == 0 < spec.bounds[1]:
         mean, cap = trial.baseline.mean, spec.bounds[1]
@@ -200,7 +204,8 @@ def _in_other_worlds(trial: _Trial) -> Iterator[Check]:
 
 
 def _few_rows(mean: float, cap: float, harm: float) -> World:
-    """A candidate whose mean is `harm` times stable's and rests on one row in a hundred, or what the cap allows."""
+    """A candidate whose mean is `harm` times stable's and rests on one row in a hundred, or on as few as the cap
+    allows."""
     share = min(max(_RARE, harm * mean / cap), 1.0)
     return World(stable=Rare(mean=mean, share=max(0.5, share)), candidate=Rare(mean=harm * mean, share=share))
 
@@ -287,12 +292,12 @@ def _harm(trial: _Trial, harm: float) -> str:
 
 
 def _most(runs: int, rate: float) -> int:
-    """The hits that a gate of this rate at most exceeds one time in twenty at most."""
+    """The number of hits that a gate whose rate is at most this exceeds at most one time in twenty."""
     return int(binom.ppf(_SURE, runs, rate))
 
 
 def _least(runs: int, rate: float) -> int:
-    """The hits that a gate of this rate at least falls short of one time in twenty at most."""
+    """The number of hits that a gate whose rate is at least this misses at most one time in twenty."""
     return int(binom.ppf(1 - _SURE, runs, rate))
 
 

@@ -1,7 +1,9 @@
-"""Forecast: what a plan's gates will need, before anything is rolled out. By rehearsal, so it is as true as the gate.
+"""Forecast: how many requests a plan's gates will need, before anything is rolled out. The gates themselves are
+rehearsed.
 
-Rows are requests that have their value; for outcomes, requests whose label comes. A label comes as late as the plan
-lets it mature; strata lose what little traffic loses (`gate.strata`); and units that return count as history shows.
+Rows are requests that have their value; for outcomes, requests whose label arrives. Labels arrive as late as
+`matures_after` says; strata with little traffic lose information (`gate.strata`); and returning units count as history
+shows.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class StepForecast:
     weight: int
     margin: float | None
     requests: float | None
-    """Median requests in all until it is left; None when most rollouts do not get there as planned."""
+    """The median number of all requests until the step is left; None if most rollouts do not get there as planned."""
     seconds: float | None
     """The same as time, at the traffic the plan expects; None without expected traffic."""
 
@@ -64,9 +66,9 @@ def forecast(
     plan: Plan, baselines: Mapping[str, Baseline], *, runs: int = 60, seed: int = 1,
     on_part: Callable[[str, str], None] = lambda _, __: None,
 ) -> tuple[GateForecast, ...]:  # fmt: skip
-    """The forecast of every gate and guardrail; `on_part` hears of a metric and what was found out about it.
+    """The forecast of every gate and guardrail; `on_part` is called with a metric and what was computed about it.
 
-    Metrics without a baseline are assumed, and say so.
+    A metric without a baseline gets an assumed one, which says so.
     """
     plan = staged(plan, plan.strategy) if plan.switches else plan
     return tuple(
@@ -103,7 +105,7 @@ def _gate(
 
 
 def _world(plan: Plan, gate: GateSpec, baseline: Baseline) -> World:
-    """What a request is worth, and how many come until it has its label."""
+    """How much a request counts, and how many requests arrive before its label does."""
     if plan.expect is None:
         return World(worth=1 / baseline.alike)
     per_day = plan.expect.requests_per_day

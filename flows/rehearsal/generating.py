@@ -1,8 +1,8 @@
-"""Generating: requests of before are sent once more, at the plan's rate, while a rollout wants them. A program of its
-own, `python -m sluicegate.flows.rehearsal.generating`, so that nothing else is slowed by it.
+"""Generating: earlier requests are sent again, at the plan's rate, while a rollout wants them. It is a program of its
+own, `python -m sluicegate.flows.rehearsal.generating`, so that it slows nothing else.
 
-It reads the record every second, and what it cannot read it does not act on: it stops. A request that finds no room is
-dropped and never sent later; none is sent twice.
+It reads the ledger every second, and sends nothing while the ledger cannot be read. A request for which no thread is
+free is dropped and never sent later; no request is retried.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
 
 LOOK_SECONDS = 1.0
-"""Time between two looks at the record."""
+"""Time between two looks at the ledger."""
 RENEW_SECONDS = 60.0
-"""Time after which the requests are read once more."""
+"""Time after which the requests are read again."""
 _SOON = RENEW_SECONDS - 5.0
 MOST = 1_000
-"""Requests that are sent in turn."""
+"""The largest number of requests that are sent in turn."""
 AT_ONCE = 32
-"""Requests under way; what comes when so many are is dropped."""
+"""The largest number of requests under way; more are dropped."""
 _TURN_SECONDS = 0.02
 _BACKLOG = 0.1
-"""Seconds of its rate that a stream may catch up with, after a turn that came late."""
+"""After a late turn, a stream may catch up on this many seconds of its rate."""
 _OURS = ("x-sluice-", "x-envoy-", "content-", "transfer-")
 _NOT_SENT = frozenset({"host", "connection", "x-request-id"})
 
@@ -58,7 +58,7 @@ class Pace:
     _last: float | None = field(default=None, init=False)
 
     def due(self, now: float) -> int:
-        """Requests to send now, at a time in seconds."""
+        """The number of requests to send at this time, in seconds."""
         since = 0.0 if self._last is None else max(now - self._last, 0.0)
         self._last = now
         self._owed = min(self._owed + since * self.rate, max(2.0, self.rate * _BACKLOG))
@@ -79,20 +79,20 @@ class Stream:
 
 @dataclass(kw_only=True)
 class Generating:
-    """Sends what is due, for as long as the record wants it."""
+    """Sends what is due, as long as the ledger wants it."""
 
     wanted: Callable[[], Sequence[Rollout]]
     """The rollouts that want requests now."""
     requests: Callable[[Rollout], Sequence[Captured]]
     send: Send
     hand: Callable[[Callable[[], None]], bool]
-    """Does something beside; False where no room is."""
+    """Runs work on a free thread; False if there is none."""
     elapsed: Callable[[], float]
     _streams: dict[str, Stream] = field(default_factory=dict, init=False)
     _looked: float | None = field(default=None, init=False)
 
     def turn(self) -> None:
-        """Look at the record where it is time to, and send what is due."""
+        """Look at the ledger if it is time to, and send what is due."""
         now = self.elapsed()
         if self._looked is None or now - self._looked >= LOOK_SECONDS:
             self._looked = now
@@ -112,7 +112,7 @@ class Generating:
         self._streams = {each.id: self._stream(each, now) for each in wanted}
 
     def _stream(self, rollout: Rollout, now: float) -> Stream:
-        """The stream as it goes on; its requests are read again now and then, soon where there were none."""
+        """The rollout's stream. Its requests are read again after `RENEW_SECONDS`, and sooner if there were none."""
         requests_wanted = rollout.plan.generate
         assert requests_wanted is not None, "only these are wanted"
         known = self._streams.get(rollout.id)
@@ -128,8 +128,8 @@ class Generating:
 
 
 def headers_of(request: Captured, unit: str | None) -> Mapping[str, str]:
-    """What is sent beside a body. Without the unit, so that chance assigns the request by the weights, and it counts
-    for no user."""
+    """The headers that are sent with a body. The unit is left out, so that chance assigns the request by the weights,
+    and it counts for no user."""
     kept = {
         name: value
         for name, value in request.headers.items()
@@ -139,7 +139,8 @@ def headers_of(request: Captured, unit: str | None) -> Mapping[str, str]:
 
 
 def send_to(socket: Path, rollout: Rollout, request: Captured) -> None:
-    """Send a request to the model by the gateway's own way in, once; what becomes of it, the gateway's log tells."""
+    """Send a request to the model once, by the gateway's socket for generated requests. Its result is in the gateway's
+    log."""
     plan = rollout.plan
     connection = UnixConnection(socket, timeout=2 * plan.serve.timeout + 1)
     try:
@@ -153,7 +154,7 @@ def send_to(socket: Path, rollout: Rollout, request: Captured) -> None:
 
 
 class Room:
-    """So many threads, and no line before them."""
+    """A fixed number of threads, without a queue."""
 
     def __init__(self, many: int) -> None:
         self._free = threading.BoundedSemaphore(many)
@@ -173,14 +174,16 @@ class Room:
 
 
 def generating(runtime: Runtime) -> Generating:
-    """What generates on this machine."""
+    """The generator of this machine."""
     from sluicegate.flows.wiring.generator import wanting
     from sluicegate.services.telemetry.reading.captures import newest
 
     def requests(rollout: Rollout) -> Sequence[Captured]:
-        asked, generate = rollout.requested, rollout.plan.generate
+        requested, generate = rollout.requested, rollout.plan.generate
         assert generate is not None, "only these are wanted"
-        return tuple(requests_of(generate.requests, partial(newest, runtime.store, asked.model, asked.variation), MOST))
+        return tuple(
+            requests_of(generate.requests, partial(newest, runtime.store, requested.model, requested.variation), MOST)
+        )
 
     return Generating(
         wanted=lambda: wanting(runtime), requests=requests,

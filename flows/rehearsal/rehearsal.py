@@ -1,6 +1,6 @@
 """Rehearsal: one gate of a plan on simulated traffic, from the first step to its verdict. Pure.
 
-Forecasts and certificates rest on it; randomness is passed in. It is the gate itself that judges, on its own grid.
+Forecasts and certificates rest on it; randomness is passed in. The gate itself judges, on its own grid.
 """
 
 from __future__ import annotations
@@ -52,14 +52,15 @@ class Baseline:
     mean: float
     sd: float
     assumed: bool = False
-    """Nobody measured it."""
+    """Whether nobody has measured it."""
     alike: float = 1.0
-    """How many requests are needed for one where units return: 1 + (r - 1) c for r requests of correlation c."""
+    """How many times as many requests are needed because units return: 1 + (r - 1) c for r requests of correlation
+    c."""
 
     @classmethod
     def from_tally(cls, tally: Tally, units: UnitSums = UnitSums(), origin: float = 0.0) -> Baseline | None:  # noqa: B008
-        """What a tally of stable, and its sums by unit, show, whose values are counted less an origin; None from fewer
-        than 100 rows."""
+        """The baseline by a tally of stable and its sums by unit; `origin` was subtracted from the values. None for
+        fewer than 100 rows."""
         if tally.n < 100:
             return None
         mean = tally.total / tally.n
@@ -80,8 +81,8 @@ _TYPICAL: dict[Score, tuple[float, float]] = {
 
 
 def baseline_of(plan: Plan, gate: GateSpec, measured: Mapping[str, Baseline]) -> Baseline:
-    """What was measured of a rule's metric, or what to expect. How often stable is slower than a time that no rollout
-    had yet is not known: half as often as the limit allows."""
+    """The measured baseline of a gate's metric, or an assumed one. How often stable is slower than a limit in seconds
+    is not known: half as often as the limit allows is assumed."""
     if isinstance(gate.below, TimeLimit):
         rate = (plan.limit(gate) or 0.0) / 2
         return Baseline(mean=rate, sd=math.sqrt(rate * (1 - rate)), assumed=True)
@@ -89,7 +90,7 @@ def baseline_of(plan: Plan, gate: GateSpec, measured: Mapping[str, Baseline]) ->
 
 
 def assumed_baseline(spec: MetricSpec) -> Baseline:
-    """What to expect of a metric that nobody has measured."""
+    """The assumed baseline of a metric that nobody has measured."""
     match spec.source:
         case Source.STATUS | Source.CONTRACT | Source.DISAGREEMENT:
             rate = 0.005
@@ -110,9 +111,9 @@ class Rehearsal:
     """How one simulated rollout went for one gate. Rows are requests that have their value."""
 
     passed: tuple[int, ...]
-    """Rows in all when each step passed; shorter than the plan when it did not get that far."""
+    """The number of all rows when each step passed; shorter than the plan if the rollout did not get that far."""
     failed: int | None
-    """Rows in all when harm was found."""
+    """The number of all rows when harm was found."""
     candidate: int
     """The candidate's rows until the end."""
 
@@ -123,7 +124,7 @@ def rehearse(
 ) -> Rehearsal:  # fmt: skip
     """One rollout whose candidate's mean is `harm` times as bad; it ends on a verdict or with the planned requests.
 
-    `stay_at`: the step that is never left, as of a guardrail. `flipped`: stable is the bad one.
+    `stay_at`: the step that is never left, as for a guardrail. `flipped`: stable is the worse build.
     """
     question = gate_question(plan, gate, guardrail=stay_at is not None)
     if stay_at is not None:
@@ -150,7 +151,7 @@ def rehearse(
         stratum = Stratum(epoch=step + 1, bucket=requests)
         cohort = Cohort(at=requests, stratum=stratum, weight=weight, sizes=(new - of_candidate, of_candidate))
         due += cohort.lumps(rng, world.delay * world.worth)
-        rows = _seen(cohort) if question.comes_late and world.delay else ()
+        rows = _requests(cohort) if question.comes_late and world.delay else ()
         for come in (each for each in due if each.at <= requests):
             rows += _values(question, come, world, (stable, candidate), baseline, 1.0 if flipped else harm, rng)
         due = [each for each in due if each.at > requests]
@@ -161,8 +162,8 @@ def rehearse(
     )  # fmt: skip
 
 
-def _seen(cohort: Cohort) -> Rows:
-    """The requests themselves, before their labels come."""
+def _requests(cohort: Cohort) -> Rows:
+    """The requests themselves, before their labels arrive."""
     return tuple(
         TallyRow(metric=REQUESTS, stratum=cohort.stratum, weight=cohort.weight, arm=arm, tally=Tally(n=n))
         for arm, n in zip(Arm, cohort.sizes, strict=True)
@@ -185,7 +186,7 @@ def _values(
     pair = cohort.draw(rng, *drawn)
     rows = dict[str, Pair]({question.metric: pair})
     rows |= _moved(question, pair, baseline, harm, rng) if question.moves_threshold else {}
-    rows |= _elsewhere(question, pair, harm, rng) if question.levels else {}
+    rows |= _above_levels(question, pair, harm, rng) if question.levels else {}
     return _tallied(rows, cohort.stratum, cohort.weight)
 
 
@@ -199,7 +200,8 @@ def _tallied(rows: Mapping[str, Pair], stratum: Stratum, weight: int) -> Rows:
 
 
 def with_assumed_cap(plan: Plan, metric: str, baseline: Baseline) -> Plan:
-    """The plan with the cap that stable's values would freeze, were they spread as this baseline's (gamma)."""
+    """The plan with the cap that would be frozen if stable's values had a gamma distribution with this baseline's mean
+    and sd."""
     if not plan.metrics[metric].has_open_cap or not (baseline.mean and baseline.sd):
         return plan
     shape = (baseline.mean / baseline.sd) ** 2
@@ -211,7 +213,7 @@ def rehearsals(
     plan: Plan, gate: GateSpec, baseline: Baseline, *, runs: int, seed: int, harm: float = 1.0,
     stay_at: int | None = None, flipped: bool = False, world: World = ORDINARY,
 ) -> list[Rehearsal]:  # fmt: skip
-    """Rollouts with random numbers of their own; the same seed gives every harm the same ones."""
+    """Rehearsals with random numbers of their own; the same seed gives every harm the same numbers."""
     plan = with_assumed_cap(plan, gate.metric, baseline)
     return [
         rehearse(
@@ -223,7 +225,7 @@ def rehearsals(
 
 
 def caveats(plan: Plan) -> tuple[str, ...]:
-    """What a rehearsal of this plan does not know, in words: how late labels come, and how often users do."""
+    """What a rehearsal of this plan does not know, in words: how late labels arrive, and how often users return."""
     gated = dict.fromkeys(gate.metric for gate in (*plan.gates, *plan.guardrails))
     unknown = (name for name in gated if plan.metrics[name].source is Source.OUTCOME)
     late = ", ".join(name for name in unknown if not plan.metrics[name].matures_after)
@@ -249,12 +251,13 @@ def caveats(plan: Plan) -> tuple[str, ...]:
 
 
 def most_informative_step(plan: Plan) -> int:
-    """The step with the most information a request: where most of a rollout's requests go."""
+    """The step with the most information per request, in which most of a rollout's requests arrive."""
     return max(range(len(plan.steps)), key=lambda step: per_row(plan.steps[step].weight))
 
 
 def _has_passed(state: GateState, step: int) -> bool:
-    """Only a verdict tells; but where a margin is still open none is worked out, for that takes most of the time."""
+    """Whether the step passes. Only a verdict tells; but while a margin is open none is computed, because that takes
+    most of the time."""
     fresh = state.fresh if state.question.fresh_at(step) is not None else None
     margins = [(state, state.question.margin(step)), *([(fresh, fresh.question.margin(0))] if fresh else [])]
     if any(margin is not None and each.trial.ruled_out(margin) is None for each, margin in margins):
@@ -263,12 +266,13 @@ def _has_passed(state: GateState, step: int) -> bool:
 
 
 def _rates(baseline: Baseline, harm: float) -> tuple[Population, Population]:
-    """Two rates, of which one is held against a limit: no threshold is moved."""
+    """Stable's rate and the candidate's, which is compared with a limit: no threshold is moved."""
     return Events(rate=baseline.mean), Events(rate=min(baseline.mean * harm, 1.0))
 
 
 def populations(spec: MetricSpec, baseline: Baseline, harm: float) -> tuple[Population, Population]:
-    """Stable's values, and those of a candidate `harm` times as bad: in its mean, or slower where a quantile counts."""
+    """Stable's values, and those of a candidate `harm` times as bad: in its mean or, for a latency quantile, in its
+    durations."""
     factor = harm if spec.worse is Worse.HIGHER else 1 / harm
     cap = spec.bounds[1] if spec.bounds is not None else math.inf
     if moves_threshold(spec):
@@ -300,7 +304,7 @@ def moved_by(harm: float) -> float:
     return max(abs(level - math.pow(level, harm)) for level in LEVELS)
 
 
-def _elsewhere(question: Question, pair: Pair, harm: float, rng: Generator) -> dict[str, Pair]:
+def _above_levels(question: Question, pair: Pair, harm: float, rng: Generator) -> dict[str, Pair]:
     """Predictions above each level. Those below stable's quantile q are a share q of stable's, q ** harm of the
     candidate's."""
     stable = _above(rng, pair.stable.n, question.levels)

@@ -1,8 +1,8 @@
-"""`sluice gate replay`: judge recorded or synthetic data without a running system. JSON lines in, one line a look out.
+"""`sluice gate replay`: judge recorded or synthetic data without a running system. JSON lines in, one line per look
+out.
 
-The protocol is described in docs/reference/gate-replay.md. The gate that judges a rollout judges here, rows of units
-are told to it as telemetry tells them, and only what the lines do not say is left out. Pure: the same lines give the
-same answers.
+The protocol is described in docs/reference/gate-replay.md. The gate that judges rollouts judges here. It gets rows of
+units as from telemetry, and only what the lines do not say is left out. Pure: the same lines give the same answers.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class _Place:
     """Where a stratum belongs."""
 
     chance: float
-    """The weight; where none is told, the step, below 0."""
+    """The weight; if none is given, a number below 0 that stands for the step."""
     epoch: int
-    """Strata of one chance are of one epoch."""
+    """Strata with the same chance have the same epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Case:
-    """What is being judged: a plan and what has come in since."""
+    """What is being judged: a plan and the looks since."""
 
     plan: PlanLine
     state: GateState
@@ -58,7 +58,8 @@ class _Case:
 
 
 def replay(lines: Iterable[str]) -> Iterator[str]:
-    """One JSON line for each look. A plan line starts afresh. Raises MalformedLine, and then has judged nothing of it.
+    """One JSON line for each look. A plan line starts afresh. Raises MalformedLine for a line, of which nothing is
+    judged then.
 
     A look that repeats the look before it gets the same answer again; it is not counted twice.
     """
@@ -76,7 +77,7 @@ def replay(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _question(plan: PlanLine) -> Question:
-    """What a plan's gate would be asked: with margins whether each may pass, without one only whether it fails."""
+    """The question of a plan's gate: with margins, whether each passes; without one, only whether the gate fails."""
     ladder = plan.metric.ladder
     planned: dict[float, float] = {}
     for margin, information in zip(ladder, plan.info_steps or [plan.info_total] * len(ladder), strict=False):
@@ -152,7 +153,8 @@ def _check(case: _Case, look: LookLine, line: int) -> None:
 
 
 def _row(line: RowLine, plan: PlanLine, step: int, strata: dict[int, _Place]) -> TallyRow:
-    """A line's row; one whose sums no values have is impossible. Numbers the strata's epochs in `strata`."""
+    """A line's row; if no values can have its sums, a row that cannot be true. Numbers the strata's epochs in
+    `strata`."""
     weight = line.weight
     if weight is None and line.unit is not None and plan.weights is not None:
         weight = plan.weights[min(step, len(plan.weights) - 1)]
@@ -166,12 +168,12 @@ def _row(line: RowLine, plan: PlanLine, step: int, strata: dict[int, _Place]) ->
 
 
 def _basis_points(weight: float | None) -> int:
-    """A weight as rollouts count it; 0 where it is not known."""
+    """A weight in basis points; 0 if unknown."""
     return round((weight or 0.0) * FULL)
 
 
 def _requests(sound: Sequence[tuple[RowLine, TallyRow]]) -> Iterator[TallyRow]:
-    """The requests whose labels the values are, where they are told."""
+    """The requests whose labels the values are, if lines name their number."""
     for line, row in sound:
         if line.requests is not None:
             yield replace(row, metric=REQUESTS, tally=Tally(n=line.requests))
@@ -197,7 +199,8 @@ def _unit_rows(
 
 
 def _answer(case: _Case, look: LookLine) -> str:
-    """The verdict and its evidence as a JSON line. A row that cannot be true never comes again: it holds for good."""
+    """The verdict and its evidence as a JSON line. A row that cannot be true is not sent again, so it prevents a pass
+    for good."""
     state, step = replace(case.state, unsound=case.unsound), look.info.step or 0
     verdict = gate_verdict(state, step)
     return json.dumps(

@@ -12,7 +12,8 @@ from sluicegate.registry.words.tally import Tally
 
 
 class MalformedLine(UsageError):
-    """A line that is no plan and no look. It names the line and the field; nothing of it was judged."""
+    """A line that is neither a plan nor a look. The message names the line and the field; nothing of the line was
+    judged."""
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -22,9 +23,9 @@ Measured = float | None
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 _MOST_ROWS = 1e10
-"""Of one row line; what chance may do with more does not fit into memory."""
+"""The most rows in one row line; the distribution for more does not fit into memory."""
 _LARGEST_SUM = 1e80
-"""Products of three larger sums are no floats any more."""
+"""Products of three larger sums overflow a float."""
 _ROUNDING = 1e-6
 """Share of a square that rounding may have taken from the sum of squares."""
 
@@ -41,12 +42,13 @@ class MetricLine(_Line):
     margin_rel: Margin | None = None
     margins: list[Margin] | None = Field(default=None, min_length=1)
     cap: Positive | None = None
-    """Of a mean: no value lies above it, sums come with values capped already. Then the verdict holds for any shape."""
+    """For a mean: no value lies above it; sums are of values that are capped already. Then the verdict holds for any
+    shape."""
     floor: float | None = Field(default=None, allow_inf_nan=False)
     """No value lies below it; null: minus the cap."""
     origin: float = Field(default=0.0, allow_inf_nan=False)
-    """Of a mean: sums are of values less it. Where values lie far from 0 beside how they vary, their squares leave
-    nothing of that."""
+    """For a mean: it was subtracted from all values. If values lie far from 0 compared with their spread, their squares
+    leave nothing of the spread."""
 
     @property
     def ladder(self) -> tuple[float, ...]:
@@ -68,9 +70,9 @@ class PlanLine(_Line):
     """Planned sum of w (1 - w) n."""
     unit: Literal["request", "user"] = "request"
     late: bool = False
-    """Values are labels that come some time after their requests: whether they come alike is tested too."""
+    """Values are labels that arrive some time after their requests; whether they arrive alike is tested too."""
     weights: list[Annotated[float, Field(gt=0, le=1)]] | None = None
-    """Of each step. Rows name their own; by the last one it is known which rows must be fresh."""
+    """The weight of each step. Rows name their own; the last step's weight shows which rows must be fresh."""
     info_steps: list[Positive] | None = None
     """Planned cumulative information at the end of each step."""
 
@@ -90,7 +92,7 @@ class RowLine(_Line):
 
     stratum: int = Field(ge=0)
     weight: Share | None = None
-    """The candidate's share of requests; null where it is not known. Rows of a unit may leave it out."""
+    """The candidate's share of requests; null if unknown. Rows of a unit may leave it out."""
     arm: Literal["stable", "candidate"]
     n: Measured
     sum: Measured
@@ -98,7 +100,7 @@ class RowLine(_Line):
     sumcube: Measured = None
     unit: str | int | None = None
     requests: Annotated[int, Field(ge=0)] | None = None
-    """Where values come late: requests that are new, of which they are labels or will be."""
+    """If values arrive late: the number of new requests whose labels they are, or will be."""
 
     @model_validator(mode="after")
     def _all_sums(self) -> Self:
@@ -110,15 +112,15 @@ class RowLine(_Line):
 
     @property
     def tally(self) -> Tally:
-        """The sums; of those that no values have, a tally that cannot be true either."""
+        """The sums; if no values can have them, a tally that cannot be true."""
         if not self.is_sound:
             return Tally(n=-1)
         return Tally(int(self.n or 0), 0, self.sum or 0.0, self.sumsq or 0.0, self.sumcube or 0.0)
 
     @property
     def is_sound(self) -> bool:
-        """Whether the sums can be those of some values: figures to reckon with, of a whole number of rows, and squares
-        as large as those of equal values at least (Cauchy & Schwarz)."""
+        """Whether some values can have these sums: usable figures, a whole number of rows, and squares at least as
+        large as those of equal values (Cauchy & Schwarz)."""
         sums = [self.n, self.sum] if self.unit is not None else [self.n, self.sum, self.sumsq, self.sumcube]
         if self.n is None or self.sum is None or not all(_is_figure(value) for value in sums):
             return False
@@ -128,7 +130,7 @@ class RowLine(_Line):
 
 
 def _is_figure(value: float | None) -> bool:
-    """Whether a sum can be reckoned with."""
+    """Whether a sum can be computed with."""
     return value is not None and math.isfinite(value) and abs(value) < _LARGEST_SUM
 
 
@@ -164,6 +166,6 @@ def read(text: str, line: int) -> PlanLine | LookLine:
 
 
 def _field(place: tuple[str | int, ...]) -> str:
-    """`rows.3.n` for a place as pydantic tells it, without the name of the union's member."""
+    """`rows.3.n` for a place as pydantic gives it, without the name of the union's member."""
     names = [str(part) for part in place if part not in ("plan", "look")] or ["line"]
     return ".".join(names) if place[:2] != ("look", "info") or place[2:] != ("look",) else "info.look"

@@ -1,6 +1,6 @@
 """The offline twin of a shadow: a build answers captured requests, and its answers are compared as a shadow's are.
 
-The model runs in this process, as its service would load it; nothing of what is served is touched.
+The model runs in this process, loaded as its service would load it; nothing that serves is touched.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sluicegate.services.telemetry.tally.exposure import Exposure
 _WORST = 20
 _BUCKET = 300
 CAPTURED = "captured"
-"""Stands for stable's version where captured answers are compared with."""
+"""Stands for stable's version if the candidate is compared with captured answers."""
 
 Answering = Callable[[bytes], tuple[int, str | None]]
 """From a request's body to the status and the prediction summary of the answer."""
@@ -98,7 +98,8 @@ def _segments(captured: Captured, request: ReplayRequest) -> tuple[str, ...]:
 
 
 def answering(folder: Path) -> Answering:
-    """What answers as the service of a model in this folder would. Importing its libraries takes seconds."""
+    """A function that answers as the service of the model in this folder would. Importing its libraries takes
+    seconds."""
     from sluicegate.services.bento.predictor.answer import summary
     from sluicegate.services.bento.predictor.model import load
     from sluicegate.services.bento.predictor.problem import Unacceptable
@@ -118,7 +119,7 @@ def answering(folder: Path) -> Answering:
 
 
 def answered(request: Captured, answer: Answering, version: str, timer: Callable[[], float]) -> Exposure:
-    """What a build answers to a request, as its log would tell it."""
+    """A build's answer to a request, as its log would record it."""
     began = timer()
     status, prediction = answer(request.body)
     return _exposure(request, version, status, round((timer() - began) * 1e6), prediction)
@@ -160,7 +161,7 @@ def _function(name: str | None) -> Distance | None:
 
 
 def _measured(comparison: Comparison, distance: Distance) -> Comparison:
-    """The comparison as a given function measures it; labels stay what they are to their confusion table."""
+    """The comparison, with distances measured by a given function; labels keep their place in the confusion table."""
     cells = tuple(replace(cell, distance=float(distance(cell.served, cell.copied))) for cell in comparison.cells)
     return replace(comparison, cells=cells)
 

@@ -1,4 +1,4 @@
-"""World: rehearsed traffic besides its values: labels that come late, returning users, harm in rare rows. Pure.
+"""World: what rehearsed traffic is like: late labels, returning users, harm in rare rows. Pure.
 
 Randomness is passed in.
 """
@@ -15,22 +15,24 @@ from sluicegate.registry.words.metric import Stratum
 from sluicegate.registry.words.tally import Tally, UnitSums
 
 _CONCENTRATION = 2.0
-"""Beta distribution of users' rates: so unlike that many never have the event, and some nearly always."""
+"""Concentration of the beta distribution of users' rates. They are so unlike that many users never have the event, and
+some nearly always."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Requests with their values at once, one for each user, unless said otherwise."""
+    """By default, values arrive with their requests, and each user sends one request."""
 
     delay: float = 0.0
-    """Requests that come, on average, between one and its label."""
+    """The average number of requests that arrive between a request and its label."""
     rows_each: float = 1.0
-    """Requests of a user; above 1 users are judged."""
+    """Requests of each user; above 1, the gate judges by user."""
     worth: float = 1.0
-    """What a request counts in the comparison: less than one where users return who are alike."""
+    """How much a request counts in the comparison: less than 1 if, for example, the requests of a returning user are
+    alike."""
     stable: Population | None = None
     candidate: Population | None = None
-    """Other values than the baseline's."""
+    """Values other than the baseline's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +40,15 @@ class Cohort:
     """Requests of one stratum whose values are still to come."""
 
     at: float
-    """Requests in all by when they do."""
+    """The number of all requests at which these values arrive."""
     stratum: Stratum
     weight: int
     sizes: tuple[int, int]
-    """Of stable and candidate."""
+    """The number of requests of stable and of the candidate."""
 
     def lumps(self, rng: Generator, delay: float) -> tuple[Cohort, ...]:
-        """Half of them in half of the delay, the others in one and a half of it."""
+        """Two halves: the values of one arrive after half of the delay, those of the other after one and a half
+        delays."""
         if not delay:
             return (self,)
         soon = tuple(int(rng.binomial(n, 0.5)) for n in self.sizes)
@@ -61,7 +64,7 @@ class Cohort:
 
 @dataclass(frozen=True, kw_only=True)
 class Rare:
-    """Nothing, but in a share of the rows much: a mean that rests on few values."""
+    """Zero, except for a large value in a share of the rows: a mean that rests on few values."""
 
     mean: float
     share: float
@@ -76,7 +79,7 @@ class Rare:
 
 
 def draw_units(rng: Generator, population: Population, rows: int, rows_each: float) -> tuple[Tally, UnitSums]:
-    """About so many rows of users with rates of their own, by row and by user."""
+    """About this many rows of users with rates of their own, by row and by user."""
     users = max(round(rows / rows_each), 1) if rows else 0
     n = 1.0 + rng.poisson(rows_each - 1, users)
     rate = min(max(population.mean, 1e-9), 1 - 1e-9)

@@ -1,4 +1,4 @@
-"""Where a cluster's API answers, and the identity that asks it: a pod's service account, else a KUBECONFIG file.
+"""The address of a cluster's API, and our identity there: a pod's service account, else a KUBECONFIG file.
 
 Tokens, certificates and authorities are read again for every request, because Kubernetes replaces their files while we
 run.
@@ -25,13 +25,13 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A text: as it is, or in a file that may change."""
+    """A text: given directly, or in a file that may change."""
 
     text: str = field(default="", repr=False)
     path: Path | None = None
 
     def read(self) -> str:
-        """As it is now. Raises Unreachable."""
+        """The text as it is now. Raises Unreachable."""
         if self.path is None:
             return self.text
         try:
@@ -45,7 +45,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Papers:
-    """The authority that is trusted and the identity that asks, as of now."""
+    """The trusted certificate authority and our credentials, as of now."""
 
     authority: str | None
     token: str | None = field(repr=False)
@@ -55,20 +55,20 @@ class Papers:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Where the API answers, and where its papers are."""
+    """The address of the API, and where our credentials are."""
 
     url: str
     authority: Source | None = None
-    """None: those that the system trusts."""
+    """None: the authorities that the system trusts."""
     token: Source | None = None
     certificate: tuple[Source, Source] | None = None
     server_name: str | None = None
-    """The name in the server's certificate, where the URL has another one."""
+    """The name in the server's certificate, if the URL has another one."""
     is_unchecked: bool = False
-    """Whether the KUBECONFIG says that any certificate will do."""
+    """Whether the KUBECONFIG accepts any certificate of the server."""
 
     def papers(self) -> Papers:
-        """As they are now. Raises Unreachable."""
+        """The credentials as they are now. Raises Unreachable."""
         return Papers(
             authority=self.authority.read() if self.authority else None,
             token=self.token.read() if self.token else None,
@@ -76,7 +76,7 @@ class Access:
         )
 
     def tls(self, papers: Papers) -> ssl.SSLContext:
-        """What a connection is checked with. Raises Unreachable where the papers are broken."""
+        """The TLS context of a connection. Raises Unreachable if the certificates are broken."""
         try:
             context = ssl.create_default_context(cadata=papers.authority or None)
             if self.is_unchecked:
@@ -92,7 +92,7 @@ class Access:
 
 
 def find_access(environment: Mapping[str, str], account: Path = ACCOUNT) -> Access:
-    """The service account of this pod, else what KUBECONFIG names. Raises InvalidSetting."""
+    """The access of this pod by its service account, else by the file that KUBECONFIG names. Raises InvalidSetting."""
     host, port = environment.get("KUBERNETES_SERVICE_HOST"), environment.get("KUBERNETES_SERVICE_PORT", "443")
     if host and (account / "token").exists():
         shown = f"[{host}]" if ":" in host else host
@@ -111,7 +111,7 @@ def find_access(environment: Mapping[str, str], account: Path = ACCOUNT) -> Acce
 
 
 def read_kubeconfig(path: Path) -> Access:
-    """What the file's current context says. Raises InvalidSetting."""
+    """The access that the file's current context describes. Raises InvalidSetting."""
     try:
         config = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         context = _named(config, "contexts", config["current-context"])["context"]
@@ -142,22 +142,22 @@ def _access(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path) -
     )
 
 
-def _source(said: Mapping[str, Any], name: str, folder: Path) -> Source | None:
-    if said.get(f"{name}-data"):
-        return Source(text=base64.b64decode(said[f"{name}-data"], validate=True).decode())
-    return Source(path=folder / said[name]) if said.get(name) else None
+def _source(section: Mapping[str, Any], name: str, folder: Path) -> Source | None:
+    if section.get(f"{name}-data"):
+        return Source(text=base64.b64decode(section[f"{name}-data"], validate=True).decode())
+    return Source(path=folder / section[name]) if section.get(name) else None
 
 
 def _named(config: Mapping[str, Any], what: str, name: str) -> Mapping[str, Any]:
     for each in config[what]:
         if each["name"] == name:
-            found: Mapping[str, Any] = each
-            return found
+            entry: Mapping[str, Any] = each
+            return entry
     raise ValueError(f"{what} has none of the name {name}")
 
 
 def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Have a client certificate shown; ssl reads both from a file, which only we can read while it is there."""
+    """Add a client certificate. ssl reads it and its key from a temporary file, which only we can read."""
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
         file.write(f"{certificate}\n{key}\n")
         file.flush()

@@ -1,4 +1,4 @@
-"""What an answer of the API means: the object, or one of the errors of the house."""
+"""What an answer of the API means: the object, or one of Sluicegate's errors."""
 
 from __future__ import annotations
 
@@ -20,65 +20,65 @@ from sluicegate.registry.words.errors import (
 from sluicegate.services.cluster.kinds import Object
 
 _LONGEST_WAIT = 30.0
-"""No server's wish for a pause counts for more."""
+"""The longest pause in seconds that a server may ask for."""
 _NAMED = "correct what the message names."
 
 
 class Expired(SluiceError):
-    """The API has forgotten the version from which it was asked to go on: list again."""
+    """The API no longer has the version from which to continue: list again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked of the API."""
+    """A request to the API."""
 
     method: str
     url: str
-    """Of the API, without a path."""
+    """The API's URL, without a path."""
     path: str
     is_harmless_again: bool = True
-    """Whether it may be asked twice where nobody knows what became of it."""
+    """Whether it may be sent again if its result is unknown."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} of {self.url}"
 
 
 def pause(answer: httpx.Response) -> float | None:
-    """The seconds after which the server wants to be asked again; None where this is its answer."""
+    """The seconds after which the server wants a retry; None if this is its final answer."""
     if answer.status_code not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         return None
-    said = answer.headers.get("retry-after", "")
-    if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and not said:
+    retry_after = answer.headers.get("retry-after", "")
+    if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and not retry_after:
         return None
-    return min(float(said), _LONGEST_WAIT) if said.isdigit() else 1.0
+    return min(float(retry_after), _LONGEST_WAIT) if retry_after.isdigit() else 1.0
 
 
 def read_object(question: Question, answer: httpx.Response) -> Object:
-    """The object of an answer. Raises what an error means."""
+    """The object of an answer. Raises the error that an unsuccessful answer means."""
     if answer.is_success:
         return parsed(question, answer.content)
     raise meaning(question, answer.status_code, _status(answer.content))
 
 
 def parsed(question: Question, content: bytes) -> Object:
-    """JSON as an object. Raises Unreachable where it is cut off or something else."""
+    """JSON as an object. Raises Unreachable if it is cut off or something else."""
     try:
-        found = json.loads(content)
+        value = json.loads(content)
     except ValueError as error:
-        found = None
+        value = None
         why = f"{error}" if content.lstrip()[:1] in (b"{", b"[") else "it is no JSON"
     else:
         why = "it is no object"
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise Unreachable(
             f"the answer to {question} has no form that the Kubernetes API uses: {why}.",
             fix="ask again; if it stays so, check which server that address belongs to.",
         )
-    return found
+    return value
 
 
 def meaning(question: Question, code: int, status: Object) -> SluiceError:
-    """What a Status of the API means in our words."""
+    """The error of ours that a Status of the API means."""
     why = f"{question}: {status.get('message') or f'status {code}'}".rstrip(".") + "."
     match code:
         case 401:
@@ -112,7 +112,7 @@ def meaning(question: Question, code: int, status: Object) -> SluiceError:
 
 def _status(content: bytes) -> Object:
     try:
-        found: Any = json.loads(content)
+        value: Any = json.loads(content)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -31,13 +31,13 @@ class Limits:
 
     connect: float = 2.0
     whole: float = 5.0
-    """For one question, pauses that the server asks for included."""
+    """For one request, including pauses that the server asks for."""
     watch: float = 10.0
-    """Time after which the server ends a watch, and it is asked for again."""
+    """Time after which the server ends a watch, which is then started again."""
     grace: float = 3.0
-    """How much longer a watch may be silent than that."""
+    """How much longer than that a watch may be silent."""
     page: int = 500
-    """Objects of one answer to a list."""
+    """The most objects in one answer to a list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that a watch says: ADDED, MODIFIED, DELETED, or BOOKMARK, which tells a newer version alone."""
+    """One event of a watch: ADDED, MODIFIED, DELETED, or BOOKMARK, which only tells a newer version."""
 
     what: str
     object: Object
@@ -63,7 +63,7 @@ class Event:
 class Api:
     """One namespace of a cluster.
 
-    Raises Unreachable, Forbidden, NotFound, Refused and ObjectConflict, whatever it is asked.
+    Every request may raise Unreachable, Forbidden, NotFound, Refused or ObjectConflict.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Api:
 
     @property
     def where(self) -> str:
-        """What people call it."""
+        """The namespace in words, for messages."""
         return f"namespace {self.namespace} of {self._access.url}"
 
     def get(self, kind: Kind, name: str) -> Object:
@@ -108,32 +108,33 @@ class Api:
             params = {**params, "continue": more}
 
     def apply(self, kind: Kind, manifest: Mapping[str, Any], *, manager: str = MANAGER) -> Object:
-        """Have these fields be so, and those gone that this manager applied before; the same again changes nothing."""
+        """Set these fields, and remove others that this manager applied before. The same again changes nothing."""
         content = {"apiVersion": kind.api_version, "kind": kind.name, **manifest}
         params = {"fieldManager": manager, "force": "true", "fieldValidation": "Strict"}
         return self._ask("PATCH", self._path(kind, manifest), params, content, _APPLY)
 
     def create(self, kind: Kind, manifest: Mapping[str, Any]) -> Object:
-        """Make an object. Raises ObjectConflict where there is one."""
+        """Create an object. Raises ObjectConflict if there is one."""
         content = {"apiVersion": kind.api_version, "kind": kind.name, **manifest}
         params = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
         return self._ask("POST", kind.path(self.namespace), params, content, is_harmless_again=False)
 
     def replace(self, kind: Kind, changed: Mapping[str, Any]) -> Object:
-        """Put an object in the place of the one that was read. Raises ObjectConflict where that has changed since."""
+        """Replace the object that was read. Raises ObjectConflict if it has changed since."""
         content = {"apiVersion": kind.api_version, "kind": kind.name, **changed}
         params = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
         return self._ask("PUT", self._path(kind, changed), params, content, is_harmless_again=False)
 
     def merge(self, kind: Kind, name: str, change: Mapping[str, Any], *, manager: str = MANAGER) -> Object:
-        """Set single fields; None removes one. Raises NotFound, and ObjectConflict where an older version is named."""
+        """Set single fields; None removes one. Raises NotFound, and ObjectConflict if an older version is named."""
         params = {"fieldManager": manager, "fieldValidation": "Strict"}
         return self._ask("PATCH", kind.path(self.namespace, name), params, change, _MERGE)
 
     def delete(self, kind: Kind, name: str, *, grace: int | None = None) -> bool:
-        """Have no object of this name, nor what it owns; whether there was one. It may take a while to be gone.
+        """Delete the object of this name and what it owns; returns whether there was one. It may take a while to
+        disappear.
 
-        `grace`: the seconds that a pod gets, where it is not to have its own.
+        `grace`: the seconds that a pod gets to end, instead of its own grace period.
         """
         options = {"propagationPolicy": "Background"} | ({} if grace is None else {"gracePeriodSeconds": grace})
         try:
@@ -143,9 +144,10 @@ class Api:
         return True
 
     def watch(self, kind: Kind, wanted: Mapping[str, str], since: str) -> Iterator[Event]:
-        """What changes after a version, until the limit of a watch. Raises Expired where that version is forgotten.
+        """The changes after a version, until the time limit of a watch. Raises Expired if the API no longer has that
+        version.
 
-        Ask again from the last event's version. One that is silent for too long raises Unreachable.
+        Call it again from the last event's version. A watch that is silent for too long raises Unreachable.
         """
         question = Question(method="GET", url=self._access.url, path=f"{kind.path(self.namespace)}?watch")
         params = {
@@ -171,11 +173,11 @@ class Api:
                 answer.close()
 
     def version(self) -> str:
-        """What the server calls itself, such as v1.36.2."""
+        """The server's version, such as v1.36.2."""
         return str(self._ask("GET", "/version")["gitVersion"])
 
     def may(self, verb: str, kind: Kind) -> bool:
-        """Whether whoever we are may do this in the namespace. Everybody may ask that."""
+        """Whether our identity may do this in the namespace. Every identity may ask that."""
         wanted = {"namespace": self.namespace, "verb": verb, "group": kind.group, "resource": kind.plural}
         review = {
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
@@ -223,13 +225,13 @@ class Api:
         with self._sending(question):
             for attempt in (1, 2):
                 seconds = max(0.01, until - self._elapsed())
-                asked = self._asking(papers)
-                request = asked.build_request(
+                client = self._asking(papers)
+                request = client.build_request(
                     question.method, question.path, params=params, content=body, headers=headers,
                     extensions=self._named() | {SECONDS: seconds},
                 )  # fmt: skip
                 try:
-                    return asked.send(request)
+                    return client.send(request)
                 except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
                     if attempt == 2 or not question.is_harmless_again:
                         raise  # the first may have met a connection that the server had closed long ago
@@ -253,11 +255,12 @@ class Api:
         return self._both(papers)[0]
 
     def _watching(self, papers: Papers) -> httpx.Client:
-        """A client of its own: a thread has one deadline at a time, and asks other things between two events."""
+        """A client for watches alone: a thread has one deadline at a time, and sends other requests between two
+        events."""
         return self._both(papers)[1]
 
     def _both(self, papers: Papers) -> tuple[httpx.Client, httpx.Client]:
-        """Connections that trust what these papers say: an authority that was replaced takes new ones."""
+        """Both clients with these credentials: a replaced authority or client certificate takes new connections."""
         tls = Papers(authority=papers.authority, token=None, certificate=papers.certificate)
         with self._lock:
             if self._clients is None or self._clients[0] != tls:
@@ -280,10 +283,10 @@ def _headers(papers: Papers) -> dict[str, str]:
 
 
 def _event(question: Question, line: str) -> Event:
-    said = parsed(question, line.encode())
-    thing = said.get("object")
-    if said.get("type") == "ERROR":
+    fields = parsed(question, line.encode())
+    thing = fields.get("object")
+    if fields.get("type") == "ERROR":
         raise meaning(question, int(thing.get("code", 500)), thing) if isinstance(thing, dict) else Unreachable(line)
     if not isinstance(thing, dict):
         raise Unreachable(f"{question} says what no watch says: {line[:200]}", fix="it is asked again by itself.")
-    return Event(what=str(said.get("type")), object=thing)
+    return Event(what=str(fields.get("type")), object=thing)

@@ -1,7 +1,7 @@
 """ClusterServices: the services of builds as Deployments. Kubernetes places, starts and restarts their pods.
 
-Any process may hold one: it keeps nothing but how long it has seen that an image is not pulled. What it last read
-counts for half a second, since a look of the keeper asks many questions.
+Any process may hold one: its only state is since when images could not be pulled. What it last read is reused for half
+a second, because one pass of the keeper needs it many times.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ from sluicegate.services.cluster.workload import Workload, is_ending, packed_of
 _FRESH = 0.5
 _LOOK = 0.2
 _SELECTION = 5.0
-"""Seconds that Kubernetes gets to take away just the pods that leave, before they are deleted by name."""
+"""Seconds that Kubernetes gets to remove exactly the leaving pods by itself, before they are deleted by name."""
 _STAYING = 30.0
-"""Seconds beyond their grace after which pods are not waited for: their node may have been lost."""
+"""Seconds beyond their grace period after which pods are no longer awaited: their node may be lost."""
 _REPLICAS = "sluicegate-replicas"
-"""Who decides how many replicas there are: not who applies the rest, so that an autoscaler can take over."""
+"""The field manager of the number of replicas. It is not the one of the rest, so that an autoscaler can take over."""
 _AT_ONCE = 1
 PULL_SECONDS = 60.0
-"""Time after which an image that could not be pulled, however often the kubelet tried, is given up."""
+"""Time after which an image is given up that the kubelet could not pull, however often it tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
-    """What there was when it was read."""
+class _Snapshot:
+    """The objects at the time they were read."""
 
     workloads: Mapping[BuildRef, Workload]
     services: frozenset[str]
-    """By name."""
+    """Their names."""
     slices: tuple[Object, ...]
 
 
@@ -70,35 +70,35 @@ class ClusterServices:
         sleep: Callable[[float], None] = time.sleep,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`example` reads the model's own input example from the store of bentos; None where it has none."""
+        """`example` reads the model's own input example from the store of bentos; None if it has none."""
         self._api, self._kit, self._example = api, kit, example
         self._sleep, self._elapsed = sleep, elapsed
-        self._last: tuple[float, _Seen] | None = None
+        self._last: tuple[float, _Snapshot] | None = None
         self._unpulled: Mapping[str, float] = {}
-        """Since when each pod, by name, is seen to wait for an image that was tried and not pulled."""
+        """Since when each pod, by name, has waited for an image that could not be pulled."""
 
     def lacks(self, packed: Packed) -> bool:  # noqa: ARG002
-        """Never: each pod fetches its bento, and says so where it cannot."""
+        """Never: each pod fetches its bento, and says so if it cannot."""
         return False
 
     def fetch(self, packed: Packed) -> None:
-        """Nothing: each pod does."""
+        """Does nothing: each pod fetches its bento."""
 
     def start(self, build: BuildRef, packed: Packed, serve: Serve) -> None:
-        """Have as many replicas run as the plan asks for, or as an autoscaler does.
+        """Run as many replicas as the plan, or an autoscaler, asks for.
 
         Raises ServiceFailed, Unreachable, Forbidden.
         """
         if (cannot := impossible(serve)) is not None:
             raise ServiceFailed(cannot.what, fix=cannot.fix)
-        had = self._now().workloads.get(build)
-        if had is not None and packed_of(had.deployment) != packed:
+        present = self._now().workloads.get(build)
+        if present is not None and packed_of(present.deployment) != packed:
             raise ServiceFailed(f"{build} runs from another bento.", fix="Stop it first.")
         pattern = self._pattern(serve)
         self._api.apply(SERVICE, objects.service(build))
         self._api.apply(DISRUPTION_BUDGET, objects.disruption_budget(build))
         self._api.apply(DEPLOYMENT, objects.deployment(build, packed, serve, self._kit))
-        for pod in had.leaving if had is not None else ():
+        for pod in present.leaving if present is not None else ():
             self._mark(pod, objects.staying())
         if pattern is None:
             self._scale(build, serve.replicas)
@@ -107,7 +107,8 @@ class ClusterServices:
         self._forget()
 
     def retire(self, build: BuildRef, keep: int) -> None:
-        """Send nobody to the pods beyond `keep`, the last to be ready first. They answer on until `dismiss`."""
+        """Send no requests to the pods beyond `keep`, in the order of `Workload`. They keep answering until
+        `dismiss`."""
         workload = self._workload(build)
         if workload is None:
             return
@@ -118,13 +119,14 @@ class ClusterServices:
         self._forget()
 
     def leaving(self) -> frozenset[BuildRef]:
-        """Builds with pods that nobody is sent to any more."""
+        """Builds with pods that get no requests any more."""
         return frozenset(build for build, workload in self._lately().workloads.items() if workload.leaving)
 
     def dismiss(self, build: BuildRef) -> None:
-        """Stop the pods that nobody is sent to any more; blocks until they are gone.
+        """Stop the pods that get no requests any more; blocks until they are gone.
 
-        Kubernetes chooses which pods go when there are to be fewer; where it chose others, these are deleted as well.
+        Kubernetes chooses which pods go when their number is reduced; if it chose others, the leaving pods are deleted
+        as well.
         """
         workload = self._workload(build)
         if workload is None or not workload.leaving:
@@ -139,7 +141,7 @@ class ClusterServices:
         self._forget()
 
     def mend(self, build: BuildRef, hanging: Collection[Endpoint] = ()) -> None:
-        """Delete the pods that were given up, and those that hang; Kubernetes makes others in their place."""
+        """Delete the pods that cannot run, and those that hang; Kubernetes replaces them."""
         where = {endpoint.host for endpoint in hanging}
         workload = self._workload(build)
         unpulled = self._long_unpulled()
@@ -149,66 +151,67 @@ class ClusterServices:
         self._forget()
 
     def stop(self, build: BuildRef) -> None:
-        """Drain and stop every replica; blocks until they are gone, or Kubernetes takes too long to say so."""
+        """Drain and stop every replica; blocks until they are gone, or until Kubernetes takes too long."""
         workload, name = self._workload(build), build_name(build)
-        for kind in (AUTOSCALER, DISRUPTION_BUDGET, SERVICE, DEPLOYMENT):  # the last one says that it is here
+        for kind in (AUTOSCALER, DISRUPTION_BUDGET, SERVICE, DEPLOYMENT):  # the last one shows that it is here
             self._api.delete(kind, name)
         self._forget()
         if workload is not None:
             self._wait(build, None, workload.grace + _STAYING)
 
     def endpoints(self) -> Endpoints:
-        """Where the pods of every started service are ready, but for those that leave; or will be, where none is."""
-        seen = self._lately()
-        return {build: endpoints_of(build, seen.slices) for build in seen.workloads}
+        """The addresses of the ready pods of every started service, without leaving ones; if none is ready, of those
+        that will be."""
+        snapshot = self._lately()
+        return {build: endpoints_of(build, snapshot.slices) for build in snapshot.workloads}
 
     def running(self) -> Mapping[BuildRef, int]:
-        """How many replicas of every service there are to be, but for those that leave, healthy or not.
+        """The desired number of replicas of every service, without leaving ones, healthy or not.
 
-        None where nobody can be sent to them: a stop that was broken off, or somebody, took the Service away.
+        0 if no requests can be sent to them, because an interrupted stop, or somebody, has deleted the Service.
         """
-        seen = self._lately()
+        snapshot = self._lately()
         return {
-            build: workload.staying if build_name(build) in seen.services else 0
-            for build, workload in seen.workloads.items()
+            build: workload.staying if build_name(build) in snapshot.services else 0
+            for build, workload in snapshot.workloads.items()
         }
 
     def replicas(self) -> Mapping[BuildRef, tuple[int, int]]:
-        """Of every service with several replicas: how many of them answer now, and how many there are to be."""
-        seen = self._lately()
+        """For every service with several replicas: how many answer now, and how many are desired."""
+        snapshot = self._lately()
         return {
-            build: (sum(map(is_alive, ready_of(build, seen.slices))), workload.staying)
-            for build, workload in seen.workloads.items()
+            build: (sum(map(is_alive, ready_of(build, snapshot.slices))), workload.staying)
+            for build, workload in snapshot.workloads.items()
             if workload.staying > 1
         }
 
     def probe(self, build: BuildRef) -> str | None:
         """None when every replica is ready and answers the model's own example, else what is wrong.
 
-        Raises ServiceFailed where the example is an error to the model.
+        Raises ServiceFailed if the example is an error to the model.
         """
-        seen = self._now()
-        workload = seen.workloads.get(build)
+        snapshot = self._now()
+        workload = snapshot.workloads.get(build)
         if workload is None:
             return f"{build} was not started"
-        ready = ready_of(build, seen.slices)
+        ready = ready_of(build, snapshot.slices)
         if len(ready) < workload.staying or not ready:
             why = waiting(workload.pods, workload.deployment)
             return why or f"{len(ready)} of {max(1, workload.staying)} pods are ready"
         example = self._example(packed_of(workload.deployment))
-        found = (probe(endpoint, example) for endpoint in ready)
-        return next((why for why in found if why is not None), None)
+        problems = (probe(endpoint, example) for endpoint in ready)
+        return next((why for why in problems if why is not None), None)
 
     def hanging(self, build: BuildRef) -> frozenset[Endpoint]:
-        """Where pods take what they are sent and do not say that they are alive; blocks for seconds."""
+        """The addresses of pods that accept requests but do not answer that they are alive; blocks for seconds."""
         return frozenset(each for each in all_of(build, self._lately().slices) if hangs(each))
 
     def ready(self, build: BuildRef) -> frozenset[Endpoint]:
-        """Where pods are ready, as Kubernetes says. No pod is asked."""
+        """The addresses of pods that Kubernetes reports as ready. No pod is asked."""
         return frozenset(ready_of(build, self._lately().slices))
 
     def stage_times(self, build: BuildRef) -> tuple[StageTimes, ...]:  # noqa: ARG002
-        """Nothing: a pod keeps to itself where its time goes."""
+        """Nothing: pods do not report the times of their stages."""
         return ()
 
     def clean(self, now: datetime) -> tuple[str, ...]:  # noqa: ARG002
@@ -245,7 +248,7 @@ class ClusterServices:
         self._api.merge(DEPLOYMENT, build_name(build), change, manager=_REPLICAS)
 
     def _wait(self, build: BuildRef, names: set[str] | None, seconds: float) -> None:
-        """Until these pods are gone, or all of the build's; no longer than so many seconds."""
+        """Wait until these pods, or all of the build's, are gone, but no longer than this many seconds."""
         until = self._elapsed() + seconds
         while self._elapsed() < until:
             pods = self._api.select(POD, labels(Component.SERVICE, build)).items
@@ -259,13 +262,13 @@ class ClusterServices:
     def _forget(self) -> None:
         self._last = None
 
-    def _lately(self) -> _Seen:
+    def _lately(self) -> _Snapshot:
         last = self._last
         if last is not None and self._elapsed() - last[0] < _FRESH:
             return last[1]
         return self._now()
 
-    def _now(self) -> _Seen:
+    def _now(self) -> _Snapshot:
         began, ours = self._elapsed(), labels(Component.SERVICE)
         deployments = self._api.select(DEPLOYMENT, ours).items
         pods = self._api.select(POD, ours).items
@@ -278,7 +281,7 @@ class ClusterServices:
         }
         unpulled = [_name(pod) for pod in pods if unpulled_image(pod) is not None]
         self._unpulled = {name: self._unpulled.get(name, began) for name in unpulled}
-        self._last = (began, _Seen(workloads=workloads, services=services, slices=slices))
+        self._last = (began, _Snapshot(workloads=workloads, services=services, slices=slices))
         return self._last[1]
 
 

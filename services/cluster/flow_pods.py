@@ -1,6 +1,6 @@
 """FlowPods: which pods of Prefect's flow runs do not run in the cluster, why, and what to do about it.
 
-Prefect shows such a run as pending or running for ever: its worker has no right to look at pods.
+Prefect shows such a run as pending or running for ever: its worker has no right to read pods.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sluicegate.registry.words.obstacle import Hindrance, Obstacle
 from sluicegate.services.cluster.api import Api
 from sluicegate.services.cluster.kinds import EVENT, POD, Object
 from sluicegate.services.cluster.names import COMPONENT_LABEL, Component
-from sluicegate.services.cluster.obstacles import given_up, last_words, lost_to, waiting
+from sluicegate.services.cluster.obstacles import given_up, last_words, lost_to, said_of, waiting
 
 RUN = "prefect.io/flow-run-id"
 """Prefect's worker sets it on the Job of a run and on its pod."""
@@ -30,7 +30,7 @@ class FlowPods:
         self._api = api
 
     def seen(self) -> Mapping[str, Hindrance | None]:
-        """What hinders the pod of each run that has one; None: nothing. No pod at all while the API does not answer."""
+        """By run that has a pod: what hinders the pod; None: nothing does. Empty while the API does not answer."""
         try:
             pods = sorted(self._api.select(POD, _ANY).items, key=_made)
         except SluiceError:
@@ -38,15 +38,15 @@ class FlowPods:
         return {run: self._hindrance(pod) for pod in pods if (run := _run(pod)) is not None}
 
     def unmade(self, job: str) -> Hindrance | None:
-        """Why Kubernetes makes no pod of a Job, as its last event says; None where it says nothing."""
+        """Why Kubernetes creates no pod for a Job, by its last event; None without an event."""
         try:
             events = self._api.select(EVENT, {}, {"involvedObject.name": job, "reason": "FailedCreate"}).items
         except SluiceError:
             return None
-        said = max(events, key=_when, default=None)
-        if said is None:
+        event = max(events, key=_when, default=None)
+        if event is None:
             return None
-        detail = f"Kubernetes makes no pod of its Job {job}: {said.get('message', 'no reason given')}"
+        detail = f"Kubernetes creates no pod for its Job {job}: {said_of(event)}"
         fix = f"change what refuses it, such as a quota: {self._look('describe job', job)}"
         return Hindrance(obstacle=Obstacle.HELD_UP, detail=detail, fix=fix)
 
@@ -56,7 +56,7 @@ class FlowPods:
             for pod in self._api.select(POD, _ANY | {RUN: run}).items:
                 self._api.delete(POD, pod["metadata"]["name"])
         except SluiceError:
-            return  # it takes no lease that another run holds
+            return  # harmless: the pod gets no lease that another run holds
 
     def _hindrance(self, pod: Object) -> Hindrance | None:
         name = pod["metadata"]["name"]
@@ -69,11 +69,11 @@ class FlowPods:
         if pod.get("status", {}).get("phase") == "Failed":
             fix = f"read its log: {self._look('logs', name)}; the keeper creates another run"
             return Hindrance(obstacle=Obstacle.CRASHED, detail=f"its pod {name} ended: {last_words(pod)}", fix=fix)
-        held = given_up((pod,), {}) or waiting((pod,), {})
-        if held is None:
+        why_held = given_up((pod,), {}) or waiting((pod,), {})
+        if why_held is None:
             return None
-        fix = _NO_NODE if "no node has room" in held else f"look: {self._look('describe pod', name)}"
-        return Hindrance(obstacle=Obstacle.HELD_UP, detail=held, fix=fix)
+        fix = _NO_NODE if "no node has room" in why_held else f"look: {self._look('describe pod', name)}"
+        return Hindrance(obstacle=Obstacle.HELD_UP, detail=why_held, fix=fix)
 
     def _look(self, verb: str, name: str) -> str:
         return f"kubectl --namespace {self._api.namespace} {verb} {name}"
@@ -84,12 +84,12 @@ def _node(name: str) -> str:
 
 
 def _run(pod: Object) -> str | None:
-    said: str | None = (pod["metadata"].get("labels") or {}).get(RUN)
-    return said
+    run: str | None = (pod["metadata"].get("labels") or {}).get(RUN)
+    return run
 
 
 def _made(pod: Object) -> str:
-    """Prefect starts a run that was interrupted once more, with another pod: the last one counts."""
+    """When a pod was created. Prefect starts an interrupted run again with another pod, and the newest one counts."""
     return str(pod["metadata"].get("creationTimestamp", ""))
 
 

@@ -1,4 +1,4 @@
-"""Objects of a kind, followed: all of them at first and after each change, and also while the API is away."""
+"""Follows the objects of a kind: all of them at first and after each change, and also while the API is away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHORTEST, _LONGEST = 0.2, 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """The objects by name, as they are; or were when they were last seen."""
+    """The objects by name, as they are now or were when they were last read."""
 
     objects: Mapping[str, Object]
     why: str | None = None
@@ -26,8 +26,8 @@ class Seen:
 def follow(api: Api, kind: Kind, wanted: Mapping[str, str], wait: Callable[[float], bool]) -> Iterator[Seen]:
     """Every state of the objects with these labels, until `wait` says that it is over.
 
-    `wait` waits for so many seconds, or less, and says whether to end; a threading.Event does. A state comes after each
-    change, and each time that the API becomes silent or is heard again.
+    `wait` waits for at most this many seconds and returns whether to end, as that of a threading.Event does. A state is
+    yielded after each change, and each time the API stops answering or answers again.
     """
     objects: dict[str, Object] = {}
     since: str | None = None
@@ -50,11 +50,11 @@ def follow(api: Api, kind: Kind, wanted: Mapping[str, str], wait: Callable[[floa
             if wait(seconds):
                 return
             seconds = min(2 * seconds, _LONGEST)
-            since = None  # what happened meanwhile is listed, so that it is known to be the present state
+            since = None  # list again, so that the state is known to be the present one
 
 
 def _take(objects: dict[str, Object], event: Event) -> bool:
-    """Whether the event changed anything."""
+    """Apply the event; returns whether it changed anything."""
     match event.what:
         case "ADDED" | "MODIFIED":
             objects[_name(event.object)] = event.object

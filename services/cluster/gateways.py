@@ -1,6 +1,6 @@
-"""The gateways of a cluster, as the keeper meets them: it leaves them routes in a ConfigMap, and hears their Leases.
+"""The keeper's side of a cluster's gateways: it leaves them routes in a ConfigMap, and reads their Leases.
 
-The ConfigMap is written when the routes change, and one Lease every few seconds for all gateways together.
+It writes the ConfigMap when the routes change, and every few seconds one Lease for all gateways together.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = structlog.get_logger("gateways")
 RENEW_EVERY = 3.0
 """Seconds between two writes of the keeper's Lease."""
 _SOONEST = 0.5
-"""The same, where a gateway waits to hear for the first time that it is watched."""
+"""The same, if a gateway waits to read for the first time that a keeper watches it."""
 _RESTATE = 30.0
 """Seconds after which routes that did not change are applied again: somebody may have deleted the ConfigMap."""
 _LOOK = 0.1
@@ -49,12 +49,12 @@ class _Heard:
     beat: str
     said: GatewayReport
     at: float | None
-    """When it was heard, by the clock of intervals; None: what its Lease says may be old."""
+    """When its last beat was read, by the monotonic clock; None: what its Lease says may be old."""
     echo: str | None = None
-    """Its last beat that had come when the keeper last looked."""
+    """Its last beat that had been read when the keeper last looked."""
     renewed_at: float | None = None
     is_gone: bool = False
-    """Whether its Lease is not there any more, although it did not end in order."""
+    """Whether its Lease is gone although it did not end in order."""
 
 
 class ClusterGateways:
@@ -65,8 +65,9 @@ class ClusterGateways:
         refuse_older: Callable[[FencingToken, FencingToken], None], wall: Callable[[], datetime],
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`forgotten`: seconds of silence after which one whose Lease is gone serves stable builds alone, if anybody:
-        it may be on a node that is cut off. `refuse_older` raises Fenced where a table must not follow another."""
+        """`forgotten`: seconds of silence after which a gateway whose Lease is gone serves stable builds alone, if
+        anybody: it may be on a node that is cut off. `refuse_older` raises Fenced if a table must not follow
+        another."""
         self._refuse_older = refuse_older
         self._api, self._keeper, self._unwatched, self._forgotten = api, keeper, unwatched, forgotten
         self._wall, self._elapsed = wall, elapsed
@@ -78,14 +79,14 @@ class ClusterGateways:
         self._left: tuple[str, float] | None = None
         """The name of the sheet that was left last, and when."""
         self._failed: tuple[str, float, SluiceError] | None = None
-        """The name of the sheet that could not be left last, when, and why."""
+        """The name of the last sheet that could not be left, when, and why."""
         self._version: str | None = None
         self._held = BEFORE_ALL
-        """From which state of the ledger the ConfigMap was made, as far as is known."""
+        """The state of the ledger from which the ConfigMap was made, as far as is known."""
         self._renewed: tuple[Mapping[str, str], float] = ({}, -RENEW_EVERY)
 
     def boxes(self) -> tuple[LeaseBox, ...]:
-        """Of those that serve callers, or may."""
+        """The boxes of the gateways that serve callers, or may."""
         with self._known:
             now = self._elapsed()
             for name, each in list(self._heard.items()):
@@ -94,20 +95,20 @@ class ClusterGateways:
             return tuple(LeaseBox(name, self) for name in sorted(self._heard))
 
     def lost(self) -> tuple[GatewayReport, ...]:
-        """What those said last whose pods are gone and that did not end in order, until they are forgotten."""
+        """The last reports of gateways whose pods are gone and that did not end in order, until `forget`."""
         with self._known:
             return tuple(self._lost)
 
     def forget(self, said: GatewayReport) -> None:
-        """Take note that a lost one has been seen to."""
+        """Note that a lost gateway has been dealt with."""
         with self._known:
             self._lost = [each for each in self._lost if each is not said]
 
     def leave(self, sheet: str) -> str:
-        """Have every gateway find this sheet; its name. What is there already is not written.
+        """Leave this sheet for every gateway, and return its name. A sheet that is there already is not written.
 
-        Raises RoutesRejected where it is too large, Fenced where a newer one is there, and TimedOut where it could not
-        be written.
+        Raises RoutesRejected if it is too large, Fenced if a newer one is there, and TimedOut if it could not be
+        written.
         """
         name, asked = sheet_name(sheet), self._elapsed()
         with self._writing:
@@ -126,19 +127,20 @@ class ClusterGateways:
         return name
 
     def hear(self, stop: threading.Event) -> None:
-        """Hear what gateways say, until stopped."""
-        told = False
+        """Read the gateways' Leases until stopped."""
+        is_silent = False
         for seen in follow(self._api, LEASE, labels(Component.GATEWAY), stop.wait):
             if seen.why is None:
                 for name in self.see(seen.objects):
                     with suppress(SluiceError):
                         self._api.delete(LEASE, name)
-            if (seen.why is not None) != told:
-                told = not told
-                log.warning("gateways are not heard" if told else "gateways are heard again", why=seen.why)
+            if (seen.why is not None) != is_silent:
+                is_silent = not is_silent
+                log.warning("gateways are not heard" if is_silent else "gateways are heard again", why=seen.why)
 
     def see(self, leases: Mapping[str, Object]) -> tuple[str, ...]:
-        """Take up what the Leases say; the names of those that ended in order, whose Leases may go."""
+        """Record what the Leases say. Returns the names of gateways that ended in order, whose Leases may be
+        deleted."""
         retired = []
         with self._known:
             now = self._elapsed()
@@ -159,19 +161,19 @@ class ClusterGateways:
 
     def renew(self, stop: threading.Event) -> None:
         """Tell gateways that a keeper watches, as long as one does, until stopped."""
-        told = False
+        has_warned = False
         while not stop.wait(_LOOK):
             try:
                 self.tell()
-                told = False
+                has_warned = False
             except SluiceError as error:
-                if not told:
+                if not has_warned:
                     log.warning("gateways cannot be told that a keeper watches", why=str(error))
-                told = True
+                has_warned = True
                 stop.wait(_SOONEST)
 
     def tell(self) -> None:
-        """Write the keeper's Lease where it is time to."""
+        """Write the keeper's Lease if it is time to."""
         with self._known:
             echoes = {name: each.echo for name, each in self._heard.items() if each.echo is not None}
         before, at = self._renewed
@@ -190,7 +192,7 @@ class ClusterGateways:
             return self._heard.get(name)
 
     def note_watching(self, name: str) -> None:
-        """Note that a keeper watches a gateway, as far as it was heard."""
+        """Note that the keeper watches a gateway, up to the last beat that was read."""
         with self._known:
             each = self._heard.get(name)
             if each is not None:
@@ -198,20 +200,21 @@ class ClusterGateways:
                 each.echo = each.beat if each.at is not None else None
 
     def silence(self, name: str) -> float | None:
-        """Seconds since it was heard."""
+        """Seconds since its last beat was read."""
         each = self.of(name)
         return None if each is None or each.at is None else self._elapsed() - each.at
 
     def place(self, name: str) -> str:
-        """Where people find its log."""
+        """The command that shows its log."""
         return f"kubectl --namespace {self._api.namespace} logs {name}"
 
     def _write(self, sheet: str) -> None:
-        """Write the ConfigMap, if the one that is there is not of a later keeper; it may be written meanwhile."""
+        """Write the ConfigMap, unless a later keeper wrote the present one. Tries again if somebody writes it
+        meanwhile."""
         own = made_from(sheet)
         for _ in range(3):
             if self._version is None:
-                self._version, self._held = self._found()
+                self._version, self._held = self._present()
             self._refuse_older(own, self._held)
             try:
                 there = self._api.apply(CONFIG_MAP, table_map(sheet, self._version))
@@ -221,8 +224,8 @@ class ClusterGateways:
                 self._version = None
         raise TimedOut(f"the ConfigMap {TABLE} is written by somebody else, again and again.", fix="see who does so.")
 
-    def _found(self) -> tuple[str | None, FencingToken]:
-        """The version of the ConfigMap that is there, and what it was made from; None: there is none."""
+    def _present(self) -> tuple[str | None, FencingToken]:
+        """The version of the present ConfigMap, None if there is none, and the state of the ledger it was made from."""
         try:
             there = self._api.get(CONFIG_MAP, TABLE)
         except NotFound:
@@ -231,7 +234,7 @@ class ClusterGateways:
 
 
 def _meaning(error: SluiceError) -> SluiceError:
-    """What it means for the routes that they could not be left."""
+    """The error for routes that could not be left."""
     if isinstance(error, RoutesRejected | Fenced):
         return error
     return TimedOut(f"the routes cannot be left in the cluster: {error.message}", fix=error.fix)
@@ -239,27 +242,27 @@ def _meaning(error: SluiceError) -> SluiceError:
 
 @dataclass(frozen=True)
 class LeaseBox:
-    """What the keeper and one gateway of the cluster leave for each other."""
+    """The exchange between the keeper and one gateway of the cluster."""
 
     name: str
     gateways: ClusterGateways
 
     @property
     def place(self) -> str:
-        """Where people find its log."""
+        """The command that shows its log."""
         return self.gateways.place(self.name)
 
     def leave(self, text: str) -> str:
-        """Leave a sheet for it and all others."""
+        """Leave a sheet for this gateway and all others."""
         return self.gateways.leave(text)
 
     def said(self) -> GatewayReport:
-        """What it said last."""
+        """The gateway's last report."""
         each = self.gateways.of(self.name)
         return GatewayReport() if each is None or each.at is None else each.said
 
     def silence(self) -> float | None:
-        """Seconds since then."""
+        """Seconds since its last beat was read."""
         return self.gateways.silence(self.name)
 
     def renew(self) -> None:
@@ -267,6 +270,6 @@ class LeaseBox:
         self.gateways.note_watching(self.name)
 
     def renewed_at(self) -> float | None:
-        """When that was noted last."""
+        """When `renew` last noted that a keeper watches."""
         each = self.gateways.of(self.name)
         return None if each is None else each.renewed_at

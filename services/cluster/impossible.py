@@ -1,4 +1,4 @@
-"""What of a plan cannot be done in a cluster, and what to do instead. Pure."""
+"""The parts of a plan that a cluster cannot carry out, and what to do instead. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sluicegate.registry.plan.fields import Serve
 
 @dataclass(frozen=True)
 class Impossible:
-    """One thing that a plan asks for."""
+    """A part of a plan that cannot be carried out."""
 
     what: str
     fix: str
 
 
 def impossible(serve: Serve) -> Impossible | None:
-    """What no pod can do of what a plan asks for; None: all of it can be done."""
+    """The part of a plan that no pod can carry out; None if pods can do all of it."""
     if not serve.capture.has_bodies:
         return None
     return Impossible(

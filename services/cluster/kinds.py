@@ -1,4 +1,4 @@
-"""The kinds of Kubernetes objects that are asked for, and where the API keeps them. Pure."""
+"""The kinds of Kubernetes objects that Sluicegate uses, and their paths in the API. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Object = dict[str, Any]
-"""An object of the API, as JSON says it."""
+"""An object of the API, as parsed JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +21,11 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """As a manifest says it, such as apps/v1."""
+        """As in a manifest, such as apps/v1."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str, name: str = "") -> str:
-        """Where the API keeps those of a namespace, or the one of this name."""
+        """The path of the objects of a namespace, or of the one with this name."""
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
         return f"{root}/namespaces/{namespace}/{self.plural}" + (f"/{name}" if name else "")
 

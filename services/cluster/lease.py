@@ -1,9 +1,9 @@
-"""Leases by which gateways and keeper hear of each other. Pure.
+"""Leases by which gateways and keeper know of each other. Pure.
 
-A gateway writes one of its own: what it says, and a beat, which is new each time. The keeper writes one for all: whose
-beat it heard last when it last looked at the ledger. A gateway that finds its beat there knows that a keeper watches,
-and, as it knows when it sent that beat, since when at most: no two clocks are compared, and whatever was on its way for
-long says so itself.
+Each gateway writes a Lease of its own, with its report and a beat, which is new each time. The keeper writes one Lease
+for all: the last beat of each gateway that it had read when it last looked at the ledger. A gateway that finds its beat
+there knows that a keeper watches. It also knows when it sent that beat, and so how old this knowledge is at most: no
+two clocks are compared, and a delayed message shows its own delay.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HEARD, _SHEET, _UNWATCHED = "sluicegate.dev/heard", "sluicegate.dev/sheet", "sl
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """The pod of a gateway: with it, its Lease goes."""
+    """The pod of a gateway. Kubernetes deletes the Lease with it."""
 
     name: str
     uid: str
@@ -46,7 +46,7 @@ class Watching:
     """What the keeper's Lease says."""
 
     heard: Mapping[str, str] = field(default_factory=dict)
-    """By gateway, its last beat that had come when the keeper last looked at the ledger."""
+    """By gateway, its last beat that had been read when the keeper last looked at the ledger."""
     sheet: str = ""
     """The name of the sheet that the ConfigMap holds."""
     unwatched: float | None = None
@@ -73,41 +73,42 @@ def keeper_lease(keeper: str, watching: Watching, at: datetime) -> Object:
 
 def read_gateway(thing: Object) -> Spoken:
     """What a gateway's Lease says."""
-    found = _annotations(thing)
+    annotations = _annotations(thing)
     try:
-        said = read_gateway_report(json.loads(found.get(_SAID, "{}")))
+        said = read_gateway_report(json.loads(annotations.get(_SAID, "{}")))
     except ValueError:
         said = GatewayReport()
-    return Spoken(beat=found.get(_BEAT, ""), said=said, retired=_RETIRED in found)
+    return Spoken(beat=annotations.get(_BEAT, ""), said=said, retired=_RETIRED in annotations)
 
 
 def unwatched(leases: Iterable[Object]) -> dict[str, Unwatched | None]:
-    """By gateway that has not ended: that it said last to serve stable builds alone, as no keeper watches it."""
-    found: dict[str, Unwatched | None] = {}
+    """For each gateway that has not ended: its last report that it serves stable builds alone because no keeper watches
+    it, if there is one."""
+    by_gateway: dict[str, Unwatched | None] = {}
     for lease in leases:
         name, spoken = str(lease["metadata"]["name"]), read_gateway(lease)
         if not spoken.retired:
-            found[name] = _unwatched(name, spoken.said)
-    return found
+            by_gateway[name] = _unwatched(name, spoken.said)
+    return by_gateway
 
 
 def _unwatched(name: str, said: GatewayReport) -> Unwatched | None:
-    told = said.stable_only
-    if told is None:
+    report = said.stable_only
+    if report is None:
         return None
-    return Unwatched(gateway=name, since=datetime.fromisoformat(told["since"]), why=told["why"])
+    return Unwatched(gateway=name, since=datetime.fromisoformat(report["since"]), why=report["why"])
 
 
 def read_keeper(thing: Object) -> Watching:
-    """What the keeper's Lease says. What has another form counts as not said."""
-    found = _annotations(thing)
+    """What the keeper's Lease says. Content of another form counts as missing."""
+    annotations = _annotations(thing)
     try:
-        heard, unwatched = json.loads(found.get(_HEARD, "{}")), float(found.get(_UNWATCHED, "0"))
+        heard, unwatched = json.loads(annotations.get(_HEARD, "{}")), float(annotations.get(_UNWATCHED, "0"))
     except ValueError:
         return Watching()
     if not isinstance(heard, dict):
         return Watching()
-    return Watching(heard=heard, sheet=found.get(_SHEET, ""), unwatched=unwatched or None)
+    return Watching(heard=heard, sheet=annotations.get(_SHEET, ""), unwatched=unwatched or None)
 
 
 def _lease(
@@ -122,5 +123,5 @@ def _lease(
 
 
 def _annotations(thing: Object) -> Mapping[str, str]:
-    found: Mapping[str, str] = thing["metadata"].get("annotations") or {}
-    return found
+    annotations: Mapping[str, str] = thing["metadata"].get("annotations") or {}
+    return annotations

@@ -11,15 +11,15 @@ from typing import Any
 from sluicegate.registry.words.build import BuildRef, slug
 
 MANAGER = "sluicegate"
-"""The manager of what we apply, as the API notes it."""
+"""The field manager under which we apply objects."""
 NAME_LABEL, COMPONENT_LABEL = "app.kubernetes.io/name", "app.kubernetes.io/component"
 MODEL, VERSION = "sluicegate.dev/model", "sluicegate.dev/version"
 SERVING = "sluicegate.dev/serving"
-"""A label of pods: "true" until nobody is to be sent there any more."""
+"""A label of pods: "true" as long as they get requests."""
 BENTO, ENVIRONMENT = "sluicegate.dev/bento", "sluicegate.dev/environment"
 BENTO_DIGEST, MODEL_DIGEST = "sluicegate.dev/bento-digest", "sluicegate.dev/model-digest"
 SERVICE_NAME = "kubernetes.io/service-name"
-"""A label of EndpointSlices: the Service that they are of."""
+"""A label of EndpointSlices: the Service that they belong to."""
 _LONGEST = 50
 """Kubernetes adds up to 11 characters for a replica set, and a label has 63."""
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")
@@ -45,7 +45,7 @@ def build_name(build: BuildRef) -> str:
 
 
 def label_value(text: str) -> str:
-    """The text itself where it may be the value of a label, else a safe form of it."""
+    """The text itself if it may be the value of a label, else a safe form of it."""
     return text if _LABEL_VALUE.match(text) else slug(text)
 
 
@@ -63,13 +63,13 @@ def exact_words(build: BuildRef) -> dict[str, str]:
 
 
 def build_of(thing: Mapping[str, Any]) -> BuildRef | None:
-    """The build that an object belongs to; None where it says nothing of one."""
-    said = thing.get("metadata", {}).get("annotations") or {}
-    if MODEL not in said or VERSION not in said:
+    """The build that an object belongs to; None if it names none."""
+    annotations = thing.get("metadata", {}).get("annotations") or {}
+    if MODEL not in annotations or VERSION not in annotations:
         return None
-    return BuildRef(model=said[MODEL], version=said[VERSION])
+    return BuildRef(model=annotations[MODEL], version=annotations[VERSION])
 
 
 def selector(wanted: Mapping[str, str]) -> str:
-    """Labels as a query says them."""
+    """Labels as the parameter of a query."""
     return ",".join(f"{name}={value}" for name, value in sorted(wanted.items()))

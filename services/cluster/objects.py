@@ -35,11 +35,11 @@ from sluicegate.services.cluster.names import (
 PORT, PORT_NAME = 3000, "http"
 USER = 65532
 FETCH, SERVE = "fetch", "service"
-"""The containers of a pod: the first has the bento here, the second serves it."""
+"""The containers of a pod: the first fetches the bento, the second serves it."""
 PRE_STOP = 5
-"""Seconds that a pod that ends answers on: until every gateway knows that it ends."""
+"""Seconds for which an ending pod keeps answering, until every gateway knows that it ends."""
 PROGRESS = 150
-"""Seconds after which Kubernetes says that a Deployment gets nowhere: before a launch takes too long."""
+"""Seconds after which Kubernetes reports that a Deployment makes no progress: earlier than a launch times out."""
 _MARGIN = 5
 _LOST = 10
 """Seconds that a pod stays bound to a node that does not answer."""
@@ -47,7 +47,7 @@ _HOME = PurePosixPath("/bento")
 _SCRATCH = PurePosixPath("/tmp")  # noqa: S108
 _COST = "controller.kubernetes.io/pod-deletion-cost"
 _OVERHEAD = 256 << 20
-"""Bytes that a pod needs beside what its workers may allocate: the code, and the process that minds them."""
+"""Bytes that a pod needs besides what its workers may allocate: for the code, and the process that supervises them."""
 _STORE_SETTINGS = (
     "SLUICE_STORE", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION",
@@ -60,14 +60,14 @@ class Kit:
     """What all pods of builds have in common."""
 
     image: str
-    """Ours: it fetches the bento, and serves it unless the plan names another image."""
+    """Our image: it fetches the bento, and serves it unless the plan names another image."""
     connections: str
     """The Secret that says where the store of bentos is and how it is reached."""
     pull_secrets: tuple[str, ...] = ()
 
 
 def deployment(build: BuildRef, packed: Packed, serve: Serve, kit: Kit) -> Object:
-    """The Deployment, without a number of replicas: others may decide that."""
+    """The Deployment, without a number of replicas, which others may decide."""
     ours = labels(Component.SERVICE, build)
     return {
         "metadata": _metadata(build, packed),
@@ -85,7 +85,7 @@ def deployment(build: BuildRef, packed: Packed, serve: Serve, kit: Kit) -> Objec
 
 
 def service(build: BuildRef) -> Object:
-    """The headless Service, for whose pods Kubernetes keeps EndpointSlices: all but those that leave."""
+    """The headless Service. Kubernetes keeps EndpointSlices of its pods, which are all but the leaving ones."""
     return {
         "metadata": _metadata(build),
         "spec": {
@@ -97,7 +97,7 @@ def service(build: BuildRef) -> Object:
 
 
 def disruption_budget(build: BuildRef) -> Object:
-    """One pod at a time may be taken away when a node is emptied; those that are not ready, always."""
+    """When a node is drained, one pod at a time may be evicted; pods that are not ready, always."""
     return {
         "metadata": _metadata(build),
         "spec": {
@@ -115,23 +115,23 @@ def autoscaler(build: BuildRef, pattern: Mapping[str, Any]) -> Object:
 
 
 def leaving() -> Object:
-    """The change to a pod that nobody is to be sent to any more, and that goes before others."""
+    """The change to a pod that gets no requests any more and is removed before others."""
     return {"metadata": {"labels": {SERVING: "false"}, "annotations": {_COST: "-1000"}}}
 
 
 def staying() -> Object:
-    """The change that takes it back."""
+    """The change that undoes `leaving`."""
     return {"metadata": {"labels": {SERVING: "true"}, "annotations": {_COST: None}}}
 
 
 def grace(serve: Serve) -> int:
-    """Seconds that a pod that ends may take."""
+    """Seconds that a pod may take to end."""
     return PRE_STOP + math.ceil(serve.timeout) + _MARGIN
 
 
 def _metadata(build: BuildRef, packed: Packed | None = None) -> Object:
-    said = exact_words(build) | (_words_of(packed) if packed is not None else {})
-    return {"name": build_name(build), "labels": labels(Component.SERVICE, build), "annotations": said}
+    annotations = exact_words(build) | (_words_of(packed) if packed is not None else {})
+    return {"name": build_name(build), "labels": labels(Component.SERVICE, build), "annotations": annotations}
 
 
 def _words_of(packed: Packed) -> dict[str, str]:
@@ -168,7 +168,8 @@ def _pod(ours: Mapping[str, str], packed: Packed, serve: Serve, kit: Kit) -> Obj
 
 
 def _fetching(packed: Packed, serve: Serve, kit: Kit) -> Object:
-    """Has the bento in the pod's folder, to its last byte as it was packed. It alone knows how the store is reached."""
+    """The container that fetches the bento into the pod's folder, byte for byte as packed. Only it can reach the
+    store."""
     from_secret = [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": kit.connections, "key": name, "optional": True}}}
         for name in _STORE_SETTINGS
@@ -184,11 +185,11 @@ def _fetching(packed: Packed, serve: Serve, kit: Kit) -> Object:
 
 
 def _serving(packed: Packed, serve: Serve, kit: Kit) -> Object:
-    told = serving_environment(
+    environment = serving_environment(
         serve, home=str(_HOME / "store"), load_failures="/dev/termination-log", times=str(_HOME / "times")
     )
     if not is_default(serve.capture):
-        told |= capture_told(serve.capture, folder=str(_SCRATCH / "bodies"), key="/dev/null")
+        environment |= capture_told(serve.capture, folder=str(_SCRATCH / "bodies"), key="/dev/null")
     readiness = {"httpGet": {"path": "/readyz", "port": PORT_NAME}, "periodSeconds": 2, "timeoutSeconds": 2}
     return _container(
         SERVE,
@@ -197,7 +198,7 @@ def _serving(packed: Packed, serve: Serve, kit: Kit) -> Object:
             python(packed, serve), "-I", str(_HOME / "serving.py"), str(PORT), str(serve.workers),
             str(math.ceil(serve.timeout)), packed.bento, *memory_of_worker(serve),
         ),
-        {"HOME": str(_SCRATCH), **SILENT, **told},
+        {"HOME": str(_SCRATCH), **SILENT, **environment},
         ports=[{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
         resources=_resources(serve),
         readinessProbe=readiness,
@@ -206,7 +207,7 @@ def _serving(packed: Packed, serve: Serve, kit: Kit) -> Object:
 
 
 def python(packed: Packed, serve: Serve) -> str:
-    """The interpreter that serves: the image's, or that of the environment that the pod makes for itself."""
+    """The interpreter that serves: the image's, or that of the environment that the pod builds for itself."""
     if not _makes_environment(serve):
         return "python3"
     return str(_HOME / "envs" / packed.env.partition(":")[2] / "bin" / "python")
@@ -220,7 +221,7 @@ def _container(
     name: str,
     image: str,
     command: tuple[str, ...],
-    said: Mapping[str, str],
+    variables: Mapping[str, str],
     *,
     env: list[Object] | None = None,
     **more: Any,
@@ -229,7 +230,7 @@ def _container(
         "name": name,
         "image": image,
         "command": list(command),
-        "env": [*({"name": key, "value": value} for key, value in said.items()), *(env or ())],
+        "env": [*({"name": key, "value": value} for key, value in variables.items()), *(env or ())],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -252,17 +253,18 @@ def _resources(serve: Serve) -> Object:
     return {"requests": cpu | memory | gpu, "limits": memory | gpu}
 
 
-def _toleration(said: Toleration) -> Object:
-    found: Object = {"key": said.key, "operator": "Exists" if said.value is None else "Equal"}
-    if said.value is not None:
-        found["value"] = said.value
-    if said.effect is not None:
-        found["effect"] = said.effect
-    return found
+def _toleration(toleration: Toleration) -> Object:
+    entry: Object = {"key": toleration.key, "operator": "Exists" if toleration.value is None else "Equal"}
+    if toleration.value is not None:
+        entry["value"] = toleration.value
+    if toleration.effect is not None:
+        entry["effect"] = toleration.effect
+    return entry
 
 
 def of_lost_nodes() -> list[Object]:
-    """Tolerations by which a pod is made elsewhere soon after its node was lost: by default it takes five minutes."""
+    """Tolerations by which a pod is soon replaced elsewhere after its node is lost; by default that takes five
+    minutes."""
     return [
         {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _LOST}
         for what in ("not-ready", "unreachable")

@@ -13,11 +13,11 @@ _NOT_PULLED = ("InvalidImageName", "ErrImageNeverPull")
 _MAKING = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 _ENDING = "CrashLoopBackOff"
 _LAST_WORDS = 600
-"""Characters of what a process said last."""
+"""The number of characters that are kept of a process's last words."""
 
 
 def given_up(pods: Iterable[Object], deployment: Object, unpulled: Collection[str] = ()) -> str | None:
-    """Why a replica cannot run, when that does not pass by itself; None where it may.
+    """Why a replica cannot run, when that does not pass by itself; None if it may.
 
     `unpulled` names the pods whose image has long not been pulled.
     """
@@ -33,7 +33,7 @@ def is_given_up(pod: Object, unpulled: Collection[str] = ()) -> bool:
 
 
 def unpulled_image(pod: Object) -> str | None:
-    """Why an image of a pod could not be pulled when it was last tried; None where none is tried again."""
+    """Why an image of a pod could not be pulled at the last try; None if none is being retried."""
     for status in _containers(pod):
         held = _held(status)
         if held.get("reason") in _PULLING:
@@ -46,32 +46,38 @@ def waiting(pods: Iterable[Object], deployment: Object) -> str | None:
     for pod in pods:
         if (why := unpulled_image(pod)) is not None:
             return why
-        found = _condition(pod, "PodScheduled")
-        if found is not None and found.get("status") == "False":
-            return f"no node has room for the pod {_name(pod)}: {found.get('message') or found.get('reason')}"
+        scheduled = _condition(pod, "PodScheduled")
+        if scheduled is not None and scheduled.get("status") == "False":
+            return f"no node has room for the pod {_name(pod)}: {said_of(scheduled)}"
     failed = _condition(deployment, "ReplicaFailure")
     if failed is not None and failed.get("status") == "True":
-        return f"Kubernetes makes no pod of it: {failed.get('message') or failed.get('reason')}"
+        return f"Kubernetes creates no pod for it: {said_of(failed)}"
     return None
 
 
 def lost_to(pod: Object) -> tuple[str, str] | None:
-    """Why Kubernetes ends, or has ended, a pod that would have gone on, as a word of its own and in words; or None."""
+    """Why Kubernetes ends, or has ended, a pod that would have kept running: its reason as one word, and in words; or
+    None."""
     status = pod.get("status", {})
     for each in _containers(pod):
         ended = (each.get("state") or {}).get("terminated") or {}
         if ended.get("reason") == "OOMKilled":
             return "OOMKilled", "it needs more memory than it may have, and is killed for it"
     if status.get("phase") == "Failed" and status.get("reason"):
-        return status["reason"], status.get("message") or status["reason"]
-    found = _condition(pod, "DisruptionTarget")
-    if found is None or found.get("status") != "True":
+        return status["reason"], said_of(status)
+    disrupted = _condition(pod, "DisruptionTarget")
+    if disrupted is None or disrupted.get("status") != "True":
         return None
-    return str(found.get("reason")), str(found.get("message") or found.get("reason"))
+    return str(disrupted.get("reason")), said_of(disrupted)
+
+
+def said_of(thing: Object) -> str:
+    """The message of a condition, status or event, else its reason; without a full stop, because it ends a clause."""
+    return str(thing.get("message") or thing.get("reason") or "no reason given").strip().rstrip(".")
 
 
 def last_words(pod: Object) -> str:
-    """What the containers of a pod that has ended said last."""
+    """The last words of the containers of a pod that has ended."""
     ended = [(each.get("state") or {}).get("terminated") for each in _containers(pod)]
     return next((_last_words(each) for each in ended if each and each.get("exitCode")), "nobody says why")
 
@@ -87,16 +93,16 @@ def _held(status: Object) -> Object:
 
 
 def _unpulled(status: Object, held: Object) -> str:
-    return f"the image {status.get('image')} cannot be pulled: {held.get('message') or held['reason']}"
+    return f"the image {status.get('image')} cannot be pulled: {said_of(held)}"
 
 
 def _stuck(pod: Object, status: Object) -> str | None:
     held = _held(status)
-    reason, message = held.get("reason", ""), held.get("message") or held.get("reason", "")
+    reason = held.get("reason", "")
     if reason in _NOT_PULLED:
         return _unpulled(status, held)
     if reason in _MAKING:
-        return f"the container {status.get('name')} of {_name(pod)} cannot be made: {message}"
+        return f"the container {status.get('name')} of {_name(pod)} cannot be made: {said_of(held)}"
     ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     if reason != _ENDING and not _failed_again(status):
         return None
@@ -114,21 +120,21 @@ def _failed_again(status: Object) -> bool:
 
 
 def _last_words(ended: Object) -> str:
-    said = str(ended.get("message") or "").strip()
-    return said[-_LAST_WORDS:] or f"exit code {ended.get('exitCode', 'unknown')}, and it said nothing"
+    words = str(ended.get("message") or "").strip().rstrip(".")
+    return words[-_LAST_WORDS:] or f"exit code {ended.get('exitCode', 'unknown')}, and it said nothing"
 
 
 def _is_late(deployment: Object) -> bool:
     """Whether Kubernetes has waited for longer than the Deployment may take."""
-    found = _condition(deployment, "Progressing")
-    return found is not None and found.get("reason") == "ProgressDeadlineExceeded"
+    progressing = _condition(deployment, "Progressing")
+    return progressing is not None and progressing.get("reason") == "ProgressDeadlineExceeded"
 
 
 def _condition(thing: Object, kind: str) -> Object | None:
-    for found in thing.get("status", {}).get("conditions") or ():
-        if found.get("type") == kind:
-            said: Object = found
-            return said
+    for each in thing.get("status", {}).get("conditions") or ():
+        if each.get("type") == kind:
+            condition: Object = each
+            return condition
     return None
 
 

@@ -20,7 +20,7 @@ from sluicegate.services.cluster.kinds import (
 
 
 class Verb(StrEnum):
-    """What may be done with objects of a kind. Whoever applies one needs patch, and create where it is not there."""
+    """What may be done with objects of a kind. To apply an object takes patch, and create if it does not exist."""
 
     GET = "get"
     LIST = "list"
@@ -32,7 +32,7 @@ class Verb(StrEnum):
 
 
 class Role(StrEnum):
-    """Who asks the API."""
+    """Who calls the API."""
 
     CONTROL = "control"
     """The keeper and the console."""

@@ -17,14 +17,14 @@ from sluicegate.services.cluster.names import Component, labels
 TABLE = "sluicegate-table"
 PLAIN, PACKED = "table.json", "table.json.gz"
 PLAIN_UP_TO = 200_000
-"""Bytes; beyond that every gateway would be sent much at each change."""
+"""Bytes up to which a sheet is not compressed. A larger one would send much to every gateway at each change."""
 LARGEST = 1_000_000
 """Bytes. Kubernetes takes 1 MiB of data in a ConfigMap."""
 _LARGEST_UNPACKED = 64 << 20
 
 
 def table_map(sheet: str, version: str | None = None) -> Object:
-    """The ConfigMap of a sheet, to follow the one of this version. Raises RoutesRejected where it is too large."""
+    """The ConfigMap of a sheet, to replace the one of this version. Raises RoutesRejected if it is too large."""
     metadata = {"name": TABLE, "labels": labels(Component.GATEWAY)}
     if version is not None:
         metadata["resourceVersion"] = version
@@ -43,7 +43,7 @@ def table_map(sheet: str, version: str | None = None) -> Object:
 
 
 def sheet_of(thing: Object) -> str | None:
-    """The sheet that a ConfigMap holds; None where it holds none yet. Raises UsageError."""
+    """The sheet that a ConfigMap holds; None if it holds none yet. Raises UsageError."""
     if PLAIN in (thing.get("data") or {}):
         return str(thing["data"][PLAIN])
     packed = (thing.get("binaryData") or {}).get(PACKED)
@@ -51,7 +51,7 @@ def sheet_of(thing: Object) -> str | None:
 
 
 def mounted_sheet(folder: Path) -> str | None:
-    """The sheet of the ConfigMap that is mounted here; None where there is none. Raises UsageError."""
+    """The sheet of the ConfigMap that is mounted here; None if there is none. Raises UsageError."""
     try:
         if (folder / PACKED).exists():
             return _unpacked((folder / PACKED).read_bytes())

@@ -15,11 +15,11 @@ _OVER = ("Failed", "Succeeded")
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What runs of one build. Pods that end, or have ended, are left out."""
+    """The Deployment and pods of one build. Pods that are ending, or have ended, are left out."""
 
     deployment: Object
     pods: tuple[Object, ...]
-    """Those that are ready first, and of these the oldest."""
+    """Ready pods first, then the oldest first."""
 
     @classmethod
     def of(cls, deployment: Object, pods: Iterable[Object]) -> Self:
@@ -28,7 +28,7 @@ class Workload:
 
     @property
     def replicas(self) -> int:
-        """How many pods there are to be."""
+        """The desired number of pods."""
         return int(self.deployment["spec"].get("replicas", 1))
 
     @property
@@ -37,33 +37,33 @@ class Workload:
 
     @property
     def serving(self) -> tuple[Object, ...]:
-        """The pods that callers are sent to, or will be."""
+        """The pods that get requests, or will."""
         return tuple(pod for pod in self.pods if not leaves(pod))
 
     @property
     def staying(self) -> int:
-        """How many pods there are to be, but for those that leave."""
+        """The desired number of pods, without leaving ones."""
         return max(0, self.replicas - len(self.leaving))
 
     @property
     def grace(self) -> int:
-        """Seconds that a pod that ends may take."""
+        """Seconds that a pod may take to end."""
         return int(self.deployment["spec"]["template"]["spec"].get("terminationGracePeriodSeconds", 30))
 
 
 def packed_of(deployment: Object) -> Packed:
     """What a Deployment serves."""
-    said = deployment["metadata"].get("annotations") or {}
+    annotations = deployment["metadata"].get("annotations") or {}
     return Packed(
-        bento=said.get(BENTO, ""),
-        env=said.get(ENVIRONMENT, ""),
-        bento_digest=said.get(BENTO_DIGEST, ""),
-        model_digest=said.get(MODEL_DIGEST, ""),
+        bento=annotations.get(BENTO, ""),
+        env=annotations.get(ENVIRONMENT, ""),
+        bento_digest=annotations.get(BENTO_DIGEST, ""),
+        model_digest=annotations.get(MODEL_DIGEST, ""),
     )
 
 
 def leaves(pod: Object) -> bool:
-    """Whether nobody is sent to a pod any more."""
+    """Whether a pod gets no requests any more."""
     return (pod["metadata"].get("labels") or {}).get(SERVING) == "false"
 
 

@@ -280,7 +280,7 @@ def outlook(
         case _ if pod is not None and pod.obstacle is Obstacle.LOST:
             return pod if coming is not None else None
         case Run(state="FAILED" | "CRASHED") if coming is not None:
-            detail = f"its run {attempt.run} {run.state.lower()}: {run.message[:200]}"
+            detail = f"its run {attempt.run} {run.state.lower()}: {run.message[:200].rstrip('.')}"
             return Hindrance(obstacle=Obstacle.CRASHED, detail=detail)
         case Run(state="SCHEDULED" | "COMPLETED" | "FAILED" | "CRASHED" | "CANCELLED"):
             return coming

@@ -116,12 +116,12 @@ def event(cluster: Cluster, job: str, message: str, at: str, reason: str = "Fail
 def test_a_job_whose_pod_is_refused_is_told_by_its_last_event(cluster: Cluster) -> None:
     event(cluster, "ridge-x", "exceeded quota: other", "02")
     event(cluster, "canary-x", "first", "01")
-    event(cluster, "canary-x", "exceeded quota: q, requested: pods=1", "03")
+    event(cluster, "canary-x", "exceeded quota: q, requested: pods=1.", "03")
     event(cluster, "canary-x", "created", "04", "SuccessfulCreate")
     pods = FlowPods(cluster.allow(Role.CONTROL).api())
     found = pods.unmade("canary-x")
     assert found is not None
-    assert found.detail == "Kubernetes makes no pod of its Job canary-x: exceeded quota: q, requested: pods=1"
+    assert found.detail == "Kubernetes creates no pod for its Job canary-x: exceeded quota: q, requested: pods=1"
     assert f"kubectl --namespace {cluster.namespace} describe job canary-x" in str(found.fix)
     assert pods.unmade("absent") is None
 

@@ -20,7 +20,7 @@ from sluicegate.services.cluster.objects import (
     disruption_budget,
     service,
 )
-from sluicegate.services.cluster.obstacles import given_up, is_given_up, unpulled_image, waiting
+from sluicegate.services.cluster.obstacles import given_up, is_given_up, lost_to, unpulled_image, waiting
 from sluicegate.services.cluster.slices import all_of, endpoints_of, ready_of
 from sluicegate.services.cluster.workload import packed_of
 from sluicegate.services.keeper.fleet_pass import LAUNCH_SECONDS
@@ -201,9 +201,29 @@ def test_room_on_a_node_is_waited_for_until_kubernetes_finds_it_takes_too_long()
     assert given_up([full], late) == "no node has room for the pod a: 0/3 nodes: no gpu"
 
 
+STOP = "0/1 nodes are available. Preemption is not helpful for scheduling."
+"""Kubernetes ends its messages with a full stop; ours go on behind them, or end with a full stop of their own."""
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        waiting([{"metadata": {"name": "a"}} | condition("PodScheduled", "False", "Unschedulable", STOP)], {}),
+        waiting([], condition("ReplicaFailure", "True", "FailedCreate", STOP)),
+        unpulled_image(held("ErrImagePull", STOP)),
+        given_up([held("CreateContainerError", STOP)], {}),
+        given_up([held("CrashLoopBackOff", exitCode=1, said=STOP)], {}),
+        (lost_to({"status": {"phase": "Failed", "reason": "Evicted", "message": STOP}}) or ("", ""))[1],
+        (lost_to(condition("DisruptionTarget", "True", "TerminationByKubelet", STOP)) or ("", ""))[1],
+    ],
+)
+def test_a_reason_ends_without_a_full_stop(why: str | None) -> None:
+    assert str(why).endswith("Preemption is not helpful for scheduling")
+
+
 def test_pods_that_are_not_even_made_are_said_not_to_be() -> None:
     refused = condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota: pods=10")
-    assert waiting([], refused) == "Kubernetes makes no pod of it: exceeded quota: pods=10"
+    assert waiting([], refused) == "Kubernetes creates no pod for it: exceeded quota: pods=10"
 
 
 def piece(*endpoints: tuple[str, dict[str, bool]], name: str = "sluice-delays-v3", port: int = 3000) -> dict[str, Any]:

@@ -332,13 +332,13 @@ def test_a_run_whose_work_pool_was_deleted_is_replaced(house: House) -> None:
 def test_runs_that_crash_one_after_the_other_are_said_until_a_driver_works(house: House) -> None:
     house.look()
     for number in (1, 2, 3):
-        house.prefect.put(f"run-{number}", "CRASHED", "no module named sluicegate")
+        house.prefect.put(f"run-{number}", "CRASHED", "no module named sluicegate.")
         house.look(SECOND)
         assert house.noted() is Obstacle.CRASHED
         house.look(timedelta(minutes=1))
         assert house.run() == f"run-{number + 1}"
         assert house.noted() is Obstacle.CRASHED, "another run proves nothing yet"
-    assert "crashed: no module named sluicegate" in str(house.shown())
+    assert "crashed: no module named sluicegate. Fix: " in str(house.shown())
     assert "since 2026-01-01 00:00:02 UTC" in str(house.shown())
     house.lease()
     house.look()

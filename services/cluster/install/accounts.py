@@ -1,4 +1,4 @@
-"""Who asks the cluster's API, and what each may do there: one namespace, and no verb that is not used. Pure."""
+"""The accounts that call the cluster's API, and their rights: one namespace, and no verb that is not used. Pure."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from sluicegate.services.cluster.rights import Role, rules
 
 
 def control_rights(installation: Installation) -> list[Object]:
-    """Of keeper and console."""
+    """The account and rights of keeper and console."""
     return _rights(installation, "sluicegate-control", installation.accounts.control, "control", rules(Role.CONTROL))
 
 
 def gateway_rights(installation: Installation) -> list[Object]:
-    """Of each gateway."""
+    """The account and rights of each gateway."""
     return _rights(installation, "sluicegate-gateway", installation.accounts.gateway, "gateway", rules(Role.GATEWAY))
 
 
 def worker_rights(installation: Installation) -> list[Object]:
-    """Of Prefect's worker: it makes a Job for each flow run. One that is cancelled ends by itself."""
+    """The account and rights of Prefect's worker, which creates a Job for each flow run. A cancelled run ends by
+    itself."""
     jobs = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]}]
     return _rights(installation, "sluicegate-worker", installation.accounts.worker, "worker", jobs)
 
 
 def flow_account(installation: Installation) -> list[Object]:
-    """Of flow runs: they never ask the cluster's API."""
+    """The account of flow runs, which never call the cluster's API."""
     return [_account(installation, installation.accounts.flow, "flow")]
 
 

@@ -13,7 +13,8 @@ COMPONENT = "conformance"
 
 
 def conformance_job(installation: Installation) -> Object:
-    """For `kubectl create`: each is another one, and goes a day after its end. It has no right in the cluster."""
+    """The Job for `kubectl create`: each has another name and is deleted a day after its end. It has no rights in the
+    cluster."""
     reached = {
         "SLUICE_API": f"http://{CONSOLE_SERVICE}:{CONSOLE_PORT}",
         "SLUICE_GATEWAY": f"http://{GATEWAY_SERVICE}:{GATEWAY_PORT}",

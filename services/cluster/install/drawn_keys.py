@@ -1,4 +1,4 @@
-"""The Secret of an installation: drawn once, by whoever installs it, and shared by the control pods and the flows."""
+"""The Secret of an installation: generated once, by whoever installs it, and shared by control pods and flows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sluicegate.services.cluster.install.parts import named
 from sluicegate.services.cluster.kinds import Object
 
 SHARED = ("admin_token", "check_key", "session_secret", "webhook_secret")
-"""Of `services/host/keys.py`: what several pods must have in common. Every pod draws the others for itself."""
+"""The keys of `services/host/keys.py` that several pods must share. Every pod generates the others for itself."""
 
 
 def keys_secret(installation: Installation) -> Object:
     """A Secret with new values."""
-    drawn = {name: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() for name in SHARED}
+    generated = {name: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() for name in SHARED}
     metadata = named(installation, installation.keys, "control")
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": drawn}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": generated}

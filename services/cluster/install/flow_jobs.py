@@ -34,13 +34,13 @@ def flow_jobs(installation: Installation) -> list[Object]:
 
 
 def base_job_template(installation: Installation) -> Object:
-    """What `prefect work-pool create --base-job-template` takes: each run is a Job of our image without any right."""
+    """What `prefect work-pool create --base-job-template` takes: each run is a Job of our image, without rights."""
     configuration = {**_SETTLED, "namespace": installation.namespace, "job_manifest": _job(installation)}
     return {"job_configuration": configuration, "variables": _VARIABLES}
 
 
 def worker(installation: Installation) -> list[Object]:
-    """The worker's Deployment. It watches no pods: a run that falls silent is noticed by the keeper."""
+    """The worker's Deployment. It watches no pods: the keeper notices a run that falls silent."""
     connections = installation.connections
     env = [
         *own_variables(),

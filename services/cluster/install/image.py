@@ -32,7 +32,7 @@ EXTRAS = ("server", "s3", "cluster")
 _VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _PACKAGES = f"{HOME}/lib/{_VERSION}/site-packages"
 _LEFT_OUT = {"__pycache__", "test", "tests", "idlelib", "ensurepip", "turtledemo", "site-packages", "lib2to3"}
-"""Of the standard library."""
+"""Left out of the standard library."""
 _OF_HOST = ("etc/ssl/certs/ca-certificates.crt", "usr/share/zoneinfo/UTC")
 _ELF = b"\x7fELF"
 _AT_ONCE = 100
@@ -41,8 +41,8 @@ _AT_ONCE = 100
 def write_image(output: Path, *, name: str, base: Path | None, tell: Callable[[str, float], None]) -> str:
     """Write the image as an OCI layout, and give its digest.
 
-    `base`: a root file system below it, as a tar; without one the libraries of this machine are below. `tell` is told
-    what is done, and the share of it that is done.
+    `base`: the tar of a root file system underneath; without one, the libraries of this machine are underneath. `tell`
+    gets the present step, and the share of it that is done.
     """
     layout, plain = Layout(output), [*python_files(), *package_files()]
     compiled = with_bytecode(watched(plain, partial(tell, f"compiling {len(plain):,} files of Python and packages")))
@@ -87,7 +87,7 @@ def python_files() -> Iterator[File]:
 
 
 def package_files() -> Iterator[File]:
-    """The packages of the extras of an image, and Sluicegate itself. Raises NotFound where one is not installed."""
+    """The packages of the extras of an image, and Sluicegate itself. Raises NotFound if one is not installed."""
     for each in distributions():
         for file in each.files or ():
             source = Path(str(each.locate_file(file)))
@@ -104,7 +104,7 @@ def package_files() -> Iterator[File]:
 
 
 def with_bytecode(files: Iterable[File]) -> Iterator[File]:
-    """The files, and behind each module what Python would compile it to: nobody may write in the image."""
+    """The files, each module followed by its bytecode, because nobody may write in the image."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "module.pyc")
         for each in files:
@@ -155,7 +155,7 @@ def _is_wanted(name: str) -> bool:
 
 
 def _scripts() -> Iterator[File]:
-    """Commands, which begin with the image's Python; programs of wheels as they are."""
+    """Commands, which start with the image's Python, and programs of wheels as they are."""
     for each in distributions():
         for entry in each.entry_points.select(group="console_scripts"):
             module, _, attribute = entry.value.partition(":")
@@ -171,7 +171,7 @@ def _scripts() -> Iterator[File]:
 
 
 def _account() -> Iterator[File]:
-    """Who the processes are, and the folders that they may write to."""
+    """The user of the processes, and the folders that they may write to."""
     users = f"root:x:0:0:root:/root:/bin/false\nsluice:x:{USER}:{USER}::{STATE}:/bin/false\n"
     yield File(path="etc/passwd", text=users.encode())
     yield File(path="etc/group", text=f"root:x:0:\nsluice:x:{USER}:\n".encode())
@@ -181,12 +181,15 @@ def _account() -> Iterator[File]:
 
 
 def library_files(files: Sequence[File]) -> list[File]:
-    """The libraries of this machine that programs among the files load, and the authorities that it trusts."""
+    """The libraries of this machine that programs among the files load, and the certificate authorities that it
+    trusts."""
     programs = sorted({each.source for each in files if each.source is not None and _is_elf(each.source)})
     found: set[str] = set()
     for first in range(0, len(programs), _AT_ONCE):
-        told = subprocess.run(("ldd", *programs[first : first + _AT_ONCE]), capture_output=True, text=True, check=False)
-        found |= set(re.findall(r"(?:=> |^\t)(/\S+) \(0x", told.stdout, re.MULTILINE))
+        listing = subprocess.run(
+            ("ldd", *programs[first : first + _AT_ONCE]), capture_output=True, text=True, check=False
+        )
+        found |= set(re.findall(r"(?:=> |^\t)(/\S+) \(0x", listing.stdout, re.MULTILINE))
     inside = {str(each.source.resolve()) for each in files if each.source is not None}
     libraries = sorted(each for each in found if os.path.realpath(each) not in inside)
     if not libraries:

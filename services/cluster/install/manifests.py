@@ -43,7 +43,7 @@ GROUPS: Sequence[Group] = (
 
 
 def manifests(installation: Installation) -> list[Object]:
-    """Every object of the installation. Applied twice, or in another order, they are the same."""
+    """Every object of the installation. To apply them twice, or in another order, gives the same."""
     return [
         each
         for group in GROUPS

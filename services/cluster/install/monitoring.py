@@ -8,7 +8,7 @@ from sluicegate.services.cluster.kinds import Object
 
 
 def monitor(installation: Installation) -> list[Object]:
-    """The console tells all metrics, of the gateways as well; it wants a token of the role viewer."""
+    """The console serves all metrics, those of the gateways too, to a token of the role viewer."""
     return [
         {
             "apiVersion": "monitoring.coreos.com/v1",

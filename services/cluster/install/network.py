@@ -1,4 +1,4 @@
-"""NetworkPolicies: who may reach which of our pods. What our pods reach themselves is not restricted. Pure."""
+"""NetworkPolicies: who may reach which of our pods. Connections that our pods open are not restricted. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluicegate.services.cluster.names import COMPONENT_LABEL
 
 SERVICE_PORT = 3000
 ANYBODY: Sequence[Object] = ({"namespaceSelector": {}},)
-"""Every pod of the cluster. Who comes from outside comes through the user's Ingress, which is one."""
+"""Every pod of the cluster. Callers from outside come through the user's Ingress, which is a pod as well."""
 
 
 _FLOWS: Object = {"podSelector": {"matchLabels": {COMPONENT_LABEL: "flow"}}}
@@ -34,7 +34,7 @@ def policies(installation: Installation) -> list[Object]:
 
 
 def console_callers(installation: Installation) -> list[Object]:
-    """The console answers namespaces that the user names as well."""
+    """The console also answers the namespaces that the user names."""
     key = "kubernetes.io/metadata.name"
     named_ones = {"matchExpressions": [{"key": key, "operator": "In", "values": list(installation.console_from)}]}
     callers = [{"namespaceSelector": named_ones}]
@@ -45,16 +45,18 @@ def _pods(component: str) -> Object:
     return {"podSelector": {"matchLabels": labels(component)}}
 
 
-def _policy(installation: Installation, name: str, of: dict[str, str], callers: Sequence[Object], port: int) -> Object:
-    found = _nobody(installation, name, of)
-    found["spec"]["ingress"] = [{"from": list(callers), "ports": [{"protocol": "TCP", "port": port}]}]
-    return found
+def _policy(
+    installation: Installation, name: str, selected: dict[str, str], callers: Sequence[Object], port: int
+) -> Object:
+    policy = _nobody(installation, name, selected)
+    policy["spec"]["ingress"] = [{"from": list(callers), "ports": [{"protocol": "TCP", "port": port}]}]
+    return policy
 
 
-def _nobody(installation: Installation, name: str, of: dict[str, str]) -> Object:
+def _nobody(installation: Installation, name: str, selected: dict[str, str]) -> Object:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": named(installation, name, of[COMPONENT_LABEL]),
-        "spec": {"podSelector": {"matchLabels": of}, "policyTypes": ["Ingress"]},
+        "metadata": named(installation, name, selected[COMPONENT_LABEL]),
+        "spec": {"podSelector": {"matchLabels": selected}, "policyTypes": ["Ingress"]},
     }

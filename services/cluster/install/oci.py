@@ -25,7 +25,7 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _NEVER = "1970-01-01T00:00:00Z"
-"""An image says no time: it would have another digest each time."""
+"""The times in an image: real ones would give it another digest each time."""
 _PIECE = 1 << 20
 
 
@@ -44,20 +44,20 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Blob:
-    """A content by its digest."""
+    """A blob by its digest."""
 
     digest: str
     size: int
     diff: str = ""
-    """Of a layer: the digest of its tar before it was compressed."""
+    """For a layer: the digest of its tar before it was compressed."""
 
     def described(self, kind: str) -> Object:
-        """As manifests name it."""
+        """Its entry in a manifest."""
         return {"mediaType": kind, "digest": self.digest, "size": self.size}
 
 
 class Layout:
-    """A folder that becomes an image. Raises Refused where it holds something else."""
+    """A folder that becomes an image. Raises Refused if it holds something else."""
 
     def __init__(self, folder: Path) -> None:
         if folder.exists() and any(folder.iterdir()) and not (folder / "oci-layout").exists():
@@ -68,13 +68,14 @@ class Layout:
         self._blobs.mkdir(parents=True)
 
     def add_files(self, files: Sequence[File], tell: Callable[[float], None] = lambda _: None) -> None:
-        """A layer of these files, in the order of their paths, with their folders. `tell`: the share that is done."""
+        """Add a layer of these files and their folders, in the order of their paths. `tell` gets the share that is
+        done."""
         with self._new_layer() as layer:
             _write_tar(layer, files, tell)
         self._layers.append(layer.blob(self._blobs))
 
     def add_tar(self, path: Path) -> None:
-        """A layer that is this root file system. Raises Refused where it is no tar."""
+        """Add this root file system as a layer. Raises Refused if it is not a tar."""
         if not tarfile.is_tarfile(path):
             raise Refused(f"{path} is no tar archive.", fix="name a root file system's tar, compressed or not: --base.")
         with self._new_layer() as layer, _plain(path) as plain:
@@ -82,8 +83,8 @@ class Layout:
         self._layers.append(layer.blob(self._blobs))
 
     def close(self, config: Mapping[str, Any], *, name: str) -> str:
-        """Write what makes it an image, and give its digest."""
-        told = {
+        """Write the image's config, manifest and index, and return its digest."""
+        image_config = {
             "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
             "created": _NEVER,
@@ -94,7 +95,7 @@ class Layout:
         manifest = {
             "schemaVersion": 2,
             "mediaType": _MANIFEST,
-            "config": self._json(told).described(_CONFIG),
+            "config": self._json(image_config).described(_CONFIG),
             "layers": [each.described(_LAYER) for each in self._layers],
         }
         image = self._json(manifest)
@@ -116,7 +117,7 @@ class Layout:
 
 
 class _Layer(io.RawIOBase):
-    """What is written is compressed, and hashed before and after."""
+    """Compresses what is written, and hashes it before and after."""
 
     def __init__(self, draft: Path) -> None:
         self._draft, self._file = draft, draft.open("wb")
@@ -137,7 +138,7 @@ class _Layer(io.RawIOBase):
         super().close()
 
     def blob(self, folder: Path) -> Blob:
-        """Its place among the blobs, once it is closed."""
+        """Move the closed layer among the blobs."""
         with self._draft.open("rb") as draft:
             digest = hashlib.file_digest(draft, "sha256").hexdigest()
         size = self._draft.stat().st_size
@@ -146,7 +147,7 @@ class _Layer(io.RawIOBase):
 
 
 def watched(items: Sequence[T], tell: Callable[[float], None]) -> Iterator[T]:
-    """The same, one after the other; told is the share that was taken."""
+    """The items, one after the other; `tell` gets the share that was taken."""
     for number, each in enumerate(items):
         tell(number / len(items))
         yield each

@@ -11,11 +11,11 @@ from sluicegate.services.cluster.names import COMPONENT_LABEL, NAME_LABEL
 from sluicegate.services.cluster.objects import of_lost_nodes
 
 USER = 65532
-"""Who every process is, and whose group may write to the folders."""
+"""The user of every process, and the group that may write to the folders."""
 PRODUCT = "sluicegate"
 STATE, SECRETS = "/state", "/secrets"
 HEADER = {"name": "Host", "value": "localhost"}
-"""What a probe of the kubelet says: it comes by the pod's address, which is no name that is answered."""
+"""The Host header of the kubelet's probes. By default it is the pod's address, and programs refuse unknown names."""
 
 
 def labels(component: str) -> dict[str, str]:
@@ -34,12 +34,12 @@ def variables(values: Mapping[str, str]) -> list[Object]:
 
 
 def secret_variable(secret: str, name: str, *, optional: bool = False) -> Object:
-    """A variable that a Secret's key of the same name holds."""
+    """A variable whose value is a Secret's key of the same name."""
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name, "optional": optional}}}
 
 
 def own_variables() -> list[Object]:
-    """What every process of ours must know: the namespace that it acts in, and where it may write."""
+    """The variables of every process of ours: the namespace that it acts in, and where it may write."""
     namespace = {"fieldRef": {"fieldPath": "metadata.namespace"}}
     return [
         {"name": "SLUICE_CLUSTER", "valueFrom": namespace},
@@ -57,7 +57,7 @@ def container(
     mounts: Sequence[Object] = (),
     **more: Any,
 ) -> Object:
-    """A container that may do nothing but run: no other user, no capability, nothing written but to its folders."""
+    """A container that may do nothing but run: no other user, no capability, and it writes only to its folders."""
     return {
         "name": name,
         "image": installation.image,
@@ -96,7 +96,8 @@ def pod(
 ) -> Object:
     """A pod's specification, as the standard "restricted" admits it.
 
-    `leaves_lost_node`: it is made elsewhere soon, and what is in its folder is gone although the node comes back.
+    `leaves_lost_node`: after its node is lost, the pod is soon replaced elsewhere, and its folder is gone even if the
+    node returns.
     """
     return {
         "serviceAccountName": account,
@@ -142,7 +143,7 @@ def spread(component: str) -> list[Object]:
 def deployment(
     installation: Installation, name: str, component: str, replicas: int, spec: Object, **more: Any
 ) -> Object:
-    """A Deployment whose pods are never fewer than they are to be while it changes."""
+    """A Deployment that never has fewer pods than desired while it changes."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -159,7 +160,7 @@ def deployment(
 
 
 def disruption_budget(installation: Installation, name: str, component: str) -> Object:
-    """One pod at a time may be taken away when a node is emptied."""
+    """When a node is drained, one pod at a time may be evicted."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -186,7 +187,7 @@ def service(installation: Installation, name: str, component: str, ports: Mappin
 def beat_probe(program: str, silent: int) -> Object:
     """Liveness by a program's heartbeat. No import: it runs every ten seconds in each pod.
 
-    A beat is the time of a file, set to the clock of intervals (`services/heartbeat.py`).
+    A beat is the time of a file, set from the monotonic clock (`services/heartbeat.py`).
     """
     look = (
         "import os,sys,time;"

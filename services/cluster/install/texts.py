@@ -15,7 +15,7 @@ KUSTOMIZATION = "kustomization.yaml"
 
 
 class _Representer(RoundTripRepresenter):
-    """Texts of several lines as blocks, and equal parts written out: people read it."""
+    """Texts of several lines as blocks, and equal parts written out, because people read them."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
@@ -30,7 +30,7 @@ _Representer.add_representer(str, _text)
 
 
 def document(thing: Mapping[str, Any]) -> str:
-    """One document, its keys as they stand."""
+    """One document, with its keys in their order."""
     yaml = YAML()
     yaml.Representer = _Representer
     yaml.width = 1 << 16
@@ -63,7 +63,7 @@ def file_name(thing: Object) -> str:
 
 
 def named_in(kustomization: str) -> tuple[str, ...]:
-    """The files that a kustomization of ours names; none where it is of somebody else's making."""
+    """The files that a kustomization of ours names; none if the kustomization is not ours."""
     read = YAML(typ="safe", pure=True).load(kustomization)
     named = read.get("resources") if isinstance(read, dict) else None
     return tuple(each for each in named if isinstance(each, str) and "/" not in each) if isinstance(named, list) else ()

@@ -11,14 +11,14 @@ from sluicegate.registry.words.yaml_text import Text, read_texts
 from sluicegate.services.cluster.install.installation import Installation
 
 OPTIONS = "options"
-"""Where the words of the command line stand, in messages."""
+"""The place of command-line options in messages."""
 _DEFAULTS: Mapping[str, Any] = Installation(image="none").model_dump(exclude={"image"})
 
 
 def read_installation(text: str, where: str, given: Mapping[str, str]) -> Installation:
-    """The installation that a file of values describes; `given` by option is laid over it.
+    """The installation that a file of values describes; `given`, by option, overrides it.
 
-    Raises InvalidDocument with every problem, UsageError where there is no image.
+    Raises InvalidDocument with every problem, UsageError if there is no image.
     """
     file = _mapping(text, where)
     options = Text(where=OPTIONS, values=dict(given), places={(name,): (1, 1) for name in given})
@@ -36,7 +36,7 @@ def read_installation(text: str, where: str, given: Mapping[str, str]) -> Instal
 
 
 def _over(below: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values over defaults, key by key at every level, as Helm lays them."""
+    """Values over defaults, key by key at every level, as Helm merges them."""
     merged = dict(below)
     for key, value in values.items():
         under = below.get(key)
