@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.runtime import Runtime
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from sluicegate.registry.words.build import BuildRef, Endpoints
     from sluicegate.registry.words.fencing import FencingToken
     from sluicegate.registry.words.gateways import GatewayState
-    from sluicegate.services.traffic.envoy.relay import Relay
     from sluicegate.services.traffic.joined import Joined
     from sluicegate.services.traffic.table import RouteTable
 
@@ -38,6 +38,7 @@ class GatewayPlane:
         self._relay = runtime.relay(runtime.site)
         self.gateways = Gateways(runtime.envoys, runtime.clock)
         self._relayed: tuple[Endpoints, frozenset[str]] | None = None
+        self._relay_failed = False
         self._noted: tuple[float, Sequence[GatewayState]] = (-math.inf, ())
 
     def note(self) -> None:
@@ -55,18 +56,24 @@ class GatewayPlane:
 
         self._check()
         self._follow()
-        if self._relay is not None:
-            self._let_in(self._relay, endpoints)
         if self._runtime.cluster_gateways is not None:  # also before there is a gateway
             self._runtime.cluster_gateways.leave(write_sheet(table, endpoints.keys()))
-        self.gateways.apply(table, endpoints)
+        steps = [partial(self._let_in, endpoints), partial(self.gateways.apply, table, endpoints)]
+        first, second = reversed(steps) if self._relay_failed else steps
+        try:
+            first()
+        finally:  # a relay that hangs or refuses keeps no abort from the gateways
+            second()
 
-    def _let_in(self, relay: Relay, endpoints: Endpoints) -> None:
-        """Let the gateways that have joined reach the services that run."""
+    def _let_in(self, endpoints: Endpoints) -> None:
+        """Let the gateways that have joined reach the services that run, before a route leads there."""
+        if self._relay is None:
+            return
         addresses = frozenset(filter(None, (box.said().address for box in self._runtime.joined())))
         if (endpoints, addresses) != self._relayed:
-            relay.publish(endpoints, addresses)
-            self._relayed = dict(endpoints), addresses
+            self._relay_failed = True
+            self._relay.publish(endpoints, addresses)
+            self._relayed, self._relay_failed = (dict(endpoints), addresses), False
 
     def _follow(self) -> None:
         """Update the list of gateways on other hosts and in the cluster."""
