@@ -26,9 +26,9 @@ from sluicegate.registry.report.report import (
     ArmCounts,
     ArmLatency,
     Evidence,
-    Exposure,
     LatencyBin,
     OutcomeCoverage,
+    RequestsAtWeight,
     SampleRatio,
 )
 from sluicegate.registry.rollout.rollout import Rollout
@@ -162,12 +162,12 @@ def _latency(arm: str, middle: float) -> ArmLatency:
 
 EVIDENCE = Evidence(
     exposures=(
-        Exposure(
+        RequestsAtWeight(
             epoch=1,
             stable=ArmCounts(requests=1641, failed=2, ends={"5xx": 1, "timeout": 1}),
             candidate=ArmCounts(requests=183, failed=4, fallbacks=4, ends={"timeout": 3, "connect": 1}),
         ),
-        Exposure(epoch=2, stable=ArmCounts(requests=824), candidate=ArmCounts(requests=252)),
+        RequestsAtWeight(epoch=2, stable=ArmCounts(requests=824), candidate=ArmCounts(requests=252)),
     ),
     coverage=(OutcomeCoverage(metric="log_loss", exposures=2900, labelled=2900, pending=0),),
     latency=(_latency("stable", 6.0), _latency("candidate", 7.5)),
