@@ -124,6 +124,15 @@ def test_what_lies_unread_makes_blind_also_when_nobody_asks_any_more() -> None:
     assert gateway.watch.sight.share > 0.05
 
 
+def test_a_loss_is_over_also_where_no_request_follows_so_that_a_rollout_can_begin() -> None:
+    gateway = Gateway(rate=5)
+    gateway.run(20, lost=0.5)
+    assert gateway.blind is not None
+    gateway.rate = 0
+    gateway.run(120)
+    assert gateway.blind is None
+
+
 @given(st.integers(5, 3_000), st.floats(0.1, 1.0))
 def test_lines_that_cannot_be_read_make_blind(rate: int, garbled: float) -> None:
     gateway = Gateway(rate * 10)

@@ -2,7 +2,7 @@
 
 Uncounted requests are late or lost. *Late* are lines that are unread or unwritten, beyond those of the last few
 seconds. *Lost* are ended requests that have no line anywhere, or an unreadable one. They are counted over the last half
-minute to minute, and so no longer matter once that time has passed and all requests are counted again.
+minute to minute, and so no longer matter once that time has passed and all requests are counted again, or none came.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def _rolled(watch: Watch) -> Watch:
     now, mark, stretch = watch.now, watch.mark, watch.recent[1]
     if now.at - stretch.at >= LATE_SECONDS:
         watch = replace(watch, recent=(stretch, now))
-    if now.at - mark.at >= WINDOW_SECONDS and now.ended - mark.ended >= WINDOW_REQUESTS:
+    requests = now.ended - mark.ended
+    if now.at - mark.at >= WINDOW_SECONDS and (requests >= WINDOW_REQUESTS or not requests):
         watch = replace(watch, before=mark, mark=now)
     return watch
 
