@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from sluicegate.flows.cli.output import Format, Output, emit, errors_exit_with_1, plain, remark
 from sluicegate.registry.words.errors import NotFound
+from sluicegate.registry.words.settings import Settings
 
 NOT_IN_SYNC = 2
 
@@ -52,11 +53,11 @@ def sync(
     from sluicegate.registry.words.roles import Role
     from sluicegate.services.host.addresses import has_ledger
 
-    desk = desk_without_doors()
-    settings = desk.runtime.settings
+    settings = Settings.read()
     if not has_ledger(settings):
         fix = "set SLUICE_STATE or SLUICE_LEDGER, or run the Prefect deployment sync/sync"
         raise NotFound(f"there is no ledger in {settings.state}.", fix=fix)
+    desk = desk_without_doors()
     tree = Tree(url=url, branch=branch, path=path, environment=environment or settings.environment)
     if follow is False:
         remark(f"{tree}: {'no longer followed' if unfollow(desk.ledger, tree) else 'it was not followed'}")

@@ -429,3 +429,9 @@ def test_what_was_never_read_is_shown_only_if_it_is_followed(repo: Git, tmp_path
     assert "warning:" not in shown
     sluice(state, *words, "--no-follow")
     assert "nowhere" not in sluice(state, "doctor").out
+
+
+def test_where_nothing_was_ever_started_it_says_so_and_makes_no_ledger(repo: Git, tmp_path: Path) -> None:
+    code, _, said = sluice(tmp_path / "mistyped", "sync", str(repo.bare), "--path", "documents")
+    assert (code, "there is no ledger in" in said) == (1, True)
+    assert not (tmp_path / "mistyped").exists()
