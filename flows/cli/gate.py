@@ -54,8 +54,13 @@ def _rollout(rollout: str) -> int:
     from sluicegate.flows.rehearsal.rejudge import rejudge
     from sluicegate.flows.stages.attempts import gates_of_attempt
     from sluicegate.flows.wiring.runtime import current_runtime
+    from sluicegate.registry.words.errors import NotFound
+    from sluicegate.services.host.addresses import has_ledger
 
-    ledger = current_runtime().ledger
+    runtime = current_runtime()
+    if not has_ledger(runtime.settings):
+        raise NotFound(f"there is no ledger in {runtime.settings.state}.", fix="set SLUICE_STATE or SLUICE_LEDGER.")
+    ledger = runtime.ledger
     tried, same = ledger.rollout(rollout), True
     gates = gates_of_attempt(ledger, tried)
     for look in rejudge(tried.judged_plan, lambda metric: ledger.looks(rollout, metric), gates, tried.stable_name):

@@ -390,3 +390,9 @@ def test_verify_tells_of_a_changed_fact_and_of_a_head_that_is_gone(tmp_path: Pat
     raw.close()
     code, out, _ = sluice(tmp_path, "verify")
     assert (code, "was changed" in out) == (1, True)
+
+
+def test_a_replay_where_nothing_was_ever_started_makes_no_ledger(tmp_path: Path) -> None:
+    code, _, said = sluice(tmp_path / "mistyped", "gate", "replay", "--rollout", "m-v1-1")
+    assert (code, "there is no ledger in" in said) == (1, True)
+    assert not (tmp_path / "mistyped").exists()
