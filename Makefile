@@ -40,13 +40,13 @@ check: setup  ## Format, lint, types, import contracts.
 	$(BIN)/lint-imports
 
 quick: setup  ## Run the tests that need no server.
-	$(PYTEST) -n $(WORKERS) tests/unit tests/contract tests/statistics tests/acceptance
+	$(PYTEST) -n $(WORKERS) -m "not slow" tests/unit tests/contract tests/statistics tests/acceptance
 
 quick-others: setup  ## Run them on each other Python that is here; those that are not are named.
 	$(BIN)/python .ci/others.py --workers $(WORKERS)
 
 slow: setup  ## Run the tests with real servers; one that fails is run once more, and listed as RERUN.
-	$(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR -o faulthandler_timeout=1500 -o faulthandler_exit_on_timeout=true tests/integration
+	$(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR -o faulthandler_timeout=1500 -o faulthandler_exit_on_timeout=true -m slow tests/integration tests/contract
 
 ends: setup  ## Install a wheel with the oldest and the newest releases allowed, and run the servers from it.
 	$(BIN)/python -m tests.integration.whole_wheel $(PYTHON) lowest-direct

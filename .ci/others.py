@@ -71,8 +71,8 @@ def _quick(workers: str) -> int:
             print(f"Python {version} is not on this machine: its quick tests are not run", flush=True)
             continue
         print(f"Python {version} ({python}): the quick tests", flush=True)
-        tests = (str(environment(version, python)), "-m", "pytest", "-q", "-n", workers, "-p", "no:cacheprovider")
-        if subprocess.run((*tests, *TESTS), check=False).returncode:
+        pytest = (str(environment(version, python)), "-m", "pytest", "-q", "-n", workers, "-p", "no:cacheprovider")
+        if subprocess.run((*pytest, "-m", "not slow", *TESTS), check=False).returncode:
             failed.append(version)
     print(f"failed on Python {', '.join(failed)}" if failed else "no other Python failed", flush=True)
     return 1 if failed else 0

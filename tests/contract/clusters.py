@@ -47,7 +47,7 @@ class Cluster:
         token = Source(text=answer.json()["status"]["token"])
         return replace(self, access=replace(self.access, token=token, certificate=None))
 
-    def api(self, limits: Limits = Limits(watch=1.0)) -> Api:  # noqa: B008
+    def api(self, limits: Limits = Limits(connect=30.0, whole=60.0, watch=1.0)) -> Api:  # noqa: B008
         return Api(self.access, self.namespace, limits=limits)
 
 

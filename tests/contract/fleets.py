@@ -12,7 +12,7 @@ from sluicegate.registry.rollout.facts import Packed
 from sluicegate.services.bento.fleet import Fleet
 from sluicegate.services.bento.readiness import EXAMPLE
 from sluicegate.services.bento.store import BentoStore
-from sluicegate.services.cluster.api import Api
+from sluicegate.services.cluster.api import Api, Limits
 from sluicegate.services.cluster.deployments import ClusterServices
 from sluicegate.services.cluster.objects import Kit
 from sluicegate.services.cluster.rights import Role
@@ -23,6 +23,8 @@ from tests.doubles.controllers import Controllers
 
 KIT = Kit(image="registry.example.com/sluicegate:1", connections="sluicegate-connections")
 NAMESPACE = "models"
+PATIENT = Limits(connect=30.0, whole=60.0)
+"""A busy machine may take longer to answer than a cluster should."""
 
 
 class World(Protocol):
@@ -86,7 +88,8 @@ class InCluster:
     controllers: Controllers
 
     def services(self) -> ClusterServices:
-        return ClusterServices(Api(self.server.access("control"), NAMESPACE), KIT, example=lambda _: b"{}")
+        api = Api(self.server.access("control"), NAMESPACE, limits=PATIENT)
+        return ClusterServices(api, KIT, example=lambda _: b"{}")
 
     def pack(self, tag: str = "delays:v1-abc") -> Packed:
         return Packed(bento=tag, env="project", bento_digest="b" * 64, model_digest="m" * 64)

@@ -294,7 +294,7 @@ def services() -> Iterator[dict]:
         pytest.param("envoy", marks=pytest.mark.slow),
         pytest.param("envoys", marks=pytest.mark.slow),
         pytest.param("joined", marks=pytest.mark.slow),
-        pytest.param("cluster", marks=(pytest.mark.slow, pytest.mark.flaky(reruns=2))),  # decision 26: real servers
+        pytest.param("cluster", marks=pytest.mark.slow),
     ]
 )
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
