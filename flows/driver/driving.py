@@ -209,7 +209,9 @@ def pack_build(name: str) -> str:
 
 @task(persist_result=False)
 def wait_until_ready(name: str) -> str:
-    """Wait until the keeper has started the service and its probes answered."""
+    """Wait until the keeper has started the service and its probes answered. Meanwhile, import what judges it next."""
+    import sluicegate.flows.stages.tick  # noqa: F401 - imports scipy
+
     rollout = _until(name, lambda r: r.ready or r.phase not in (Phase.LAUNCHING, Phase.PAUSED))
     return "ready" if rollout.ready else rollout.reason
 
@@ -289,7 +291,7 @@ def _show_verdicts(runtime: Runtime, outcome: Tick) -> None:
 
 def _tick(runtime: Runtime, name: str) -> Tick | None:
     """One tick with the authority to advance; None if somebody else appended meanwhile."""
-    from sluicegate.flows.stages.tick import Authority, tick  # imports scipy, which delays no candidate here
+    from sluicegate.flows.stages.tick import Authority, tick
 
     try:
         return tick(runtime.ledger, runtime.telemetry, name, runtime.clock(), Authority.ADVANCE)

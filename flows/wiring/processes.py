@@ -85,7 +85,8 @@ def keeper() -> None:
     plane = GatewayPlane(runtime, leadership.check)
     services = LeadingServices(runtime.fleet, leadership.check)
     pool = ThreadPoolExecutor(8, thread_name_prefix="keeper")
-    fleet = FleetPass(ledger=runtime.ledger, services=services, plane=plane, pool=pool)
+    bell = Doorbell(runtime.bell)
+    fleet = FleetPass(ledger=runtime.ledger, services=services, plane=plane, pool=pool, wake=bell.ring)
 
     registration = Registration(registering)
     drivers = DriverPass(
@@ -116,7 +117,7 @@ def keeper() -> None:
         ledger=runtime.ledger, ask=lambda gate, values: ask_source(gate, values, os.environ), clock=runtime.clock,
         beside=Beside(),
     )  # fmt: skip
-    loops, bell = Loops("keeper", runtime.heartbeats), Doorbell(runtime.bell)
+    loops = Loops("keeper", runtime.heartbeats)
     loops.require(lambda: beside.longest(JUDGING) <= SLOW)
 
     def leading(look: Callable[[Runtime], None]) -> Callable[[Runtime], None]:

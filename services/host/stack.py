@@ -21,6 +21,8 @@ POOL = "sluice"
 RUNS = "SLUICE_RUNS"
 """The variable that shows with which code a program was started."""
 WORKER = "worker"
+PYTHON = "SLUICE_PYTHON"
+"""The variable that shows runs of the work pool which interpreter has Sluicegate."""
 
 _INHERITED = ("HOME", "PATH", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")
 _INHERITED_IN_ANY_CASE = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -133,6 +135,7 @@ def worker(site: Site, keys: Keys, folder: StateFolder, environment: Mapping[str
         "PREFECT_HOME": str(folder.root / PREFECT),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        PYTHON: sys.executable,
     }
     name = f"sluice-{hashlib.sha256(site.state.encode()).hexdigest()[:8]}"
     command = _module("prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", name)

@@ -37,6 +37,8 @@ REFUSALS = 3
 """Consecutive errors in answer to the model's own example after which a candidate has failed."""
 PROBES = 2
 """Consecutive successful probes after which a service is ready."""
+PROBE_WAITS, WAIT_SECONDS = 8, 0.1
+"""How often, and how long, a probe waits for a service that is not ready yet, before it asks it anyway."""
 LAUNCH_SECONDS = 180
 """Time after which a candidate that has not become ready has failed."""
 HELD_SECONDS = 15
@@ -92,6 +94,9 @@ class FleetPass:
     pool: ThreadPoolExecutor
     elapsed: Callable[[], float] = time.monotonic
     """Seconds, for intervals; a wall clock may be reset."""
+    sleep: Callable[[float], None] = time.sleep
+    wake: Callable[[], None] = lambda: None
+    """Makes the keeper look at once."""
     _probes: dict[BuildRef, Future[str | None]] = field(default_factory=dict)
     _good: dict[BuildRef, int] = field(default_factory=dict)
     _refusals: dict[BuildRef, int] = field(default_factory=dict)
@@ -180,6 +185,8 @@ class FleetPass:
 
     def _begin(self, need: Need) -> None:
         if self._fetching.is_here(need.packed, self.services):
+            self._good.pop(need.build, None)  # found of an earlier process
+            self._probes.pop(need.build, None)
             self._starts[need.build] = self.pool.submit(self.services.start, need.build, need.packed, need.serve)
 
     def _heed_starts(self, rollouts: Iterable[Rollout], now: datetime) -> None:
@@ -213,11 +220,28 @@ class FleetPass:
         if why is not None:
             self._fail(rollout, why, now)
             return
-        probe = self._probes.pop(build, None)
-        if probe is None or not probe.done():
-            self._probes[build] = probe or self.pool.submit(self.services.probe, build)
-        else:
+        probe = self._probes.get(build)
+        if probe is not None and not probe.done():
+            return
+        if probe is not None:
+            del self._probes[build]
             self._judge(rollout, probe, now)
+        if build in self._since and (probe is None or not self._refusals.get(build)):
+            self._probes[build] = self.pool.submit(self._probe, build)
+            self._probes[build].add_done_callback(self._heed_probe)
+
+    def _probe(self, build: BuildRef) -> str | None:
+        """What is wrong with a service; None if it is ready. Waits for it about as long as a look lasts."""
+        for _ in range(PROBE_WAITS):
+            if self.services.ready(build):
+                break
+            self.sleep(WAIT_SECONDS)
+        return self.services.probe(build)
+
+    def _heed_probe(self, probe: Future[str | None]) -> None:
+        """Have a good result judged at once. Others wait for the next look, so that an error may pass."""
+        if not probe.exception() and not probe.result():
+            self.wake()
 
     def _is_absent(self, rollout: Rollout, now: datetime) -> bool:
         """Whether a candidate's bento is not on this machine yet. LAUNCH_SECONDS count from when it is, or from the

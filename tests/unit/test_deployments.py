@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.host.doctor.deployed import deployments_finding, pool_finding
 from sluicegate.services.host.doctor.finding import CheckStatus
+from sluicegate.services.host.parts import HttpProbe
 from sluicegate.services.host.prefect_setup import server
 from sluicegate.services.host.prefect_setup.deployments import Packaged, Registered, WorkPool
 from sluicegate.services.host.wire import Answer
@@ -103,3 +109,83 @@ def test_a_server_that_does_not_say_is_told_apart(
     with pytest.raises(Unreachable, match=words) as caught:
         server.registered({"PREFECT_API_URL": "http://prefect/api"}, ["canary"])
     assert caught.value.fix
+
+
+class PoolApi:
+    """The part of Prefect's API that our work pool needs."""
+
+    def __init__(self, pool: dict[str, Any] | None = None) -> None:
+        self.pool, self.writes = pool, 0
+
+    def ask(self, probe: HttpProbe, *, seconds: float, method: str) -> Answer:
+        assert seconds
+        body = json.loads(probe.body or "null")
+        if method == "POST" and probe.url.endswith("/work_pools/filter"):
+            return Answer(status=200, text=json.dumps([self.pool]))
+        if method == "POST" and self.pool is not None:
+            return Answer(status=409, text=json.dumps({"detail": "it exists"}))
+        self.writes += 1
+        self.pool = {**(self.pool or {}), **body, "id": "1"}
+        return Answer(status=201 if method == "POST" else 204, text=json.dumps(self.pool) if method == "POST" else "")
+
+    @property
+    def command(self) -> str | None:
+        assert self.pool is not None
+        command: str | None = self.pool["base_job_template"]["variables"]["properties"]["command"].get("default")
+        return command
+
+
+def with_command(type_: str = "process", **command: object) -> dict[str, Any]:
+    template = {"variables": {"properties": {"command": {"type": "string", **command}}}}
+    return {"name": "sluice", "type": type_, "base_job_template": template}
+
+
+@pytest.mark.parametrize(
+    ("pool", "command", "writes"),
+    [
+        (None, server.DIRECTLY, 1),
+        (with_command(), server.DIRECTLY, 1),
+        (with_command(default=None), server.DIRECTLY, 1),
+        (with_command(default=server.DIRECTLY), server.DIRECTLY, 0),
+        (with_command(default="nice python -m prefect.engine"), "nice python -m prefect.engine", 0),
+        (with_command("docker"), None, 0),
+    ],
+)
+def test_the_pool_starts_runs_directly_unless_somebody_set_another_command(
+    pool: dict[str, Any] | None, command: str | None, writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = PoolApi(pool)
+    monkeypatch.setattr(server, "ask", api.ask)
+    server.ensure_pool({"PREFECT_API_URL": "http://prefect/api"})
+    server.ensure_pool({"PREFECT_API_URL": "http://prefect/api"})
+    assert (api.command, api.writes) == (command, writes)
+
+
+def test_a_pool_that_no_worker_has_polled_yet_is_left_to_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = PoolApi({"name": "sluice", "type": "process", "base_job_template": {}})
+    monkeypatch.setattr(server, "ask", api.ask)
+    server.ensure_pool({"PREFECT_API_URL": "http://prefect/api"})
+    assert api.writes == 0
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_run_is_the_process_that_the_worker_started(tmp_path: Path, is_told: bool) -> None:
+    """The worker stops a run by its pid: no shell stands between them. A worker of others has its own interpreter."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$$ $@"\n')
+    python.chmod(0o700)
+    known = {"SLUICE_PYTHON": str(python), "PATH": os.defpath} if is_told else {"PATH": f"{tmp_path}:{os.defpath}"}
+    run = subprocess.Popen(shlex.split(server.DIRECTLY), env=known, stdout=subprocess.PIPE, text=True)
+    said, _ = run.communicate(timeout=60)
+    assert said.split() == [str(run.pid), "-m", "prefect.engine"]
+
+
+def test_our_pool_is_what_prefects_own_worker_would_make_it_but_for_the_command() -> None:
+    from prefect.workers.process import ProcessWorker
+
+    theirs = ProcessWorker.get_default_base_job_template()
+    assert server.PROCESSES["job_configuration"] == theirs["job_configuration"]
+    ours = server.PROCESSES["variables"]["properties"]
+    assert {name: each.get("default") for name, each in ours.items() if name != "command"} == {
+        name: each.get("default") for name, each in theirs["variables"]["properties"].items() if name != "command"
+    }

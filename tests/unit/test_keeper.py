@@ -25,7 +25,7 @@ from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.errors import Fenced, RoutesRejected, ServiceFailed, SluiceError, Unreachable
 from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.services.beside import Beside
-from sluicegate.services.keeper.fleet_pass import HELD_SECONDS, REFUSALS, FleetPass
+from sluicegate.services.keeper.fleet_pass import HELD_SECONDS, PROBES, REFUSALS, FleetPass
 from sluicegate.services.keeper.keeper import Keeper
 from sluicegate.services.keeper.overdue import overdue
 from sluicegate.services.keeper.refusals import refusal
@@ -169,14 +169,17 @@ class World:
         self.decision = Decision(choice=Choice.HOLD, reason="collecting")
         self.judged: list[str] = []
         self.broken: set[str] = set()
-        self.polls = 0
+        self.polls = self.naps = self.woken = 0
+        self.ready_after: int | None = None
+        """How many naps of a probe the candidate's service needs."""
         self.keeper = self.restarted()
 
     def restarted(self) -> Keeper:
         """A keeper that remembers nothing, as after kill -9."""
         fleet = FleetPass(
-            ledger=self.ledger, services=self.town, plane=self.gateway, pool=Inline(), elapsed=self.elapsed
-        )
+            ledger=self.ledger, services=self.town, plane=self.gateway, pool=Inline(), elapsed=self.elapsed,
+            sleep=self.sleep, wake=self.wake,
+        )  # fmt: skip
         self.keeper = Keeper(
             made_from=MadeFrom(self.ledger, lambda: 0), leads=lambda: True,
             ledger=self.ledger, services=self.town, plane=self.gateway, see_to_drivers=self.garage.see_to,
@@ -187,6 +190,14 @@ class World:
 
     def elapsed(self) -> float:
         return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.naps += 1
+        if self.naps == self.ready_after:
+            self.town.orphaned.clear()
+
+    def wake(self) -> None:
+        self.woken += 1
 
     def judge(self, name: str, now: datetime) -> tuple[Rollout, Decision]:
         self.judged.append(name)
@@ -258,6 +269,37 @@ def test_weight_comes_only_to_a_candidate_that_answered_its_probes() -> None:
     world.look(4)
     assert world.ledger.rollout(name).ready
     assert all(weights["m"][2] == 0 for weights in world.gateway.history if weights)
+
+
+def test_a_probe_waits_for_a_service_and_wakes_the_keeper_once_it_answers() -> None:
+    world = World().serving()
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.town.orphaned.add(V2)
+    world.town.sick.add(V2)
+    world.pack(name)
+    world.look(4)
+    assert world.naps > 0
+    before, world.naps, world.ready_after = world.woken, 0, 3
+    world.look(2)
+    assert (world.naps, world.woken) == (3, before), "what answers 503 waits for the next look"
+    world.town.sick.clear()
+    world.look(3)
+    assert world.woken == before + PROBES, "each good probe is judged at once"
+    assert world.ledger.rollout(name).ready
+
+
+def test_a_service_that_is_started_again_is_probed_as_often_as_at_first() -> None:
+    world = World().serving()
+    name = world.ramping()
+    orders.abort(world.ledger, name, actor="ada", reason="no", now=world.now)
+    world.look(30)
+    assert V2 not in world.town.up
+    name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
+    world.pack(name)
+    before = world.woken
+    world.look(6)
+    assert world.ledger.rollout(name).ready
+    assert world.woken == before + PROBES
 
 
 def test_a_candidate_that_raises_on_its_own_example_fails_at_once_and_says_why() -> None:

@@ -10,11 +10,31 @@ from sluicegate.registry.words.errors import ServiceFailed, Unreachable
 from sluicegate.registry.words.obstacle import FIXES, Hindrance, Obstacle, hindrance_of
 from sluicegate.services.host.parts import HttpProbe
 from sluicegate.services.host.prefect_setup.deployments import Registered, WorkPool
-from sluicegate.services.host.stack import POOL
+from sluicegate.services.host.stack import POOL, PYTHON
 from sluicegate.services.host.wire import ask, prefect_authorization
 
-KUBERNETES = "kubernetes"
-"""The type of a work pool whose runs are Kubernetes Jobs."""
+KUBERNETES, PROCESS = "kubernetes", "process"
+"""The types of a work pool whose runs are Kubernetes Jobs, or processes of the worker's machine."""
+DIRECTLY = f"""sh -c 'exec "${{{PYTHON}:-python}}" -m prefect.engine'"""
+"""How a run's process starts. Without a command Prefect starts a process that imports Prefect only to prepare a folder
+with the flow's code, and then becomes this one, which imports it again. Our code is installed already."""
+PROCESSES: dict[str, Any] = {
+    "job_configuration": {
+        name: f"{{{{ {name} }}}}" for name in ("name", "command", "env", "labels", "stream_output", "working_dir")
+    },
+    "variables": {
+        "type": "object",
+        "properties": {
+            "name": {"title": "Name", "type": "string"},
+            "command": {"title": "Command", "type": "string", "default": DIRECTLY},
+            "env": {"title": "Environment", "type": "object", "additionalProperties": {"type": "string"}},
+            "labels": {"title": "Labels", "type": "object", "additionalProperties": {"type": "string"}},
+            "stream_output": {"title": "Stream output", "type": "boolean", "default": True},
+            "working_dir": {"title": "Working directory", "type": "string", "format": "path"},
+        },
+    },
+}
+"""The job template of processes: that of Prefect's own worker, with a command."""
 _SECONDS = 15.0
 
 
@@ -42,18 +62,32 @@ def work_pool(environment: Mapping[str, str], name: str) -> WorkPool:
 
 
 def ensure_pool(environment: Mapping[str, str], template: Mapping[str, Any] | None = None) -> None:
-    """Create our work pool unless it exists. Its worker adds how runs are started.
+    """Create our work pool unless it exists.
 
     With `template` it is a Kubernetes pool with this job template, which also replaces that of an existing pool.
-    Raises ServiceFailed if it exists with another type.
+    Raises ServiceFailed if it exists with another type. Without, its runs are processes that start as `DIRECTLY`.
     """
     if template is None:
-        _ask(environment, "/work_pools/", {"name": POOL, "type": "process"}, good=(201, 409))
+        _start_directly(environment)
         return
     jobs = {"name": POOL, "type": KUBERNETES, "base_job_template": template}
     created = _ask(environment, "/work_pools/", jobs, good=(201, 409))
     if "id" not in created:
         _set_template(environment, template)
+
+
+def _start_directly(environment: Mapping[str, str]) -> None:
+    """Create the pool of processes. An existing one keeps its template, and its own command if it has one."""
+    pool = {"name": POOL, "type": PROCESS, "base_job_template": PROCESSES}
+    created = _ask(environment, "/work_pools/", pool, good=(201, 409))
+    if "id" in created:
+        return
+    [there] = _ask(environment, "/work_pools/filter", {"work_pools": {"name": {"any_": [POOL]}}})
+    template = there["base_job_template"]
+    command = template.get("variables", {}).get("properties", {}).get("command", {"default": ""})
+    if there["type"] == PROCESS and command.get("default") is None:
+        command["default"] = DIRECTLY
+        _ask(environment, f"/work_pools/{POOL}", {"base_job_template": template}, method="PATCH", good=(204,))
 
 
 def _set_template(environment: Mapping[str, str], template: Mapping[str, Any]) -> None:
