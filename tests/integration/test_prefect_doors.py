@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -26,9 +30,14 @@ from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Checked, HookCalled, Observed, Packed, Ready, StepEntered
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.settings import OnCancel
+from sluicegate.services.host.prefect_setup.server import ensure_pool
+from sluicegate.services.host.programs import identity
+from sluicegate.services.host.stack import PYTHON
 from sluicegate.services.keeper.drivers import PrefectDrivers
 from tests import giving as orders
+from tests.clean_environment import clean_environment
 from tests.giving import Giver
+from tests.integration.cluster_rig import until
 from tests.integration.prefect_rig import ROOT, PrefectServer, prefect_server
 from tests.unit.test_sync import Git
 
@@ -372,6 +381,69 @@ def test_where_the_setting_says_so_a_cancelled_run_is_replaced(house: House) -> 
     second = last_attempt(house.ledger, rollout.id)
     assert second is not None
     assert (second.run != first.run, house.ledger.rollout(rollout.id).phase) == (True, Phase.RUNNING)
+
+
+WAITING = """
+import os, time
+from pathlib import Path
+from prefect import flow
+
+@flow
+def wait():
+    Path(os.environ["SAID"]).write_text(f"{os.getpid()} {os.environ.get('PREFECT__FLOW_ENTRYPOINT')}")
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def worker_of_our_pool(server: PrefectServer, folder: Path, said: Path) -> Iterator[psutil.Process]:
+    """Prefect's worker, as `sluice up` starts it, with a flow to run."""
+    ensure_pool(server.environment)
+    (folder / "waiting.py").write_text(WAITING)
+    mine = {"PREFECT_WORKER_QUERY_SECONDS": "1", PYTHON: sys.executable, "PYTHONPATH": str(folder), "SAID": str(said)}
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "sluice", "--type", "process"]
+    with (folder / "worker.log").open("ab") as log:
+        environment = clean_environment() | server.environment | mine
+        worker = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+    try:
+        yield psutil.Process(worker.pid)
+    finally:
+        identity.end(identity.tree(worker.pid), grace=20)
+        worker.wait()
+
+
+def test_a_run_is_a_child_of_the_worker_that_is_killed_and_cancelled_by_its_pid(
+    server: PrefectServer, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    with worker_of_our_pool(server, tmp_path, said) as worker:
+        flow = server.ask("POST", "/flows/", {"name": "wait"})["id"]
+        body = {"name": "wait", "flow_id": flow, "work_pool_name": "sluice", "entrypoint": "waiting.wait"}
+        deployment = server.ask("POST", "/deployments/", body)["id"]
+
+        def begun() -> tuple[str, psutil.Process]:
+            said.unlink(missing_ok=True)
+            path = f"/deployments/{deployment}/create_flow_run"
+            run = server.ask("POST", path, {"state": {"type": "SCHEDULED"}})["id"]
+            until(lambda: said.exists() and bool(said.read_text()), (tmp_path / "worker.log").read_text)
+            pid, prepared = said.read_text().split()
+            assert prepared == "None", (
+                "another process prepared a folder for it first, which costs an import of Prefect"
+            )
+            return str(run), psutil.Process(int(pid))
+
+        def is_told(run: str, state: str) -> None:
+            shown = lambda: server.ask("GET", f"/flow_runs/{run}")["state_type"]  # noqa: E731
+            until(lambda: shown() == state, lambda: f"{shown()}: {(tmp_path / 'worker.log').read_text()}")
+
+        run, process = begun()
+        assert process.ppid() == worker.pid
+        process.kill()
+        is_told(run, "CRASHED")
+        run, process = begun()
+        server.ask("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+        is_told(run, "CANCELLED")
+        assert not identity.alive([process])
 
 
 def test_a_server_that_goes_and_comes_back_gets_the_driver_it_missed(house: House) -> None:
