@@ -19,9 +19,10 @@ from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.metric import Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.traffic.routes import routes
-from sluicegate.services.traffic.table import Assignment, RouteTable, answer
+from sluicegate.services.traffic.table import Assignment, RouteTable
 from tests import giving as orders
 from tests.doubles.ledger import MemoryLedger
+from tests.doubles.plane import answer
 from tests.giving import Giver
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -70,15 +70,10 @@ def read_for_policy(ledger: Ledger, rollout: Rollout, common: Common | None = No
     )  # fmt: skip
 
 
-def read_for_view(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:
-    """What a view needs: also the last look of each gate, with its figures."""
-    return read_for_views(ledger, [rollout], common)[0]
-
-
 def read_for_views(
     ledger: Ledger, rollouts: Sequence[Rollout], common: Common | None = None
 ) -> tuple[RolloutRecord, ...]:
-    """What the views of several rollouts need."""
+    """What the views of these rollouts need: also the last look of each gate, with its figures."""
     common, looks = common or Common(ledger), _last_looks(ledger, [each for each in rollouts if each.is_judged])
     return tuple(replace(_read_for_people(ledger, each, common), looks=tuple(looks[each.id])) for each in rollouts)
 

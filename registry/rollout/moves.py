@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -83,16 +83,6 @@ _MOVES: dict[type[Fact], tuple[Phase, ...]] = {
 def admits(phase: Phase, kind: type[Fact]) -> bool:
     """Whether a rollout in `phase` allows a fact of this kind."""
     return phase in _MOVES[kind]
-
-
-def fold(entries: Iterable[Entry]) -> Rollout:
-    """The state that results from a rollout's facts. Raises IllegalMove if the facts contradict the table."""
-    state: Rollout | None = None
-    for entry in entries:
-        state = begin(entry) if state is None else advance(state, entry)
-    if state is None:
-        raise IllegalMove("a rollout without facts: its first fact must be Requested.")
-    return state
 
 
 def begin(entry: Entry) -> Rollout:

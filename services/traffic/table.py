@@ -196,13 +196,6 @@ def refuse_older(token: FencingToken, held: FencingToken) -> None:
     raise Fenced(f"a route table from {token} is older than the one that the data plane has, from {held}.", fix=fix)
 
 
-def answer(route: ModelRoute, metadata: Mapping[str, str], draw: Callable[[int], int]) -> Assignment:
-    """The assignment of a request with these metadata, which include the unit's header. `draw` as in `assign`."""
-    sent = headers(metadata.items())
-    unit = sent.get(route.unit.lower()) if route.unit is not None else None
-    return assign(route, route.audience(sent), unit, draw)
-
-
 def assign(route: ModelRoute, audience: AudienceRoute, unit: str | None, draw: Callable[[int], int]) -> Assignment:
     """The assignment of a request of this audience: by its unit's hash, or by `draw(10_000)` without a unit."""
     hashed = is_unit(unit) and route.unit is not None

@@ -12,7 +12,7 @@ import pytest
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.flows.stages.attempts import gates_of_attempt
-from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.reading import read_for_views
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Resume
 from sluicegate.registry.plan.plan import Plan
@@ -196,7 +196,7 @@ def test_a_watch_takes_no_part_of_the_alphas() -> None:
 
 def test_the_how_to_shows_what_a_paused_rollout_says() -> None:
     given = paused()
-    view = dataclasses.asdict(rollout_view(read_for_view(given.ledger, given.rollout), given.now))
+    view = dataclasses.asdict(rollout_view(read_for_views(given.ledger, [given.rollout])[0], given.now))
     said = tree(view).splitlines()
     resumed(given)
     given.serves()

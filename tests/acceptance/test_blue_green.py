@@ -18,7 +18,7 @@ from sluicegate.flows.rehearsal.forecast import forecast
 from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.flows.stages.attempts import gates_of_attempt
 from sluicegate.flows.stages.tick import Authority
-from sluicegate.registry.ledger.reading import read_for_report, read_for_view
+from sluicegate.registry.ledger.reading import read_for_report, read_for_views
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.explanation import explanation
@@ -32,11 +32,11 @@ from sluicegate.registry.words.errors import IllegalMove, NotFound, Refused
 from sluicegate.registry.words.metric import Arm, Stratum
 from sluicegate.registry.words.tally import Tally
 from sluicegate.services.client.asking import question
-from sluicegate.services.traffic.by_name import by_name
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import ModelRoute
 from tests import giving as orders
 from tests.acceptance.given import WHO, Given, Traffic
+from tests.doubles.plane import by_name
 from tests.integration.traffic_rig import build
 from tests.unit.console_office import MemoryDesk
 from tests.unit.test_console_pages import signed_in
@@ -86,7 +86,7 @@ class Switch(Given):
 
     @property
     def shown(self) -> str:
-        view = rollout_view(read_for_view(self.ledger, self.rollout), self.now, (0, self.traffic.watermark))
+        view = rollout_view(read_for_views(self.ledger, [self.rollout])[0], self.now, (0, self.traffic.watermark))
         return tree(dataclasses.asdict(view))
 
     def switched(self) -> Switch:

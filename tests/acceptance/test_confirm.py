@@ -20,7 +20,7 @@ from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.flows.stages.attempts import gates_of_attempt
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.ledger.keeper_notes import note_sights
-from sluicegate.registry.ledger.reading import read_for_report, read_for_view
+from sluicegate.registry.ledger.reading import read_for_report, read_for_views
 from sluicegate.registry.ledger.restoration import MadeFrom
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Abort, Order, Pause, RollBack
@@ -235,7 +235,7 @@ def test_good_labels_confirm_it_then_it_bakes_and_ends() -> None:
 def test_the_holdout_is_kept_as_long_as_the_plan_asks_and_harm_still_counts_meanwhile() -> None:
     lender = Lender(changed(soak="40d")).promoted().days(38)
     assert lender.rollout.judgements["repaid"].answer == "pass"
-    view = rollout_view(read_for_view(lender.ledger, lender.rollout), lender.now)
+    view = rollout_view(read_for_views(lender.ledger, [lender.rollout])[0], lender.now)
     assert view.waits_for is not None
     assert view.waits_for.startswith("repaid passed; the holdout stays until 2026-02-10 ")
     lender.days(3, until=is_decided)
@@ -409,11 +409,11 @@ def test_what_pauses_waits_for_a_person_and_ends_unconfirmed() -> None:
     lender = Lender(changed(then="pause"), repaid=0.7).promoted().days(50)
     assert lender.rollout.phase is Phase.CONFIRMING
     assert lender.rollout.judgements["repaid"].answer == "fail"
-    view = rollout_view(read_for_view(lender.ledger, lender.rollout), lender.now)
+    view = rollout_view(read_for_views(lender.ledger, [lender.rollout])[0], lender.now)
     assert view.needs_person
     assert view.waits_for is not None
     assert "sluice rollout abort" in view.waits_for
-    waits = waits_for_person(read_for_view(lender.ledger, lender.rollout), lender.now, None)
+    waits = waits_for_person(read_for_views(lender.ledger, [lender.rollout])[0], lender.now, None)
     assert waits is not None
     assert waits.moment.text == "the confirmation waits for a person"
     lender.days(12, until=is_decided)
@@ -473,7 +473,7 @@ def test_who_sees_nothing_confirms_nothing_and_takes_nothing_back() -> None:
 
 def test_everything_that_shows_a_rollout_says_that_it_is_being_confirmed() -> None:
     lender = Lender(changed(margin="1%")).promoted().days(32)
-    view = rollout_view(read_for_view(lender.ledger, lender.rollout), lender.now)
+    view = rollout_view(read_for_views(lender.ledger, [lender.rollout])[0], lender.now)
     assert (view.phase, view.confirmation, view.weight) == ("confirming", "confirming", 90)
     assert view.waits_for is not None
     assert view.waits_for.startswith("confirming by repaid until 2026-03-02 ")
@@ -561,6 +561,6 @@ def test_the_page_shows_what_a_rollout_says() -> None:
     ways = [confirming, Lender(repaid=0.85).promoted().days(60, until=is_decided)]
     ways.append(Lender(labels=False).promoted().days(61, until=is_decided))
     for lender in ways:
-        view = rollout_view(read_for_view(lender.ledger, lender.rollout), lender.now)
+        view = rollout_view(read_for_views(lender.ledger, [lender.rollout])[0], lender.now)
         for line in tree(dataclasses.asdict(view)).splitlines()[2:]:
             assert line in page

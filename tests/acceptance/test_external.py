@@ -13,7 +13,7 @@ import pytest
 
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.stages.tick import Authority
-from sluicegate.registry.ledger.reading import read_for_report, read_for_view
+from sluicegate.registry.ledger.reading import read_for_report, read_for_views
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, Resume
 from sluicegate.registry.plan.external import ExternalGate
@@ -391,7 +391,7 @@ def shown() -> tuple[str, str, str]:
         outside.says = Measured(value=value)
         outside.minutes(1)
     given = outside.given
-    view = dataclasses.asdict(rollout_view(read_for_view(given.ledger, given.rollout), given.now))
+    view = dataclasses.asdict(rollout_view(read_for_views(given.ledger, [given.rollout])[0], given.now))
     report = rollout_report(read_for_report(given.ledger, given.rollout), given.now)
     return tree(view), markdown(report), page(report)
 

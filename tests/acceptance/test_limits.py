@@ -12,7 +12,7 @@ import pytest
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.gate.judge import next_look
 from sluicegate.flows.rehearsal.certify import certify
-from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.reading import read_for_views
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.view import rollout_view
 from sluicegate.registry.rollout.facts import Frozen
@@ -175,6 +175,6 @@ def test_the_how_to_shows_what_a_limit_says() -> None:
                      p99=(0.002, 0.003), errors=(0.001, 0.004))  # fmt: skip
     given.sends_all(2_000)
     text = (ROOT / "docs/how-to/write-a-plan.md").read_text()
-    for line in tree(asdict(rollout_view(read_for_view(given.ledger, given.rollout), given.now))).splitlines():
+    for line in tree(asdict(rollout_view(read_for_views(given.ledger, [given.rollout])[0], given.now))).splitlines():
         if line.startswith("|  "):
             assert line in text

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from sluicegate.flows.stages.tick import Authority
-from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.reading import read_for_views
 from sluicegate.registry.report.view import rollout_view
 from sluicegate.registry.rollout.facts import Judged, Paused, Promoted
 from sluicegate.registry.rollout.rollout import Ending, Phase
@@ -92,7 +92,7 @@ def test_labels_of_which_none_is_a_number_are_told_as_such(arms: tuple[Arm, ...]
         for _ in range(20):
             given.ticks()
         facts.append(len(given.ledger.entries(given.name)))
-    view = rollout_view(read_for_view(given.ledger, given.rollout), given.now)
+    view = rollout_view(read_for_views(given.ledger, [given.rollout])[0], given.now)
     (judged,) = (gate for gate in view.gates if gate.metric == "log_loss")
     assert judged.verdict == "NO DATA"
     assert re.match(r"no look yet: [5-9]00 values of (stable|candidate) came, but none is a number", judged.reason)

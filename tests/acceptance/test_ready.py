@@ -8,7 +8,7 @@ import pytest
 
 from sluicegate.flows.stages.tick import Authority
 from sluicegate.registry.ledger.keeper_notes import note_readiness
-from sluicegate.registry.ledger.reading import read_for_report, read_for_view
+from sluicegate.registry.ledger.reading import read_for_report, read_for_views
 from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.report.view import rollout_view
@@ -172,7 +172,7 @@ def test_people_see_why_and_what_else_is_missing() -> None:
     given = Kept(GATED).runs(100)
     given.down = (CANDIDATE,)
     given.runs(200)
-    view = rollout_view(read_for_view(given.ledger, given.rollout), given.now)
+    view = rollout_view(read_for_views(given.ledger, [given.rollout])[0], given.now)
     assert view.waits_for is not None
     assert view.waits_for.startswith("the candidate v2 has no service that is ready since 2026-01-01")
     assert "log_loss must still pass" in view.waits_for
@@ -193,7 +193,7 @@ def test_who_goes_back_waits_for_the_build_he_goes_to_and_not_for_the_one_he_lea
     given._launch(back.id)
     note_readiness(given.ledger, [Unready(build=STABLE, since=given.now, reason=WHY)], given.now)
     assert orders.complete(given.ledger, back.id, given.now).phase is Phase.LAUNCHING
-    view = rollout_view(read_for_view(given.ledger, given.rollout), given.now)
+    view = rollout_view(read_for_views(given.ledger, [given.rollout])[0], given.now)
     assert "the candidate v1 has no service that is ready" in (view.waits_for or "")
     note_readiness(given.ledger, [Unready(build=CANDIDATE, since=given.now, reason=WHY)], given.now)
     assert orders.complete(given.ledger, back.id, given.now).took_over

@@ -20,7 +20,6 @@ from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.rollout.external import LAST
 from sluicegate.registry.rollout.facts import Aborted, Begun, Fact, Packed, Promoted, Settled
-from sluicegate.registry.rollout.moves import fold
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.errors import (
     IllegalMove,
@@ -33,6 +32,7 @@ from sluicegate.registry.words.errors import (
 )
 from sluicegate.registry.words.sample import Lacking, Measured, Reading, Sample
 from tests.contract.ledgers import PACKED, Reopen, at, document, launched, look, requested, run
+from tests.unit.rollouts import fold
 
 # --- appending -------------------------------------------------------------------------------------------------------
 

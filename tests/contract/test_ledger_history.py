@@ -26,12 +26,12 @@ from sluicegate.registry.rollout.facts import (
     Settled,
     Undeployed,
 )
-from sluicegate.registry.rollout.moves import fold
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 from sluicegate.registry.rollout.standing import past, standings, takeovers
 from sluicegate.registry.words.errors import IllegalMove, NotFound, TargetBusy
 from sluicegate.services.keeper.overdue import overdue
 from tests.contract.ledgers import Reopen, at, launched, requested, run
+from tests.unit.rollouts import fold
 
 SEEDS = (0, 1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 8)))
 AB = {

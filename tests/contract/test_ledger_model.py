@@ -13,11 +13,10 @@ from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.rollout.facts import FACTS, Requested
-from sluicegate.registry.rollout.moves import fold
 from sluicegate.registry.words.errors import SluiceError
 from tests.contract.ledgers import at, look, requested
 from tests.doubles.ledger import MemoryLedger
-from tests.unit.rollouts import example_fact
+from tests.unit.rollouts import example_fact, fold
 
 IDS = st.sampled_from(["r1", "r2", "r3", "r4"])
 

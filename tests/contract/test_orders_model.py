@@ -45,12 +45,12 @@ from sluicegate.registry.orders.order import (
 )
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.rollout.facts import Packed, Party, Promoted, Ready, StepEntered, Superseded
-from sluicegate.registry.rollout.moves import fold
 from sluicegate.registry.rollout.rollout import Phase
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.roles import Role
 from tests import giving
 from tests.doubles.ledger import MemoryLedger
+from tests.unit.rollouts import fold
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STEPS = [{"weight": 10}, {"weight": 50}]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from sluicegate.registry.audience.audience import headers
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
-from sluicegate.registry.words.errors import RoutesRejected, Unreachable
+from sluicegate.registry.words.errors import Forbidden, NotFound, RoutesRejected, Unreachable
 from sluicegate.registry.words.fencing import BEFORE_ALL
-from sluicegate.services.traffic.by_name import by_name
-from sluicegate.services.traffic.table import Assignment, RouteTable, assign, refuse_older
+from sluicegate.services.traffic.table import Assignment, ModelRoute, RouteTable, assign, refuse_older
 
 
 class MemoryDataPlane:
@@ -108,6 +108,23 @@ class MemoryDataPlane:
             yield assignment
         finally:
             self._active[assignment.build] -= 1
+
+
+def answer(route: ModelRoute, metadata: Mapping[str, str], draw: Callable[[int], int]) -> Assignment:
+    """The assignment of a request with these metadata, which include the unit's header. `draw` as in `assign`."""
+    sent = headers(metadata.items())
+    unit = sent.get(route.unit.lower()) if route.unit is not None else None
+    return assign(route, route.audience(sent), unit, draw)
+
+
+def by_name(route: ModelRoute, variation: str) -> BuildRef:
+    """The build that callers of this variation get. Raises NotFound, Forbidden."""
+    named = next((each for each in route.named if each.variation == variation), None)
+    if named is None:
+        raise NotFound(f"{route.model} has no such variation")
+    if named.target is None:
+        raise Forbidden(f"{route.model}/{variation} is not given by name")
+    return BuildRef(model=route.model, version=named.target.assigned.build)
 
 
 def _refused(table: RouteTable, endpoints: Endpoints) -> dict[str, str]:

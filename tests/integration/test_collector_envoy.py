@@ -20,7 +20,7 @@ from sluicegate.services.telemetry.store.store import Store
 from sluicegate.services.telemetry.tailing.collector import Collector
 from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from sluicegate.services.traffic.routes import routes
-from sluicegate.services.traffic.table import answer
+from tests.doubles.plane import answer
 from tests.integration.traffic_rig import Gateway, Upstream, build, gateway, standing, upstreams
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,9 @@ from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.standing import Shadowing, Standing
 from sluicegate.registry.words.build import Endpoints
 from sluicegate.services.traffic.routes import routes
-from sluicegate.services.traffic.table import ModelRoute, answer
+from sluicegate.services.traffic.table import ModelRoute
 from tests.audience_cases import match
+from tests.doubles.plane import answer
 from tests.integration.traffic_load import constant_services
 from tests.integration.traffic_rig import Gateway, build, gateway
 

@@ -16,8 +16,9 @@ from sluicegate.registry.words.access_log import LogLine
 from sluicegate.registry.words.build import Endpoints
 from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.routes import routes
-from sluicegate.services.traffic.table import RouteTable, answer
+from sluicegate.services.traffic.table import RouteTable
 from tests.audience_cases import match
+from tests.doubles.plane import answer
 from tests.integration.traffic_load import constant_services, load, metadata
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import reduce
 
 from sluicegate.registry.rollout.facts import (
     Aborted,
@@ -39,7 +41,7 @@ from sluicegate.registry.rollout.facts import (
     Unconfirmed,
     Undeployed,
 )
-from sluicegate.registry.rollout.moves import fold
+from sluicegate.registry.rollout.moves import advance, begin
 from sluicegate.registry.rollout.rollout import Phase, Rollout
 
 _AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -135,6 +137,12 @@ def example_fact(kind: type[Fact], rollout: Rollout) -> Fact:
         HookCalled(after="abort", position=0, attempt=1, answer="taken", actor="ops/page", reason="because"),
     )
     return next(fact for fact in facts if type(fact) is kind)
+
+
+def fold(entries: Iterable[Entry]) -> Rollout:
+    """The state that results from a rollout's facts."""
+    first, *others = entries
+    return reduce(advance, others, begin(first))
 
 
 def _folded(*facts: Fact) -> Rollout:

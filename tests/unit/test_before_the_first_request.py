@@ -14,7 +14,7 @@ from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.stages.launch import launch
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.documents.documents import read_document
-from sluicegate.registry.ledger.reading import read_for_report, read_for_view
+from sluicegate.registry.ledger.reading import read_for_report, read_for_views
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.orders.certified_plans import Tried, certificate
 from sluicegate.registry.orders.give import apply_document, give, withdraw_document
@@ -160,7 +160,7 @@ def test_a_worse_candidate_is_never_packed_and_ends_with_the_figures(tmp_path: P
     assert "val_auc failed before the first request: val_auc of v2 is 0.8: 11.1 % worse than 0.9 of v1" in after.reason
     said = [each.text for each in timeline(stand.ledger.entries(after.id))]
     assert said[2:] == ["val_auc failed before the first request", "aborted: all requests go back to stable"]
-    view = rollout_view(read_for_view(stand.ledger, after), NOW)
+    view = rollout_view(read_for_views(stand.ledger, [after])[0], NOW)
     assert [(each.gate, each.verdict, each.candidate, each.stable) for each in view.offline] == [
         ("val_auc", "FAIL", 0.8, 0.9)
     ]
@@ -324,7 +324,7 @@ def test_a_person_who_resumes_has_it_asked_once_more_and_one_who_overrides_has_n
 def test_offline_gates_are_shown_on_the_command_line(tmp_path: Path) -> None:
     stand = Stand(tmp_path)
     after = stand.launch(stand.start())
-    view = rollout_view(read_for_view(stand.ledger, after), NOW)
+    view = rollout_view(read_for_views(stand.ledger, [after])[0], NOW)
     assert "offline val_auc   PASS       val_auc of v2 is 0.9: no worse than 0.9 of v1" in tree(
         to_jsonable_python(view)
     )
@@ -357,7 +357,7 @@ def test_the_how_to_shows_what_a_rollout_says(tmp_path: Path) -> None:
     stand.facts(first.id, Packed(bento="b", bento_digest="b", model_digest="m"), Ready(version="6"))
     orders.complete(stand.ledger, first.id, NOW)
     after = stand.launch(orders.start(stand.ledger, plan=plan, version="7", request=WHO, now=NOW).rollout)
-    shown = tree(to_jsonable_python(rollout_view(read_for_view(stand.ledger, after), NOW)))
+    shown = tree(to_jsonable_python(rollout_view(read_for_views(stand.ledger, [after])[0], NOW)))
     assert shown == page.split("```text\n")[1].split("\n```")[0]
 
 

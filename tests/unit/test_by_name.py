@@ -10,13 +10,14 @@ from sluicegate.registry.audience.connections import Connections, Terms
 from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.order import Order, SetTerms
-from sluicegate.registry.words.errors import Forbidden, NotFound, Refused, UsageError
+from sluicegate.registry.words.errors import Forbidden, Refused, UsageError
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.client.asking import question
-from sluicegate.services.traffic.by_name import by_name
+from sluicegate.services.traffic.envoy.named_routes import named_routes
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import ModelRoute
 from tests.doubles.ledger import MemoryLedger
+from tests.doubles.plane import by_name
 from tests.integration.traffic_rig import build, standing
 from tests.unit.test_cli_audiences import NOW, Said, ledger, said
 from tests.unit.test_variations import put
@@ -30,6 +31,12 @@ def route(*terms: Terms, weight: int = 0) -> ModelRoute:
     return routes([standing(weight=weight)], {}, {"delays": connections}).model("delays")
 
 
+def refusals(model: ModelRoute) -> list[str]:
+    """What the gateway answers itself, each status and text once."""
+    answers = [each["direct_response"] for each in named_routes(model) if "direct_response" in each]
+    return list(dict.fromkeys(f"{each['status']}: {each['body']['inline_string']}" for each in answers))
+
+
 def test_who_asks_by_name_gets_stable_outside_of_any_comparison_also_where_a_candidate_has_everything() -> None:
     opened = route(Terms(variation="default", by_name=True), weight=10_000)
     assert by_name(opened, "default") == build("1")
@@ -39,12 +46,13 @@ def test_who_asks_by_name_gets_stable_outside_of_any_comparison_also_where_a_can
 
 
 def test_what_is_not_allowed_or_not_there_says_so_and_what_is() -> None:
-    with pytest.raises(Forbidden, match=r"callers may not ask for delays/default by name.*sluice variation set"):
-        by_name(route(), "default")
-    with pytest.raises(NotFound, match="no variation may be asked for by name"):
-        by_name(route(), "b")
-    with pytest.raises(NotFound, match="variations that may be asked for by name: default"):
-        by_name(route(Terms(variation="default", by_name=True)), "Default")
+    closed, unknown = refusals(route())
+    assert "403: callers may not ask for delays/default by name" in closed
+    assert "sluice variation set delays default --by-name" in closed
+    assert unknown.startswith("404: ")
+    assert "no variation may be asked for by name" in unknown
+    (unknown,) = refusals(route(Terms(variation="default", by_name=True)))
+    assert "variations that may be asked for by name: default" in unknown
 
 
 def test_terms_are_recorded_once_and_survive_what_is_said_of_audiences() -> None:

@@ -16,7 +16,7 @@ from sluicegate.flows.wiring import in_cluster
 from sluicegate.registry.ledger.attempt import last_attempt
 from sluicegate.registry.ledger.keeper_notes import all_undriven
 from sluicegate.registry.ledger.port import Lease
-from sluicegate.registry.ledger.reading import read_for_report, read_for_view, undriven
+from sluicegate.registry.ledger.reading import read_for_report, read_for_views, undriven
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.explanation import explanation
 from sluicegate.registry.report.report import rollout_report
@@ -149,7 +149,7 @@ class House:
         return note.hindrance.obstacle if note is not None else None
 
     def shown(self) -> str | None:
-        return rollout_view(read_for_view(self.ledger, self.rollout), self.now).no_driver
+        return rollout_view(read_for_views(self.ledger, [self.rollout])[0], self.now).no_driver
 
     def lease(self) -> None:
         lease = Lease(rollout=self.first.id, owner="x", expires_at=self.now + timedelta(minutes=10))

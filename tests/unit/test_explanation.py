@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sluicegate.registry.ledger.reading import read_for_report, read_for_view
+from sluicegate.registry.ledger.reading import read_for_report, read_for_views
 from sluicegate.registry.report.explanation import Explanation, GateExplanation, explanation
 from sluicegate.registry.report.report import rollout_report
 from sluicegate.registry.report.view import rollout_view
@@ -83,7 +83,7 @@ def test_what_comes_next_is_as_new_as_the_evidence_beside_it() -> None:
     reasons = set()
     for _ in range(4):
         given.runs(700)
-        view = rollout_view(read_for_view(given.ledger, given.rollout), given.now)
+        view = rollout_view(read_for_views(given.ledger, [given.rollout])[0], given.now)
         (judged,) = (each for each in view.gates if each.metric == "log_loss")
         assert (judged.verdict, judged.reason in (view.waits_for or "")) == ("UNDECIDED", True)
         reasons.add(judged.reason)

@@ -11,7 +11,7 @@ import pytest
 
 from sluicegate.flows.stages.tick import Authority, tick
 from sluicegate.registry.documents.documents import read_documents
-from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.reading import read_for_views
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.timeline import timeline
@@ -147,7 +147,7 @@ def test_nothing_advances_in_a_freeze_and_it_goes_on_right_after() -> None:
     assert (seen.rollout.step, seen.decision.choice) == (0, Choice.HOLD)
     assert "the freeze weekend (rest) lasts until 2026-07-06 06:00 UTC" in seen.decision.reason
     assert not needs_driver(seen.rollout, seen.decision), "no process waits for the end of it"
-    assert "freeze weekend" in str(rollout_view(read_for_view(ledger, seen.rollout), FROZEN).waits_for)
+    assert "freeze weekend" in str(rollout_view(read_for_views(ledger, [seen.rollout])[0], FROZEN).waits_for)
     assert tick(ledger, NoTallies(), rollout.id, AFTER, Authority.ADVANCE).rollout.step == 1
 
 

@@ -17,7 +17,7 @@ from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.rehearsal.captured import Captured
 from sluicegate.flows.rehearsal.generating import AT_ONCE, Generating, Pace, Room, headers_of
 from sluicegate.flows.wiring.generator import findings
-from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.reading import read_for_views
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.report import Evidence
 from sluicegate.registry.report.view import rollout_view
@@ -210,7 +210,7 @@ def test_the_how_to_shows_what_is_said_of_them() -> None:
         name, StepEntered(step=0, weight=1000, actor="driver", reason="the candidate is ready"),
         Observed(epoch=1, version="v"),
     )  # fmt: skip
-    record = read_for_view(stand.ledger, rollout)
+    record = read_for_views(stand.ledger, [rollout])[0]
     shown = tree(to_jsonable_python(rollout_view(record, NOW, (61, 7), generated=12_384)))
     assert next(each for each in shown.splitlines() if "generated" in each) in section
     none = rollout_view(record, NOW, (61, 7), generated=0)

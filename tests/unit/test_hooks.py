@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 from sluicegate.flows.cli.tree import tree
 from sluicegate.flows.stages.hooks import MOST, HookPass, Telling
 from sluicegate.registry.ledger.port import Ledger
-from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.reading import read_for_views
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.happening import Severity, severity
 from sluicegate.registry.report.timeline import timeline
@@ -454,7 +454,9 @@ def test_the_how_to_shows_what_a_rollout_says_of_its_hooks() -> None:
     stand.abort()
     stand.facts(stand.name, Observed(epoch=2, version="v"))
     looking(stand, tell).look(stand.now)
-    shown = tree(to_jsonable_python(rollout_view(read_for_view(stand.ledger, stand.ledger.rollout(stand.name)), NOW)))
+    shown = tree(
+        to_jsonable_python(rollout_view(read_for_views(stand.ledger, [stand.ledger.rollout(stand.name)])[0], NOW))
+    )
     assert shown == section.split("```text\n")[1].split("\n```")[0]
     said = [each.text for each in timeline(stand.ledger.entries(stand.name))]
     assert "hook after abort: https://ci.example.com/rollouts could not be notified (attempt 1)" in said

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sluicegate.registry.ledger.keeper_notes import delay, untended
-from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.reading import read_for_views
 from sluicegate.registry.ledger.record import Lease
 from sluicegate.registry.ledger.restoration import MadeFrom
 from sluicegate.registry.plan.fields import Serve
@@ -319,7 +319,7 @@ def test_an_error_that_passes_is_no_failure_and_a_launch_tells_what_it_is_at() -
     name = orders.start(world.ledger, plan=PLAN, version="2", request=WHO, now=world.now).rollout.id
 
     def says() -> tuple[str | None, str]:
-        view = rollout_view(read_for_view(world.ledger, world.ledger.rollout(name)), world.now)
+        view = rollout_view(read_for_views(world.ledger, [world.ledger.rollout(name)])[0], world.now)
         return view.launch, view.waits_for or ""
 
     assert says() == ("waiting", "waiting for Prefect to start the driver, 0s so far")
@@ -797,7 +797,7 @@ def test_what_holds_a_service_up_is_told_while_it_is_launched() -> None:
     assert delay(world.ledger, name) == "", "it may be about to be ready"
     world.look(10)
     assert delay(world.ledger, name) == "503"
-    view = rollout_view(read_for_view(world.ledger, world.ledger.rollout(name)), world.now)
+    view = rollout_view(read_for_views(world.ledger, [world.ledger.rollout(name)])[0], world.now)
     assert ": 503" in (view.waits_for or ""), view.waits_for
     world.town.sick.clear()
     world.look(5)

@@ -18,7 +18,7 @@ from sluicegate.flows.rehearsal.before_first import Newest, Replaying
 from sluicegate.flows.rehearsal.captures_file import write_captures
 from sluicegate.flows.rehearsal.shadow_replay import Answering
 from sluicegate.flows.stages.tick import Authority, tick
-from sluicegate.registry.ledger.reading import read_for_view
+from sluicegate.registry.ledger.reading import read_for_views
 from sluicegate.registry.plan.fields import Strategy
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.view import rollout_view
@@ -117,7 +117,7 @@ def test_a_candidate_that_answers_otherwise_gets_no_request(strategy: Strategy) 
         "95 % CI 5.54 to 16.1 %; more than the 5 % that the plan allows"
     )
     assert not any(isinstance(entry.fact, StepEntered) for entry in stand.ledger.entries(after.id))
-    view = rollout_view(read_for_view(stand.ledger, after), NOW)
+    view = rollout_view(read_for_views(stand.ledger, [after])[0], NOW)
     assert [(each.gate, each.verdict, each.candidate) for each in view.offline] == [("answers (replay)", "FAIL", 0.1)]
 
 
@@ -220,7 +220,7 @@ def test_a_driver_that_died_between_two_answers_is_followed_by_one_that_records_
 
 def test_the_command_line_shows_it_beside_the_offline_gates() -> None:
     stand = Stand(EVEN, TENTH, requests(400))
-    view = rollout_view(read_for_view(stand.ledger, stand.replayed()), NOW)
+    view = rollout_view(read_for_views(stand.ledger, [stand.replayed()])[0], NOW)
     assert "offline answers (replay) FAIL" in tree(to_jsonable_python(view))
 
 
@@ -271,5 +271,5 @@ def test_the_how_to_shows_what_a_replay_says() -> None:
     shifted = answers(lambda x: 7 if x % 8 == 0 else round(x / 400))
     stand = Stand(score, shifted, requests(400, late=lambda x: round(x / 400)), versions=("6", "7"), model="delays")
     stand.plan = plan
-    shown = tree(to_jsonable_python(rollout_view(read_for_view(stand.ledger, stand.replayed()), NOW)))
+    shown = tree(to_jsonable_python(rollout_view(read_for_views(stand.ledger, [stand.replayed()])[0], NOW)))
     assert shown == section.split("```text\n")[1].split("\n```")[0]

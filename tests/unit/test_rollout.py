@@ -34,7 +34,7 @@ from sluicegate.registry.rollout.facts import (
     StepEntered,
     Superseded,
 )
-from sluicegate.registry.rollout.moves import admits, advance, fold
+from sluicegate.registry.rollout.moves import admits, advance, begin
 from sluicegate.registry.rollout.rollout import Ending, Phase, Rollout
 from sluicegate.registry.words.errors import IllegalMove
 from sluicegate.registry.words.units import FULL
@@ -108,7 +108,7 @@ def requested(plan: dict[str, object] | None = None, strategy: str = "canary") -
         actor="ada",
         cause="cli",
     )
-    return fold([Entry(rollout="r1", seq=0, at=AT, fact=fact)])
+    return begin(Entry(rollout="r1", seq=0, at=AT, fact=fact))
 
 
 PACKED = Packed(bento="b", bento_digest="b", model_digest="m")
@@ -152,12 +152,10 @@ def test_every_pair_is_a_move_or_a_named_refusal(phase: Phase, name: str) -> Non
 
 
 def test_a_fold_starts_with_requested() -> None:
-    with pytest.raises(IllegalMove, match="its first fact must be Requested"):
-        fold([])
     with pytest.raises(IllegalMove, match="does not start with Requested"):
-        fold([Entry(rollout="r1", seq=0, at=AT, fact=ABORTED)])
+        begin(Entry(rollout="r1", seq=0, at=AT, fact=ABORTED))
     with pytest.raises(IllegalMove, match="does not start with Requested"):
-        fold([Entry(rollout="r1", seq=1, at=AT, fact=requested().requested)])
+        begin(Entry(rollout="r1", seq=1, at=AT, fact=requested().requested))
 
 
 @pytest.mark.parametrize("seq", [-1, 0, 2])

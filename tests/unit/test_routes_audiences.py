@@ -18,8 +18,9 @@ from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.slots import slot
-from sluicegate.services.traffic.table import AudienceRoute, Reason, RouteTable, answer
+from sluicegate.services.traffic.table import AudienceRoute, Reason, RouteTable
 from tests.audience_cases import match
+from tests.doubles.plane import answer
 
 MODEL = "delays"
 BUILDS = {version: BuildRef(model=MODEL, version=version) for version in "123456789"}

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from sluicegate.registry.words.access_log import Place, UnitSource
 from sluicegate.registry.words.build import BuildRef, slug
-from sluicegate.services.traffic.by_name import not_by_name, unknown_name
 from sluicegate.services.traffic.envoy.log_format import ASSIGNED_HEADER, METADATA, REASON_HEADER, VARIATION_HEADER
 from sluicegate.services.traffic.envoy.names import cluster_name
 from sluicegate.services.traffic.envoy.path_spelling import paths_below
@@ -25,7 +24,7 @@ def named_routes(model: ModelRoute) -> Iterator[Resource]:
     for named in model.named:
         for way in ways(model.model, f"{_BELOW}{named.variation}"):
             yield _route(model, way, _leading(model, way, named.target) if named.target else _closed(model, named))
-    unknown = {"direct_response": answer(404, unknown_name(model))}
+    unknown = {"direct_response": answer(404, _unknown_name(model))}
     by_path: Resource = {**paths_below(model.model, _BELOW), "headers": [POST]}
     by_host: Resource = {"prefix": _BELOW, "headers": [POST, host_is(model.model)]}
     for match in (by_path, by_host):
@@ -55,4 +54,16 @@ def _leading(model: ModelRoute, way: Way, target: Target) -> Resource:
 
 
 def _closed(model: ModelRoute, named: Named) -> Resource:
-    return {"direct_response": answer(403, not_by_name(model, named))}
+    asked = f"{model.model}/{named.variation}"
+    why = (
+        f"callers may not ask for {asked} by name: send POST /MODEL/predict, "
+        f"or allow it: sluice variation set {model.model} {named.variation} --by-name"
+    )
+    return {"direct_response": answer(403, why)}
+
+
+def _unknown_name(route: ModelRoute) -> str:
+    """The message for an unknown variation, with the names that may be asked for."""
+    names = ", ".join(each.variation for each in route.named if each.target is not None)
+    allowed = f"variations that may be asked for by name: {names}" if names else "no variation may be asked for by name"
+    return f"{route.model} has no such variation, or it has no build; {allowed}"
