@@ -9,17 +9,17 @@ from typing import Protocol
 from sluicegate.flows.stats.share_evidence import share_p_value
 from sluicegate.registry.plan.fields import Source
 from sluicegate.registry.report.report import (
-    ArmCounts,
     ArmLatency,
     Evidence,
     LatencyBin,
     OutcomeCoverage,
     RequestsAtWeight,
+    RequestsByArm,
     SampleRatio,
 )
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.metric import Arm
-from sluicegate.services.telemetry.reading.queries import ArmSeen, Coverage, Latency, Seen
+from sluicegate.services.telemetry.reading.queries import Latency
 from sluicegate.services.telemetry.tally.histogram import UNTIMED, edge
 
 MISMATCH = 0.001
@@ -29,11 +29,11 @@ MISMATCH = 0.001
 class Telemetry(Protocol):
     """The telemetry that the evidence reads."""
 
-    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> Mapping[tuple[str, int | None], Seen]:
+    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> Mapping[tuple[str, int | None], RequestsByArm]:
         """Requests by arm of each rollout, in the epoch given with it, or in all epochs."""
         ...
 
-    def coverage(self, rollout: str, metric: str) -> Coverage:
+    def coverage(self, rollout: str, metric: str) -> OutcomeCoverage:
         """How many of a metric's outcomes have arrived."""
         ...
 
@@ -46,18 +46,21 @@ def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int])
     """Requests by weight, outcomes, latency and the sample ratio. `weights`: desired, by epoch, in basis points."""
     epochs = sorted(weights)
     seen = all_seen(telemetry, [(rollout, epoch) for epoch in epochs])
-    counted = tuple(_exposure(each, epoch) for each, epoch in zip(seen, epochs, strict=True))
+    counted = (
+        RequestsAtWeight(epoch=epoch, stable=each.stable, candidate=each.candidate)
+        for each, epoch in zip(seen, epochs, strict=True)
+    )
     exposures = tuple(each for each in counted if each.stable.requests or each.candidate.requests)
     outcomes = [name for name, metric in rollout.plan.metrics.items() if metric.source is Source.OUTCOME]
     return Evidence(
         exposures=exposures,
-        coverage=tuple(_coverage(name, telemetry.coverage(rollout.id, name)) for name in outcomes),
+        coverage=tuple(telemetry.coverage(rollout.id, name) for name in outcomes),
         latency=_latency(telemetry, rollout),
         sample_ratio=_ratio(rollout, exposures, weights),
     )
 
 
-def all_seen(telemetry: Telemetry, wanted: Sequence[tuple[Rollout, int | None]]) -> list[Seen]:
+def all_seen(telemetry: Telemetry, wanted: Sequence[tuple[Rollout, int | None]]) -> list[RequestsByArm]:
     """The requests of both arms of each rollout, in the epoch given with it, or in all epochs.
 
     For a comparison, stable is the control that all comparisons share.
@@ -71,29 +74,6 @@ def all_seen(telemetry: Telemetry, wanted: Sequence[tuple[Rollout, int | None]])
         else replace(found[rollout.id, epoch], stable=found[rollout.requested.experiment, None].stable)
         for rollout, epoch in wanted
     ]
-
-
-def whole_exposures(telemetry: Telemetry, rollouts: Sequence[Rollout]) -> list[RequestsAtWeight]:
-    """The requests of both arms of each rollout at all weights."""
-    seen = all_seen(telemetry, [(rollout, None) for rollout in rollouts])
-    return [_exposure(each, rollout.epoch) for each, rollout in zip(seen, rollouts, strict=True)]
-
-
-def _exposure(requests: Seen, epoch: int) -> RequestsAtWeight:
-    return RequestsAtWeight(epoch=epoch, stable=_counts(requests.stable), candidate=_counts(requests.candidate))
-
-
-def _counts(arm: ArmSeen) -> ArmCounts:
-    return ArmCounts(
-        requests=arm.requests, abandoned=arm.abandoned, failed=arm.failed, fallbacks=arm.fallbacks,
-        ends={end.value: n for end, n in arm.ends.items()},
-    )  # fmt: skip
-
-
-def _coverage(metric: str, coverage: Coverage) -> OutcomeCoverage:
-    return OutcomeCoverage(
-        metric=metric, exposures=coverage.exposures, labelled=coverage.labelled, pending=coverage.pending
-    )  # fmt: skip
 
 
 def _latency(telemetry: Telemetry, rollout: Rollout) -> tuple[ArmLatency, ...]:

@@ -67,11 +67,11 @@ class Readings:
 
     def errors(self, rollouts: Sequence[Rollout]) -> Mapping[str, Mapping[str, str]]:
         """The causes of each arm's errors, in words, by rollout. Only for rollouts that are judged."""
-        from sluicegate.flows.views.evidence import whole_exposures
+        from sluicegate.flows.views.evidence import all_seen
         from sluicegate.registry.report.report import arm_errors, errors_in_words
 
         judged = [each for each in rollouts if each.is_judged]
-        whole = whole_exposures(self.telemetry, judged)
+        whole = all_seen(self.telemetry, [(each, None) for each in judged])
         return {each.id: errors_in_words(arm_errors([it])) for each, it in zip(judged, whole, strict=True)}
 
     def waiting(self, now: datetime) -> Sequence[Happening]:

@@ -52,12 +52,24 @@ class ArmCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequestsAtWeight:
+class RequestsByArm:
+    """The requests of a rollout by arm, in one epoch or in all."""
+
+    stable: ArmCounts = field(default_factory=ArmCounts)
+    candidate: ArmCounts = field(default_factory=ArmCounts)
+
+    @property
+    def share(self) -> float | None:
+        """The candidate's share of all requests; None without any."""
+        total = self.stable.requests + self.candidate.requests
+        return self.candidate.requests / total if total else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestsAtWeight(RequestsByArm):
     """The requests of both arms at one weight."""
 
     epoch: int
-    stable: ArmCounts = field(default_factory=ArmCounts)
-    candidate: ArmCounts = field(default_factory=ArmCounts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,7 +375,7 @@ def _exposures(exposures: Sequence[RequestsAtWeight], weights: Mapping[int, floa
     )
 
 
-def arm_errors(exposures: Sequence[RequestsAtWeight]) -> tuple[ArmErrors, ...]:
+def arm_errors(exposures: Sequence[RequestsByArm]) -> tuple[ArmErrors, ...]:
     """The errors of each arm by cause, all exposures together; empty if there are none."""
     if not exposures:
         return ()

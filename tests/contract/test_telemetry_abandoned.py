@@ -15,9 +15,8 @@ import pytest
 
 from benchmarks.collector_lines import START, START_US, assigned, line
 from sluicegate.flows.gate.judge import next_look
-from sluicegate.flows.views.evidence import _counts
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.report.report import RequestsAtWeight, arm_errors
+from sluicegate.registry.report.report import arm_errors
 from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.tally import UnitSums
 from sluicegate.registry.words.verdict import Answer, Verdict
@@ -117,9 +116,7 @@ def test_answers_that_their_callers_closed_stop_nothing_and_every_page_tells_the
     seen = rig.queries.seen("r1")
     assert seen.candidate.ends == {End.ANSWERED: 100, End.CLOSED: 50, End.LEFT: 1}
     assert sum(seen.stable.ends.values()) == seen.stable.requests == 451
-    stable, candidate = arm_errors(
-        [RequestsAtWeight(epoch=1, stable=_counts(seen.stable), candidate=_counts(seen.candidate))]
-    )
+    stable, candidate = arm_errors([seen])
     assert (candidate.errors, candidate.closed, candidate.causes["left"]) == (1, 50, 1)
     assert (
         str(candidate) == "1 of 151 requests: 1 caller left; 50 answers were closed by their callers, which is no error"

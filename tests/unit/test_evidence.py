@@ -9,9 +9,10 @@ import pytest
 
 from sluicegate.flows.stats.share_evidence import share_p_value
 from sluicegate.flows.views.evidence import evidence
+from sluicegate.registry.report.report import ArmCounts, OutcomeCoverage, RequestsByArm
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.metric import Arm
-from sluicegate.services.telemetry.reading.queries import ArmSeen, Coverage, Latency, Seen
+from sluicegate.services.telemetry.reading.queries import Latency
 from tests.acceptance.given import PLAN, Given
 
 
@@ -21,17 +22,17 @@ class Telemetry:
     def __init__(self, seen: dict[int, tuple[int, int]]) -> None:
         self._seen = seen
 
-    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], Seen]:
+    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], RequestsByArm]:
         return {(rollout, epoch): self._of(epoch or 0) for rollout, epoch in wanted}
 
-    def _of(self, epoch: int) -> Seen:
+    def _of(self, epoch: int) -> RequestsByArm:
         stable, candidate = self._seen.get(epoch, (0, 0))
-        return Seen(
-            stable=ArmSeen(requests=stable), candidate=ArmSeen(requests=candidate, failed=1 if candidate else 0)
+        return RequestsByArm(
+            stable=ArmCounts(requests=stable), candidate=ArmCounts(requests=candidate, failed=1 if candidate else 0)
         )
 
-    def coverage(self, rollout: str, metric: str) -> Coverage:
-        return Coverage(exposures=100, labelled=60, pending=5)
+    def coverage(self, rollout: str, metric: str) -> OutcomeCoverage:
+        return OutcomeCoverage(metric=metric, exposures=100, labelled=60, pending=5)
 
     def latencies(self, rollouts: Collection[str]) -> dict[str, dict[Arm, Latency]]:
         found = {Arm.CANDIDATE: Latency(requests=7, p50=0.01, p95=0.02, p99=0.03, counts={})}

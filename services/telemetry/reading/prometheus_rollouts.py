@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from sluicegate.registry.report.report import ArmCounts
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.metric import Arm
 from sluicegate.registry.words.verdict import Answer
-from sluicegate.services.telemetry.reading.queries import ArmSeen, Latency, Queries
+from sluicegate.services.telemetry.reading.queries import Latency, Queries
 from sluicegate.services.telemetry.tally.histogram import BINS, edge
 
 _STEP = 5
@@ -72,7 +73,7 @@ def _generated(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
     return family
 
 
-def _ends(counts: ArmSeen) -> tuple[tuple[str, int], ...]:
+def _ends(counts: ArmCounts) -> tuple[tuple[str, int], ...]:
     return tuple((end.value, counts.ends.get(end, 0)) for end in End)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 
 from sluicegate.registry.plan.fields import MetricSpec, PredictionField
 from sluicegate.registry.report.pulse import MINUTES, Pulse, pulse
+from sluicegate.registry.report.report import ArmCounts, OutcomeCoverage, RequestsByArm
 from sluicegate.registry.words.access_log import End
 from sluicegate.registry.words.metric import REQUESTS, Arm, Stratum, TallyRow
 from sluicegate.registry.words.tally import Tally, UnitSums
@@ -35,47 +36,6 @@ RECENT = 60
 _COUNTED = ("requests", "abandoned", "failed", "fallbacks")
 _NEWEST = 100_000
 """The most outcomes that `stable_size` searches, of all names and models."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmSeen:
-    """The number of requests assigned to one arm, by their result."""
-
-    requests: int = 0
-    abandoned: int = 0
-    """The client left before the answer."""
-    failed: int = 0
-    """The assigned build failed, even if another build answered."""
-    fallbacks: int = 0
-    """Another build answered."""
-    ends: Mapping[End, int] = field(default_factory=dict)
-    """By how they ended, as far as the log says so."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """The number of a rollout's requests by arm, in one epoch or in all."""
-
-    stable: ArmSeen
-    candidate: ArmSeen
-
-    @property
-    def share(self) -> float | None:
-        """The candidate's share of all requests; None without any."""
-        total = self.stable.requests + self.candidate.requests
-        return self.candidate.requests / total if total else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Coverage:
-    """How many of a rollout's compared requests have a value of a metric."""
-
-    exposures: int
-    """Compared requests."""
-    labelled: int
-    """Values in the tallies, including missing ones."""
-    pending: int
-    """Values whose exposure is not old enough yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,16 +123,16 @@ class Queries:
         candidate = self.seen(rollout, epoch).candidate
         return candidate.requests - candidate.abandoned
 
-    def seen(self, rollout: str, epoch: int | None = None) -> Seen:
+    def seen(self, rollout: str, epoch: int | None = None) -> RequestsByArm:
         """The number of requests by arm, in one epoch or in all."""
         return self.all_seen([(rollout, epoch)])[rollout, epoch]
 
-    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], Seen]:
+    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], RequestsByArm]:
         """The same as `seen` for many rollouts, each in its given epoch or in all."""
         sums = _by_epoch(schema.seen, wanted, (), _COUNTED)
         ended = _by_epoch(schema.ends, wanted, ("ended",), ("requests",))
         counted: dict[tuple[str, int | None, str], Counter[str]] = defaultdict(Counter)
-        ends: dict[tuple[str, int | None, str], Counter[End]] = defaultdict(Counter)
+        ends: dict[tuple[str, int | None, str], Counter[str]] = defaultdict(Counter)
         with self._store.read() as connection:
             for rollout, epoch, arm, end, n in connection.execute(ended):
                 for each in (epoch, None):
@@ -180,9 +140,10 @@ class Queries:
             for rollout, epoch, arm, *found in connection.execute(sums):
                 for each in (epoch, None):
                     counted[rollout, each, arm].update(dict(zip(_COUNTED, map(int, found), strict=True)))
-        seen = {key: ArmSeen(**sums, ends=ends[key]) for key, sums in counted.items()}
+        seen = {key: ArmCounts(**sums, ends=ends[key]) for key, sums in counted.items()}
+        arms = (Arm.STABLE, Arm.CANDIDATE)
         return {
-            key: Seen(**{arm.value: seen.get((*key, arm.value), ArmSeen()) for arm in (Arm.STABLE, Arm.CANDIDATE)})
+            key: RequestsByArm(**{arm.value: seen.get((*key, arm.value), ArmCounts()) for arm in arms})
             for key in wanted
         }
 
@@ -256,7 +217,7 @@ class Queries:
             return None
         return sizes[max(math.ceil(q * len(sizes)) - 1, 0)] or sizes[-1], len(sizes)
 
-    def coverage(self, rollout: str, metric: str) -> Coverage:
+    def coverage(self, rollout: str, metric: str) -> OutcomeCoverage:
         """How many of a rollout's compared requests have a value of a metric."""
         requests, tallies, maturing = schema.seen, schema.tallies, schema.maturing
         is_judged = (requests.c.rollout == rollout, requests.c.weight > 0)
@@ -269,7 +230,9 @@ class Queries:
             pending = connection.scalar(
                 sa.select(sa.func.count()).where(maturing.c.rollout == rollout, maturing.c.metric == metric)
             )
-        return Coverage(exposures=int(exposures or 0), labelled=int(labelled or 0), pending=int(pending or 0))
+        return OutcomeCoverage(
+            metric=metric, exposures=int(exposures or 0), labelled=int(labelled or 0), pending=int(pending or 0)
+        )  # fmt: skip
 
     def counters(self) -> dict[Count, int]:
         """Every counter, including those at 0."""
