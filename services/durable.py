@@ -44,7 +44,7 @@ def replace(path: Path, text: str, *, mode: int = 0o644, spare: Path | None = No
     else:
         if spare is not None:
             _provide(spare, len(text.encode()), mode)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def create(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -55,7 +55,7 @@ def create(path: Path, text: str, *, mode: int = 0o644) -> None:
     with contextlib.suppress(FileExistsError):
         path.hardlink_to(draft)
     draft.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def set_aside(path: Path, size: int) -> None:
@@ -123,7 +123,8 @@ def _provide(spare: Path, size: int, mode: int) -> None:
         _draft(spare, "\0" * wanted, mode).replace(spare)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the renames and new files in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

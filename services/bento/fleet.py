@@ -19,7 +19,6 @@ from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints, repli
 from sluicegate.registry.words.errors import ServiceFailed
 from sluicegate.registry.words.program import Condition, Program, ProgramState
 from sluicegate.services.bento.body_capture import capture_environment
-from sluicegate.services.bento.locking import locked
 from sluicegate.services.bento.process_environment import bare_environment, memory_of_worker, serving_environment
 from sluicegate.services.bento.readiness import example_in, hangs, is_alive, last_traceback, probe
 from sluicegate.services.bento.service_record import ServiceRecord, is_open, read_record
@@ -27,6 +26,7 @@ from sluicegate.services.bento.stage_times import StageTimes, read_stage_times
 from sluicegate.services.bento.store import BentoStore
 from sluicegate.services.bento.stores.shared import SharedStore, is_whole
 from sluicegate.services.bento.virtual_environments import VirtualEnvironments
+from sluicegate.services.locking import locked
 from sluicegate.services.loopback import own_folder, socket_path
 
 _SERVING = Path(__file__).parent / "serving.py"

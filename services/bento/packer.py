@@ -26,13 +26,13 @@ from sluicegate.registry.words.build import Build, slug
 from sluicegate.registry.words.errors import PackFailed
 from sluicegate.registry.words.launching import Stage
 from sluicegate.services.bento.digests import tree_digest
-from sluicegate.services.bento.locking import locked
 from sluicegate.services.bento.model_files import described_in, own_needs
 from sluicegate.services.bento.process_environment import bare_environment
 from sluicegate.services.bento.requirements import Requirements, conflicts
 from sluicegate.services.bento.store import BentoStore
 from sluicegate.services.bento.stores.shared import SharedStore
 from sluicegate.services.bento.virtual_environments import VirtualEnvironments
+from sluicegate.services.locking import locked
 
 PREDICTOR = Path(__file__).parent / "predictor"
 _PACKING_JOB = Path(__file__).parent / "packing_job.py"

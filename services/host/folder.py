@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import time
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sluicegate.registry.words.errors import InvalidSetting, Refused, TimedOut
+from sluicegate.services.locking import try_lock
 
 _SOCKET_PATH_LIMIT = 107  # bytes that a Unix socket's path may have
 _LONGEST_SOCKET = "/run/supervisor.sock.00000000000"  # supervisord first binds this longer name
@@ -102,7 +102,7 @@ class StateFolder:
         """
         with (self.run / f"{name}.lock").open("a+") as handle:
             deadline, has_noted = time.monotonic() + seconds, False
-            while not _try_lock(handle.fileno()):
+            while not try_lock(handle.fileno()):
                 handle.seek(0)
                 holder = handle.read().strip() or "another process"
                 if time.monotonic() > deadline:
@@ -118,11 +118,3 @@ class StateFolder:
                 handle.truncate(0)
                 os.write(handle.fileno(), str(os.getpid()).encode())
             yield
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

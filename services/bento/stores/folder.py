@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from sluicegate.registry.words.errors import NotFound, StoreUnavailable
+from sluicegate.services import durable
 from sluicegate.services.bento.stores.objects import pieces_of
 
 _BEGUN = ".begun"
@@ -43,7 +44,7 @@ class FolderObjects:
             try:
                 _linked_or_copied(source, draft)
                 draft.replace(path)
-                _sync(path.parent)
+                durable.sync_folder(path.parent)
             finally:
                 draft.unlink(missing_ok=True)
 
@@ -96,11 +97,3 @@ def _linked_or_copied(source: Path, draft: Path) -> None:
             shutil.copyfileobj(original, copy, 1 << 20)
             copy.flush()
             os.fsync(copy.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

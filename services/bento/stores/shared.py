@@ -15,11 +15,11 @@ from pathlib import Path
 
 from sluicegate.registry.rollout.facts import Packed
 from sluicegate.registry.words.errors import NotFound, PackFailed, ServiceFailed, StoreUnavailable
-from sluicegate.services.bento.locking import locked
 from sluicegate.services.bento.readiness import example_in
 from sluicegate.services.bento.store import BentoStore
 from sluicegate.services.bento.stores.archive import read_archive, write_archive
 from sluicegate.services.bento.stores.objects import Objects
+from sluicegate.services.locking import locked
 
 _BENTOS, _EXAMPLES, _KEPT = "bentos", "examples", "kept"
 _FULL = (errno.ENOSPC, errno.EDQUOT)

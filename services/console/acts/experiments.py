@@ -8,9 +8,8 @@ from pydantic import Field
 
 from sluicegate.registry.ledger.experiments import find_experiment, last_experiments
 from sluicegate.registry.ledger.reading import read_for_readout
-from sluicegate.registry.ledger.record import Receipt
 from sluicegate.registry.orders.give import give
-from sluicegate.registry.orders.order import EndExperiment, Order, StartExperiment
+from sluicegate.registry.orders.order import EndExperiment, StartExperiment
 from sluicegate.registry.report.readout import Readout, experiment_readout
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.roles import Role
@@ -43,7 +42,8 @@ class ExperimentActs:
         return 200, {"experiments": [self._readout(group) for group in groups]}
 
     def start(self, request: Request, body: ExperimentBody) -> Answer:
-        receipt = self._give(request.order(StartExperiment(model=body.model, variation=body.variation)))
+        order = request.order(StartExperiment(model=body.model, variation=body.variation))
+        receipt = give(self._desk.ledger, order, self._desk.clock())
         experiment = self._desk.ledger.rollout(receipt.rollout or "").requested.experiment or ""
         return (201 if receipt.created else 200), self._readout(self._find(experiment))
 
@@ -52,11 +52,8 @@ class ExperimentActs:
 
     def end(self, request: Request, body: ReasonBody) -> Answer:
         name = request.path["id"]
-        self._give(request.order(EndExperiment(experiment=name), reason=body.reason))
+        give(self._desk.ledger, request.order(EndExperiment(experiment=name), reason=body.reason), self._desk.clock())
         return 200, self._readout(self._find(name))
-
-    def _give(self, order: Order) -> Receipt:
-        return give(self._desk.ledger, order, self._desk.clock())
 
     def _find(self, name: str) -> Sequence[Rollout]:
         return find_experiment(self._desk.ledger, name)

@@ -6,7 +6,6 @@ that was suspended in the middle of a change, and continues after another one to
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from sluicegate.registry.words.errors import Fenced, TimedOut
 from sluicegate.registry.words.fencing import BEFORE_ALL, FencingToken
 from sluicegate.services import durable
+from sluicegate.services.locking import try_lock
 from sluicegate.services.traffic.table import refuse_older
 
 _PATIENCE = 3.0
@@ -73,7 +73,7 @@ class Fence:
         handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             deadline = time.monotonic() + _PATIENCE
-            while not _try_lock(handle):
+            while not try_lock(handle):
                 if time.monotonic() > deadline:
                     raise TimedOut(
                         f"another process has locked {self._lock} for {_PATIENCE:g} s.",
@@ -83,11 +83,3 @@ class Fence:
             yield
         finally:
             os.close(handle)
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""Locks between processes of one machine, so that only one at a time packs, fetches or deletes a bento."""
+"""Locking: locks between processes of one machine. The system releases a lock when the process that holds it ends."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ def locked(folder: Path, name: str) -> Iterator[None]:
     with (folder / f"{name.replace(':', '@')}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def try_lock(handle: int) -> bool:
+    """Lock the open file if no other process holds it; returns whether it did. Closing the file releases it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
