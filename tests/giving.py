@@ -10,7 +10,8 @@ from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.record import Applied, Changes, Record
 from sluicegate.registry.ledger.selection import Selection
-from sluicegate.registry.orders.connections_record import connections_of, record_connections
+from sluicegate.registry.orders.connecting import record_connections
+from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.give import give
 from sluicegate.registry.orders.naming import find

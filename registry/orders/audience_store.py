@@ -10,7 +10,8 @@ from sluicegate.registry.audience.connections import Connection, Connections
 from sluicegate.registry.audience.short_form import audience_recorded
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.orders.authority import refuse_unjudged
-from sluicegate.registry.orders.connections_record import Documents, all_connections, connections_of, record_connections
+from sluicegate.registry.orders.connecting import record_connections
+from sluicegate.registry.orders.connections_record import Documents, all_connections, connections_of
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import Order
 from sluicegate.registry.words.errors import NotFound, Refused

@@ -1,35 +1,21 @@
-"""Audiences and connections as JSON values, and where the ledger keeps them."""
+"""Connections as JSON values, and where the ledger keeps them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from sluicegate.registry.audience.connections import (
-    FALLBACK,
-    Connection,
-    Connections,
-    Copied,
-    StandIn,
-    Terms,
-    Weighted,
-    settled,
-)
-from sluicegate.registry.audience.layout import SlotRun
-from sluicegate.registry.audience.rules import faults
+from pydantic import TypeAdapter
+
+from sluicegate.registry.audience.connections import Connections
 from sluicegate.registry.audience.short_form import audience_recorded, audience_written
 from sluicegate.registry.ledger.record import Applied
 from sluicegate.registry.ledger.withdrawal import is_withdrawn
-from sluicegate.registry.orders.draft import Draft
-from sluicegate.registry.orders.guarding import guard_rollouts
 from sluicegate.registry.words.digest import digest_of
-from sluicegate.registry.words.errors import UsageError
 
 KIND = "traffic"
 """The kind of document in which connections are applied. Its name is the model's."""
-
-Row = TypeVar("Row", Weighted, Copied, SlotRun)
 
 
 class Documents(Protocol):
@@ -46,40 +32,11 @@ class NamedDocuments(Protocol):
     def applied_among(self, kind: str, names: Collection[str]) -> Sequence[Applied]: ...
 
 
-def record_connections(draft: Draft, wanted: Connections, actor: str) -> bool:
-    """Record who gets what from now on, moving as few units as possible. Returns False if nothing changes.
-
-    Rollouts in progress get a fact if what they change became protected or no longer is.
-
-    Raises UsageError for connections that the data plane would refuse, which would block every model's changes.
-    """
-    _refuse(wanted)
-    before = connections_of(draft, wanted.model)
-    after = settled(wanted, before)
-    document_ = Applied(
-        kind=KIND, name=wanted.model, body=document(after), digest=digest(after), actor=actor, at=draft.now
-    )
-    guard_rollouts(draft, before or Connections(model=wanted.model), after, actor)
-    return draft.apply(document_)
-
-
 def digest(connections: Connections | None) -> str:
     """The digest that identifies connections; empty if there are none."""
     if connections is None:
         return ""
     return digest_of(document(connections))[:16]
-
-
-def _refuse(wanted: Connections) -> None:
-    names = [each.audience.name for each in wanted.ordered]
-    twice = sorted({name for name in names if names.count(name) > 1 or name == FALLBACK})
-    if twice:
-        raise UsageError(
-            f"{wanted.model}: audience {', '.join(twice)} is named twice, or is {FALLBACK}, the fallback's name."
-        )
-    wrong = [(each.audience.name, fault) for each in wanted.ordered for fault in faults(each.audience.condition)]
-    if wrong:
-        raise UsageError("; ".join(f"audience {name}: {fault}" for name, fault in wrong))
 
 
 def connections_of(ledger: Documents, model: str) -> Connections | None:
@@ -110,27 +67,8 @@ def document(connections: Connections) -> dict[str, object]:
 
 def read(body: Mapping[str, Any]) -> Connections:
     """The connections that `document` wrote."""
-    return Connections(
-        model=body["model"],
-        ordered=tuple(
-            Connection(
-                audience=audience_recorded(each["audience"]),
-                weighted=_rows(Weighted, each["weighted"]),
-                copied=_rows(Copied, each["copied"]),
-                layout=_rows(SlotRun, each["layout"]),
-            )
-            for each in body["ordered"]
-        ),
-        fallback=_rows(Weighted, body["fallback"]),
-        fallback_copied=_rows(Copied, body["fallback_copied"]),
-        fallback_layout=_rows(SlotRun, body["fallback_layout"]),
-        terms=tuple(map(_terms, body.get("terms", ()))),
-    )
+    ordered = [{**each, "audience": audience_recorded(each["audience"])} for each in body["ordered"]]
+    return _CONNECTIONS.validate_python({**body, "ordered": ordered})
 
 
-def _terms(row: Mapping[str, Any]) -> Terms:
-    return Terms(**{**row, "stand_in": StandIn(row.get("stand_in", StandIn.NEVER))})
-
-
-def _rows(kind: Callable[..., Row], rows: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
-    return tuple(kind(**row) for row in rows)
+_CONNECTIONS = TypeAdapter(Connections)

@@ -18,7 +18,8 @@ from sluicegate.registry.orders.answering import (
 from sluicegate.registry.orders.applied_plan import plan_or_bare
 from sluicegate.registry.orders.audience_store import known_audience
 from sluicegate.registry.orders.authority import need, refuse_unjudged
-from sluicegate.registry.orders.connections_record import connections_of, record_connections
+from sluicegate.registry.orders.connecting import record_connections
+from sluicegate.registry.orders.connections_record import connections_of
 from sluicegate.registry.orders.draft import Draft
 from sluicegate.registry.orders.order import (
     Arrange,
