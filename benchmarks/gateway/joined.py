@@ -19,8 +19,8 @@ from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.console.tokens import Tokens
-from sluicegate.services.host.certificates import joining_pair
 from sluicegate.services.host.installation import make_site
+from sluicegate.services.host.issuing import joining_pair
 from sluicegate.services.host.keys import make_keys
 from sluicegate.services.traffic.envoy.plane import Envoy
 from tests.clean_environment import clean_environment

@@ -13,9 +13,10 @@ import structlog
 from sluicegate.registry.words.errors import InvalidSetting
 
 if TYPE_CHECKING:
-    from sluicegate.services.host.certificates import Pair, ServedName
+    from sluicegate.services.host.certificates import Pair
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.installation import Site
+    from sluicegate.services.host.served_name import ServedName
 
 PERIOD = 5.0
 _WARN = timedelta(days=14)

@@ -240,7 +240,7 @@ class LocalDesk:
 
     def for_gateway(self, name: str, has: object) -> dict[str, Any]:
         from sluicegate.registry.words.gateway_report import sheet_name
-        from sluicegate.services.host.certificates import joining_pair
+        from sluicegate.services.host.issuing import joining_pair
         from sluicegate.services.traffic.envoy.relay import NAME
 
         box, site = self._mailbox(name), self.runtime.site

@@ -40,7 +40,7 @@ from sluicegate.services.traffic.joined import ON_THE_WAY
 
 if TYPE_CHECKING:
     from sluicegate.services.heartbeat import Heartbeats
-    from sluicegate.services.host.certificates import ServedName
+    from sluicegate.services.host.served_name import ServedName
 
 log = structlog.get_logger("gateway")
 
@@ -323,7 +323,7 @@ def _outside(door: ServedName | None, token: str) -> Outside | None:
 
 
 def _door(runtime: Runtime, folder: Path) -> ServedName | None:
-    from sluicegate.services.host.certificates import ServedName
+    from sluicegate.services.host.served_name import ServedName
 
     host = runtime.settings.listen
     if host is None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from sluicegate.flows.wiring.in_cluster import work_pool
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.words.errors import InvalidSetting, Unreachable
-from sluicegate.services.host.certificates import joining_pair
 from sluicegate.services.host.installation import RELAY, envoy_of
+from sluicegate.services.host.issuing import joining_pair
 from sluicegate.services.host.machine import Machine, Recipe
 from sluicegate.services.host.prefect_setup.deployments import Packaged
 

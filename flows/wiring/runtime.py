@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from sluicegate.services.cluster.deployments import ClusterServices
     from sluicegate.services.cluster.gateways import ClusterGateways
     from sluicegate.services.heartbeat import Heartbeats
-    from sluicegate.services.host.certificates import ServedName
     from sluicegate.services.host.folder import StateFolder
     from sluicegate.services.host.installation import Site
     from sluicegate.services.host.keys import Keys
     from sluicegate.services.host.programs.supervising import Supervisor
+    from sluicegate.services.host.served_name import ServedName
     from sluicegate.services.keeper.drivers import PrefectDrivers
     from sluicegate.services.keeper.ports import RunPods
     from sluicegate.services.outbox.address import Addresses
@@ -260,7 +260,7 @@ class Runtime:
 
     def door(self, site: Site) -> ServedName | None:
         """The certificate and name with which this host answers others; None if it does not."""
-        from sluicegate.services.host.certificates import ServedName
+        from sluicegate.services.host.served_name import ServedName
 
         if site.listen is None:
             return None
@@ -354,7 +354,7 @@ class Runtime:
 
     def relay(self, site: Site) -> Relay | None:
         """What stands before the services, for gateways of other hosts; None where these are not answered."""
-        from sluicegate.services.host.certificates import authority_file
+        from sluicegate.services.host.issuing import authority_file
         from sluicegate.services.traffic.envoy.plane import find_binary
         from sluicegate.services.traffic.envoy.relay import NAME, Relay
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from sluicegate.registry.words.program import Program
 from sluicegate.registry.words.settings import Settings
+from sluicegate.services.host.authorization import prefect_authorization
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.installation import MLFLOW, PREFECT, TELEMETRY_OFF, Site, client_environment
 from sluicegate.services.host.keys import ADMIN, Keys
 from sluicegate.services.host.parts import Handover, HttpProbe, Part
-from sluicegate.services.host.wire import prefect_authorization
 from sluicegate.services.loopback import HOST
 
 POOL = "sluice"

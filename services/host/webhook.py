@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from sluicegate.registry.words.errors import ServiceFailed, Unreachable
+from sluicegate.services.host.authorization import mlflow_authorization
 from sluicegate.services.host.installation import CONSOLE, MLFLOW, Site
 from sluicegate.services.host.keys import Keys
 from sluicegate.services.host.parts import HttpProbe
-from sluicegate.services.host.wire import ask, mlflow_authorization
+from sluicegate.services.host.wire import ask
 
 PATH = "/webhooks/mlflow"
 _EVENTS = (

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sluicegate.services.host.authorization import mlflow_authorization, prefect_authorization
 from sluicegate.services.host.doctor.finding import CheckStatus
 from sluicegate.services.host.doctor.servers import Running
 from sluicegate.services.host.machine import Machine, Recipe
@@ -19,7 +20,7 @@ from sluicegate.services.host.parts import HttpProbe
 from sluicegate.services.host.prefect_setup.deployments import Packaged
 from sluicegate.services.host.raising import Progress
 from sluicegate.services.host.stack import stack
-from sluicegate.services.host.wire import ask, mlflow_authorization, prefect_authorization
+from sluicegate.services.host.wire import ask
 from tests.integration.host_rig import ENVIRONMENT, eventually, is_alive, state_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -24,7 +24,8 @@ from sluicegate.flows.wiring.answering import Answering, answering_others
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.services.console.app import create
-from sluicegate.services.host.certificates import ServedName, joining_pair, own_pair
+from sluicegate.services.host.issuing import joining_pair, own_pair
+from sluicegate.services.host.served_name import ServedName
 from sluicegate.services.loopback import is_listening, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Outside

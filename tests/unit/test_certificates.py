@@ -11,8 +11,10 @@ from cryptography import x509
 
 from sluicegate.registry.words.errors import InvalidSetting
 from sluicegate.registry.words.settings import Settings
-from sluicegate.services.host.certificates import SOON, ServedName, authority_file, joining_pair, own_pair, read_pair
+from sluicegate.services.host.certificates import read_pair
 from sluicegate.services.host.installation import address_of
+from sluicegate.services.host.issuing import SOON, authority_file, joining_pair, own_pair
+from sluicegate.services.host.served_name import ServedName
 
 HOST, NOW = "gate.example.com", datetime(2026, 11, 30, 12, tzinfo=UTC)
 

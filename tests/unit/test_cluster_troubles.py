@@ -15,7 +15,7 @@ from sluicegate.services.cluster.api import Api, Limits
 from sluicegate.services.cluster.following import Seen, follow
 from sluicegate.services.cluster.kinds import CONFIG_MAP, DEPLOYMENT
 from sluicegate.services.cluster.rights import Role
-from sluicegate.services.host.certificates import authority_file, own_pair
+from sluicegate.services.host.issuing import authority_file, own_pair
 from tests.doubles.api_server import ADMIN, ApiServer
 
 OURS = {"app.kubernetes.io/name": "sluicegate"}

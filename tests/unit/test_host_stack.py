@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from sluicegate.registry.words.errors import InvalidSetting, NotFound, Refused
+from sluicegate.services.host.authorization import basic
 from sluicegate.services.host.folder import StateFolder
 from sluicegate.services.host.installation import Site, client_environment, make_site, read_site
 from sluicegate.services.host.keys import Keys, load_keys, make_keys
 from sluicegate.services.host.parts import Part
 from sluicegate.services.host.programs.definitions import Definitions
 from sluicegate.services.host.stack import auth_text, stack
-from sluicegate.services.host.wire import basic
 
 KEYS = Keys(**{each.name: f"secret-of-{each.name}" for each in dataclasses.fields(Keys)})
 PORTS = {"mlflow": 20001, "prefect": 20002, "gateway": 20003, "console": 20004}

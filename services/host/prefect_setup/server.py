@@ -8,10 +8,11 @@ from typing import Any
 
 from sluicegate.registry.words.errors import ServiceFailed, Unreachable
 from sluicegate.registry.words.obstacle import FIXES, Hindrance, Obstacle, hindrance_of
+from sluicegate.services.host.authorization import prefect_authorization
 from sluicegate.services.host.parts import HttpProbe
 from sluicegate.services.host.prefect_setup.deployments import Registered, WorkPool
 from sluicegate.services.host.stack import POOL, PYTHON
-from sluicegate.services.host.wire import ask, prefect_authorization
+from sluicegate.services.host.wire import ask
 
 KUBERNETES, PROCESS = "kubernetes", "process"
 """The types of a work pool whose runs are Kubernetes Jobs, or processes of the worker's machine."""
