@@ -25,6 +25,7 @@ from sluicegate.registry.orders.connections_record import KIND
 from sluicegate.registry.rollout.facts import Entry
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.console.app import create
+from sluicegate.services.console.pages import search
 from sluicegate.services.telemetry.tailing.backlog import Backlog
 from tests import giving as orders
 from tests.unit.console_office import BEARER, TOKEN, FirstBuilds
@@ -175,8 +176,13 @@ def test_nothing_asks_more_often_where_there_are_more(tmp_path: Path, statements
     assert grown == {}
 
 
-@pytest.mark.parametrize("path", ["/", f"/api/v1/overview?limit={SHOWN}"])
-def test_a_page_of_models_is_no_more_work_where_there_are_more_models(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/", f"/api/v1/overview?limit={SHOWN}", "/search?q=model", "/rollouts/model-1-v3", "/rollouts/model-1-v2"]
+)
+def test_a_page_is_no_more_work_where_there_are_more_models(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "LATELY", SHOWN)
     counted = []
     for count in (SHOWN + 5, 3 * SHOWN):
         site = Site(tmp_path / str(count))

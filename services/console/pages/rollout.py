@@ -83,7 +83,8 @@ def _baked_at(rollout: Rollout) -> datetime | None:
 def _afterwards(desk: Desk, rollout: Rollout) -> str | None:
     if not rollout.is_ended:
         return None
-    return afterwards(rollout, [each for each in desk.ledger.current() if each.target == rollout.target])
+    of_model = desk.ledger.current(rollout.requested.model)
+    return afterwards(rollout, [each for each in of_model if each.target == rollout.target])
 
 
 def _followed_by(desk: Desk, rollout: Rollout) -> Rollout | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -55,13 +55,13 @@ def page(desk: Desk) -> Endpoint:
 
     def context(request: Request) -> Context:
         text = request.query_params.get("q", "").strip()[:200]
-        return {"text": text, "kinds": matching(text, _everything(desk, request.state.caller))}
+        return {"text": text, "kinds": matching(text, _everything(desk, request.state.caller, text))}
 
     return template(desk, "search.html", context)
 
 
 LATELY = 300
-"""The newest rollouts and experiments that are searched, in addition to all current rollouts."""
+"""The newest rollouts and experiments that are searched, in addition to all rollouts in progress."""
 
 
 def matching(text: str, everything: Iterable[Hit]) -> dict[str, list[Hit]]:
@@ -79,16 +79,17 @@ def matching(text: str, everything: Iterable[Hit]) -> dict[str, list[Hit]]:
     }
 
 
-def _everything(desk: Desk, caller: Caller) -> Iterator[Hit]:
-    lately = (*desk.ledger.rollouts(Selection(newest=LATELY)), *desk.ledger.current())
+def _everything(desk: Desk, caller: Caller, text: str) -> Iterator[Hit]:
+    in_progress = desk.ledger.rollouts(Selection(is_ended=False))
+    lately = (*desk.ledger.rollouts(Selection(newest=LATELY)), *in_progress)
     rollouts = list({rollout.id: rollout for rollout in reversed(lately)}.values())
-    for model in desk.ledger.models():
+    for model in _names(desk.ledger.models(), text.casefold()):
         yield Hit(kind="Models", name=model, about="", url=f"/models/{quote(model, safe='')}")
     for rollout in rollouts:
         state = (rollout.ending or rollout.phase).value
         about = f"{rollout.requested.strategy}, {state} · {rollout.id}"
         yield Hit(kind="Rollouts", name=_title(rollout), about=about, url=f"/rollouts/{quote(rollout.id)}")
-    yield from _acts(rollouts, caller)
+    yield from _acts(in_progress, caller)
     for group in last_experiments(desk.ledger, most=LATELY):
         first = group[0].requested
         name = first.experiment or ""
@@ -101,10 +102,17 @@ def _everything(desk: Desk, caller: Caller) -> Iterator[Hit]:
         yield Hit(kind="Words", name=word, about=meaning, url=f"/glossary#{anchor(word)}")
 
 
+def _names(models: Sequence[str], text: str) -> list[str]:
+    """The first hits among the names of models, of which there may be thousands."""
+    names = [name for name in models if all(map(name.casefold().__contains__, text.split()))]
+    begin = [name for name in names if name.casefold().startswith(text)]
+    return list(dict.fromkeys((*begin, *names)))[:MOST]
+
+
 def _acts(rollouts: Iterable[Rollout], caller: Caller) -> Iterator[Hit]:
-    """The orders that this caller may give on rollouts in progress. Each links to its form, which states the effect."""
+    """The orders that this caller may give on these rollouts. Each links to its form, which states the effect."""
     for rollout in rollouts:
-        for order in possible(rollout) if not rollout.is_ended else ():
+        for order in possible(rollout):
             if caller.role >= ORDERS[order].role:
                 name, url = f"{order.capitalize()} {_title(rollout)}", f"/rollouts/{quote(rollout.id)}#{order}-effect"
                 yield Hit(kind="What you can do", name=name, about="asks before anything happens", url=url)
