@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import secrets
-import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.services.console.changes import Changes
@@ -18,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sluicegate.flows.views.logs import Line
+    from sluicegate.flows.wiring.joined_gateways import JoinedGateways
     from sluicegate.registry.audience.trial import Trial
     from sluicegate.registry.catalog.port import Catalog
     from sluicegate.registry.ledger.calls import Calls
@@ -28,13 +26,10 @@ if TYPE_CHECKING:
     from sluicegate.registry.report.report import Evidence
     from sluicegate.registry.rollout.rollout import Rollout
     from sluicegate.registry.words.build import BuildRef
-    from sluicegate.services.bento.stage_times import StageTimes
     from sluicegate.services.host.doctor.finding import Finding
     from sluicegate.services.host.doctor.rounds import Rounds
     from sluicegate.services.telemetry.outcomes.outcome import Receipt
     from sluicegate.services.telemetry.reading.captures import Page
-    from sluicegate.services.telemetry.reading.prometheus import Scrape
-    from sluicegate.services.traffic.joined import Mailbox
 
 
 def _secret() -> str:
@@ -148,57 +143,15 @@ class LocalDesk:
         return read_captures(self.runtime.store, wanted)
 
     def metrics(self) -> bytes:
-        from sluicegate.registry.words.errors import Unreachable
-        from sluicegate.services.bento.stage_times import stage_family
-        from sluicegate.services.host.programs.watching import BEATING
-        from sluicegate.services.telemetry.reading.accounts import gaps
-        from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
+        from sluicegate.flows.wiring.scraping import metrics
 
-        disk = shutil.disk_usage(self.runtime.folder.root)
-        beats = {name: self.runtime.heartbeats.silence(name) for name in BEATING}
-        scrape = Scrape(
-            gateway=self._gateway_figures(),
-            stable_only=self._stable_only(),
-            now=self.runtime.wall().timestamp(),
-            free=disk.free / disk.total,
-            silence={name: math.inf if silence is None else silence for name, silence in beats.items()},
-            families=[stage_family(self._stage_times())],
-        )
-        try:
-            scrape = replace(scrape, backlog=self.runtime.backlog(), gaps=gaps(self.runtime.store))
-        except Unreachable:
-            scrape = replace(scrape, telemetry_up=False)
-        try:
-            scrape = self._with_ledger(scrape)
-        except Unreachable:
-            scrape = replace(scrape, ledger_up=False)
-        return exposition(self.runtime.telemetry, scrape)
+        return metrics(self.runtime)
 
-    def _stable_only(self) -> dict[str, bool]:
-        """For each gateway, whether it serves stable builds only."""
-        unwatched = {each.gateway for each in self.runtime.unwatched()}
-        return {name: name in unwatched for name in self.runtime.heard_gateways()}
+    @property
+    def gateways(self) -> JoinedGateways:
+        from sluicegate.flows.wiring.joined_gateways import JoinedGateways
 
-    def _with_ledger(self, scrape: Scrape) -> Scrape:
-        """The scrape, completed with figures from the ledger. Raises Unreachable."""
-        from sluicegate.flows.wiring.token_expiries import expiries
-        from sluicegate.registry.ledger.keeper_notes import all_undriven, sights
-        from sluicegate.services.console.tokens import given_tokens
-        from sluicegate.services.keeper.overdue import overdue
-
-        rollouts, sight_notes, now = self.ledger.current(), sights(self.ledger), self.clock()
-        under_way = [rollout for rollout in rollouts if not rollout.is_ended]
-        return replace(
-            scrape,
-            models=list(self.ledger.models()),
-            rollouts=under_way,
-            untended=len(sight_notes.unjudged),
-            overdue=len(overdue(self.ledger, now)),
-            undriven=len({each.id for each in under_way} & set(all_undriven(self.ledger))),
-            waiting=len(self.runtime.readings.waiting(now)) if scrape.telemetry_up else None,
-            expiries=expiries(given_tokens(self.ledger), now),
-            sights=sight_notes.at(now),
-        )
+        return JoinedGateways(runtime=self.runtime)
 
     def counts(self) -> dict[str, object]:
         queries, behind = self.runtime.telemetry, self.runtime.backlog()
@@ -212,21 +165,6 @@ class LocalDesk:
             "quarantined": queries.quarantined(),
         }
 
-    def hear_gateway(self, name: str, said: Mapping[str, object]) -> None:
-        from sluicegate.registry.words.errors import Refused
-
-        box, shipped = self._mailbox(name), said.get("shipped_ago")
-        holder = box.holder()
-        if holder is not None and holder != said.get("instance"):
-            fix = f"end one of the two, or give this one a token of its own: sluice token give {name}-2 --role gateway"
-            raise Refused(f"another gateway goes by the token of {name}: {holder}.", fix=fix)
-        level = None
-        if isinstance(shipped, int | float) and 0 <= shipped < math.inf:  # never in the future
-            level = self.runtime.wall().timestamp() - shipped
-        box.hear(said, level)
-        if said.get("retired"):
-            box.retire()
-
     def remove_gateway(self, name: str) -> int:
         from sluicegate.flows.wiring.removing import remove_gateway
         from sluicegate.registry.words.errors import UsageError
@@ -235,59 +173,8 @@ class LocalDesk:
             raise UsageError("removing a gateway has no dry run: it changes more than the ledger.")
         return remove_gateway(self.runtime, name)
 
-    def sheet_of(self, gateway: str) -> str | None:
-        return self._mailbox(gateway).sheet_name()
-
-    def for_gateway(self, name: str, has: object) -> dict[str, Any]:
-        from sluicegate.registry.words.gateway_report import sheet_name
-        from sluicegate.services.host.issuing import joining_pair
-        from sluicegate.services.traffic.envoy.relay import NAME
-
-        box, site = self._mailbox(name), self.runtime.site
-        answer: dict[str, Any] = {
-            "name": None,
-            "renewed_ago": box.renewed_ago(),
-            "callers": self._callers_token(),
-            "unwatched": self.runtime.settings.unwatched_seconds,
-        }
-        sheet = box.sheet()
-        if sheet is None or NAME not in site.ports:
-            return answer
-        answer["name"] = sheet_name(sheet)
-        pair = joining_pair(self.runtime.folder.tls, self.runtime.wall()).read_text(encoding="utf-8")  # may be renewed
-        answer["relay"] = {"name": site.listen, "address": site.address, "port": site.ports[NAME], "pair": pair}
-        if answer["name"] != has:
-            answer["sheet"] = sheet
-        return answer
-
-    def _callers_token(self) -> str:
-        """The present token of callers, which may change while this process runs; during a change, the former one."""
-        from sluicegate.registry.words.errors import NotFound
-        from sluicegate.services.host.keys import gateway_token
-
-        try:
-            return gateway_token(self.runtime.folder.secrets)
-        except NotFound:
-            return self.runtime.keys.gateway_token
-
-    def take_log(self, gateway: str, log: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int:
-        from sluicegate.services.telemetry.tailing.mirror import take
-
-        return take(self._mailbox(gateway).logs, log, head, offset, data, is_whole=is_whole)
-
-    def _mailbox(self, name: str) -> Mailbox:
-        from sluicegate.services.traffic.joined import Mailbox
-
-        return Mailbox(folder=self.runtime.folder.root / "gateways" / name)
-
     def checks(self, within: float) -> Sequence[Finding]:
         return self._rounds.findings(within)
-
-    def _stage_times(self) -> Iterator[StageTimes]:
-        """Stage times of this machine's services, from their files."""
-        if self.runtime.settings.cluster is None:
-            for build in self.runtime.fleet.endpoints():
-                yield from self.runtime.fleet.stage_times(build)
 
     def _spent(self, build: BuildRef) -> Mapping[str, float]:
         """Mean milliseconds of a request in each stage of the build's service; empty if only the ledger is here."""
@@ -295,17 +182,6 @@ class LocalDesk:
             return {}
         times = self.runtime.fleet.stage_times(build)
         return {each.stage: 1000 * each.seconds / each.requests for each in times if each.requests}
-
-    def _gateway_figures(self) -> dict[str, float] | None:
-        """The summed statistics of all gateways that answer; None if none does."""
-        from sluicegate.registry.words.errors import Unreachable
-        from sluicegate.services.traffic.envoy.gateway_stats import added
-
-        statistics = []
-        for envoy in self.runtime.envoys.values():
-            with contextlib.suppress(Unreachable):
-                statistics.append(envoy.gateway_stats())
-        return added(statistics) if statistics else None
 
 
 def desk() -> LocalDesk:

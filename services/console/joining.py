@@ -38,14 +38,14 @@ def joining_routes(desk: Desk) -> list[Route]:
         if not isinstance(status, dict):
             raise UsageError("a gateway says what it serves as a JSON object.")
         name, has = request.state.caller.name, status.get("has")
-        await run_in_threadpool(desk.hear_gateway, name, {**status, "address": request.client and request.client.host})
+        await run_in_threadpool(desk.gateways.hear, name, {**status, "address": request.client and request.client.host})
         is_brief, elapsed = bool(status.get("retired") or status.get("at_once")), asyncio.get_running_loop().time
         began = elapsed()
         until = began + (0 if is_brief else LONGEST_WAIT)
-        while desk.sheet_of(name) in (None, has) and elapsed() < until:  # noqa: ASYNC110
+        while desk.gateways.sheet_name(name) in (None, has) and elapsed() < until:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_EVERY)
         waited = elapsed() - began
-        return {"waited": waited, **await run_in_threadpool(desk.for_gateway, name, has)}
+        return {"waited": waited, **await run_in_threadpool(desk.gateways.answer, name, has)}
 
     async def take(request: Request) -> dict[str, Any]:
         query, name = request.query_params, request.state.caller.name
@@ -54,7 +54,7 @@ def joining_routes(desk: Desk) -> list[Route]:
         if not place.isascii() or not place.isdigit():
             raise UsageError("offset: a whole number is required.")
         size = await run_in_threadpool(
-            desk.take_log, name, request.path_params["log"], query.get("head", ""), int(place), data,
+            desk.gateways.take_log, name, request.path_params["log"], query.get("head", ""), int(place), data,
             is_whole=query.get("whole") == "1",
         )  # fmt: skip
         return {"size": size}

@@ -47,6 +47,28 @@ class LogLine(Protocol):
     def text(self) -> str: ...
 
 
+class GatewaysElsewhere(Protocol):
+    """What gateways of other hosts report, ask and send."""
+
+    def hear(self, name: str, said: Mapping[str, object]) -> None:
+        """Record the status that a gateway reports."""
+        ...
+
+    def sheet_name(self, gateway: str) -> str | None:
+        """The name of the route sheet that a gateway should have; None: there is none yet."""
+        ...
+
+    def answer(self, name: str, has: object) -> dict[str, Any]:
+        """The answer to a gateway, with the route sheet unless the gateway already has it."""
+        ...
+
+    def take_log(
+        self, gateway: str, log: str, head: str, offset: int, data: bytes, *, is_whole: bool
+    ) -> int:  # fmt: skip
+        """Store a part of a gateway's log; returns the size of the file afterwards, in bytes."""
+        ...
+
+
 class Desk(Protocol):
     """Everything that the console's API and pages use."""
 
@@ -158,27 +180,14 @@ class Desk(Protocol):
         """What the collector has counted, what waits to be joined, and what it could not read."""
         ...
 
-    def hear_gateway(self, name: str, said: Mapping[str, object]) -> None:
-        """Record the status that a gateway of another host reports."""
+    @property
+    def gateways(self) -> GatewaysElsewhere:
+        """What gateways of other hosts report, ask and send."""
         ...
 
     def remove_gateway(self, name: str) -> int:
         """Stop waiting for a gateway of another host; returns how many of its requests will never be counted.
         Raises NotFound, Refused, Unreachable."""
-        ...
-
-    def sheet_of(self, gateway: str) -> str | None:
-        """The name of the route sheet that a gateway of another host should have; None: there is none yet."""
-        ...
-
-    def for_gateway(self, name: str, has: object) -> dict[str, Any]:
-        """The answer to a gateway of another host, with the route sheet unless the gateway already has it."""
-        ...
-
-    def take_log(
-        self, gateway: str, log: str, head: str, offset: int, data: bytes, *, is_whole: bool
-    ) -> int:  # fmt: skip
-        """Store a part of a gateway's log; returns the size of the file afterwards, in bytes."""
         ...
 
     def checks(self, within: float) -> Sequence[Check]:

@@ -262,12 +262,12 @@ def test_gateways_hear_of_another_token_of_callers_while_the_console_runs(tmp_pa
     make_site(runtime.folder, dict.fromkeys(("mlflow", "prefect", "gateway", "console"), 1), {})
     make_keys(runtime.folder.secrets, os.urandom)
     desk = LocalDesk(runtime=runtime, ledger=MemoryLedger())
-    before = desk.for_gateway("edge-1", None)["callers"]
+    before = desk.gateways.answer("edge-1", None)["callers"]
     assert before == runtime.keys.gateway_token
     (runtime.folder.secrets / "gateway_token").unlink()
-    assert desk.for_gateway("edge-1", None)["callers"] == before, "none is drawn yet"
+    assert desk.gateways.answer("edge-1", None)["callers"] == before, "none is drawn yet"
     make_keys(runtime.folder.secrets, os.urandom)
-    after = desk.for_gateway("edge-1", None)["callers"]
+    after = desk.gateways.answer("edge-1", None)["callers"]
     assert len({before, after, ""}) == 3
 
 
@@ -468,7 +468,7 @@ def test_what_a_gateway_says_in_another_form_counts_as_not_said(tmp_path: Path, 
 @pytest.mark.parametrize("ago", [-3600.0, float("nan"), float("inf"), -float("inf"), "3", None])
 def test_no_gateway_says_that_its_log_of_the_future_has_come(tmp_path: Path, ago: object) -> None:
     runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
-    LocalDesk(runtime=runtime, ledger=MemoryLedger()).hear_gateway("edge-a", {"shipped_ago": ago})
+    LocalDesk(runtime=runtime, ledger=MemoryLedger()).gateways.hear("edge-a", {"shipped_ago": ago})
     assert [(each.name, each.level()) for each in runtime.joined()] == [("edge-a", 0)]
 
 
@@ -483,11 +483,11 @@ def test_a_gateway_cannot_fill_the_disk_on_which_the_record_is(tmp_path: Path, m
 def test_two_gateways_with_one_token_are_not_taken_for_one(tmp_path: Path) -> None:
     runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
     desk = LocalDesk(runtime=runtime, ledger=MemoryLedger())
-    desk.hear_gateway("edge-a", {"instance": "host-a:/s", "serves": "1"})
+    desk.gateways.hear("edge-a", {"instance": "host-a:/s", "serves": "1"})
     with pytest.raises(Refused, match="another gateway goes by the token of edge-a: host-a:/s"):
-        desk.hear_gateway("edge-a", {"instance": "host-b:/s", "serves": "2"})
+        desk.gateways.hear("edge-a", {"instance": "host-b:/s", "serves": "2"})
     assert runtime.joined()[0].said().serves == "1"
-    desk.hear_gateway("edge-a", {"instance": "host-a:/s", "serves": "3"})
-    desk.hear_gateway("edge-a", {"instance": "host-a:/s", "retired": True})
-    desk.hear_gateway("edge-a", {"instance": "host-b:/s", "serves": "2"})
+    desk.gateways.hear("edge-a", {"instance": "host-a:/s", "serves": "3"})
+    desk.gateways.hear("edge-a", {"instance": "host-a:/s", "retired": True})
+    desk.gateways.hear("edge-a", {"instance": "host-b:/s", "serves": "2"})
     assert runtime.joined()[0].said().serves == "2"
