@@ -27,7 +27,7 @@ MOST = 16
 """Calls under way at the same time."""
 
 
-class Telling(Calling):
+class HookCaller(Calling):
     """Makes one attempt to notify a hook."""
 
     def notify(self, due: DueHook) -> str:

@@ -416,16 +416,16 @@ class Runtime:
         """Calls the hooks of plans."""
         from concurrent.futures import ThreadPoolExecutor
 
-        from sluicegate.flows.stages.hooks import MOST, HookPass, Telling
+        from sluicegate.flows.stages.hooks import MOST, HookCaller, HookPass
 
-        telling = Telling(
+        caller = HookCaller(
             prefect=lambda: self.prefect,
             key=lambda: self.keys.check_key,
             allowed=self.settings.check_hosts,
             clock=self.clock,
         )
         calls = ThreadPoolExecutor(MOST, thread_name_prefix="hook")
-        return HookPass(ledger=self.ledger, notify=telling.notify, clock=self.clock, hand=calls.submit)
+        return HookPass(ledger=self.ledger, notify=caller.notify, clock=self.clock, hand=calls.submit)
 
     @cached_property
     def prefect(self) -> httpx.Client:

@@ -43,14 +43,14 @@ def with_stage(reached: Sequence[Reached], stage: Stage, at: datetime) -> tuple[
     return (*(each for each in reached if order.index(each.stage) < order.index(stage)), Reached(stage=stage, at=at))
 
 
-def launch_in_words(reached: Sequence[Reached], began: datetime, now: datetime, held: str = "") -> str:
+def launch_in_words(reached: Sequence[Reached], began: datetime, now: datetime, delay: str = "") -> str:
     """What the launch is doing and for how long, what holds it up, and how long each earlier stage took."""
     if not reached:
         return f"waiting for Prefect to start the driver, {_lasting(began, now)} so far"
     over = [f"{before.stage.value} {_lasting(before.at, after.at)}" for before, after in pairwise(reached)]
     last = reached[-1]
     before = f" (before that: {', '.join(over)})" if over else ""
-    why = f": {held}" if held and last.stage in OF_A_SERVICE else ""
+    why = f": {delay}" if delay and last.stage in OF_A_SERVICE else ""
     return f"{last.stage.value} for {_lasting(last.at, now)}{why}{before}"
 
 

@@ -182,18 +182,18 @@ class RouteTable:
         )
 
 
-def refuse_older(token: FencingToken, held: FencingToken) -> None:
-    """Raise Fenced, with a fix, if a table is older than the one held."""
-    if not token.is_older_than(held):
+def refuse_older(token: FencingToken, in_force: FencingToken) -> None:
+    """Raise Fenced, with a fix, if a table is older than the one in force."""
+    if not token.is_older_than(in_force):
         return
-    if token.restored == held.restored and token.term >= held.term:
+    if token.restored == in_force.restored and token.term >= in_force.term:
         fix = (
             "if the ledger was restored from a backup, or lost its last facts when its database failed over, "
             "tell the gateways: sluice restored. Otherwise SLUICE_LEDGER names another ledger."
         )
     else:
         fix = "another keeper took over: sluice status names it."
-    raise Fenced(f"a route table from {token} is older than the one that the data plane has, from {held}.", fix=fix)
+    raise Fenced(f"a route table from {token} is older than the one that the data plane has, from {in_force}.", fix=fix)
 
 
 def assign(route: ModelRoute, audience: AudienceRoute, unit: str | None, draw: Callable[[int], int]) -> Assignment:

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from sluicegate.flows.stages.calling import subject
 from sluicegate.flows.stages.checks import CheckRunner
-from sluicegate.flows.stages.hooks import HookPass, Telling
+from sluicegate.flows.stages.hooks import HookCaller, HookPass
 from sluicegate.flows.sync.remembered import Standing, Tree, follow, followed
 from sluicegate.registry.ledger.attempt import last_attempt
 from sluicegate.registry.ledger.record import Applied
@@ -331,11 +331,11 @@ def test_a_hook_whose_run_fails_gets_another_one_and_a_run_that_goes_on_is_waite
             state = {"state": {"type": end[0], "message": end[1]}, "force": True}
             house.server.ask("POST", f"/flow_runs/{run['id']}/set_state", state)
 
-    telling = Telling(
+    caller = HookCaller(
         prefect=house.server.client, key=lambda: "x", allowed=frozenset(), clock=house.now, sleep=end_the_run,
         elapsed=lambda: seconds[0],
     )  # fmt: skip
-    look = HookPass(ledger=house.ledger, notify=telling.notify, clock=house.now)
+    look = HookPass(ledger=house.ledger, notify=caller.notify, clock=house.now)
     for after in range(2):
         look.look(house.now() + timedelta(hours=2 * after))
     calls = [entry.fact for entry in house.ledger.entries(rollout.id) if isinstance(entry.fact, HookCalled)]

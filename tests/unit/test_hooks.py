@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 from standardwebhooks import Webhook
 
 from sluicegate.flows.cli.tree import tree
-from sluicegate.flows.stages.hooks import MOST, HookPass, Telling
+from sluicegate.flows.stages.hooks import MOST, HookCaller, HookPass
 from sluicegate.registry.ledger.port import Ledger
 from sluicegate.registry.ledger.reading import read_for_views
 from sluicegate.registry.plan.plan import Plan
@@ -117,8 +117,8 @@ class Stand:
         return [(each.rollout.id, str(each.hook), each.attempt) for each in due_hooks(self.ledger.rollouts(), self.now)]
 
 
-def telling(**more: object) -> Telling:
-    return Telling(
+def caller(**more: object) -> HookCaller:
+    return HookCaller(
         prefect=lambda: pytest.fail("Prefect was asked"), key=lambda: SECRET, allowed=frozenset({"127.0.0.1"}),
         clock=lambda: datetime.now(UTC), **more,
     )  # fmt: skip
@@ -129,7 +129,7 @@ def hook(door: Door, after: str = "abort", **more: object) -> dict[str, object]:
 
 
 def looking(stand: Stand, tell: Callable[[DueHook], str] | None = None, **more: object) -> HookPass:
-    return HookPass(ledger=stand.ledger, notify=tell or telling().notify, clock=lambda: stand.now, **more)
+    return HookPass(ledger=stand.ledger, notify=tell or caller().notify, clock=lambda: stand.now, **more)
 
 
 # --- what is told, and when ------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_one_that_hangs_keeps_no_look_no_abort_and_no_other_hook_waiting(door: D
     stand, threads = Stand(hook(door, "promotion"), {"after": "abort", "deployment": "ops/page"}), []
 
     def tell(due: DueHook) -> str:
-        return telling().notify(due) if due.hook.url else "run r completed"
+        return caller().notify(due) if due.hook.url else "run r completed"
 
     look = looking(stand, tell, hand=in_threads(threads))
     stand.promote()
@@ -336,7 +336,7 @@ def test_a_keeper_killed_between_call_and_record_tells_it_again_by_the_same_key(
     stand.abort()
 
     def tell_and_die(due: DueHook) -> str:
-        telling().notify(due)
+        caller().notify(due)
         raise Killed
 
     with pytest.raises(Killed):
@@ -354,7 +354,7 @@ def test_two_keepers_record_an_attempt_once(door: Door) -> None:
 
     def tell_while_the_other_does(due: DueHook) -> str:
         other.look(NOW)
-        return telling().notify(due)
+        return caller().notify(due)
 
     looking(stand, tell_while_the_other_does).look(NOW)
     assert stand.calls() == [("abort", 1, "taken")]
