@@ -38,8 +38,8 @@ class Source:
             return self.path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise Unreachable(
-                f"{self.path}, by which the cluster's API is asked, cannot be read: {error}.",
-                fix="mount the service account of the pod, or correct the file that KUBECONFIG names.",
+                f"{self.path} cannot be read, and without it the cluster's API cannot be called: {error}.",
+                fix="mount the token of the pod's service account, or correct this path in the file that KUBECONFIG names.",
             ) from error
 
 
@@ -85,7 +85,7 @@ class Access:
                 _present(context, *papers.certificate)
         except (ssl.SSLError, ValueError, OSError) as error:
             raise Unreachable(
-                f"the certificates by which {self.url} is asked are broken: {error}.",
+                f"the certificates for {self.url} cannot be used: {error}.",
                 fix="correct them in the file that KUBECONFIG names.",
             ) from error
         return context
@@ -104,7 +104,8 @@ def find_access(environment: Mapping[str, str], account: Path = ACCOUNT) -> Acce
     named = environment.get("KUBECONFIG", "").strip()
     if not named:
         raise InvalidSetting(
-            "SLUICE_CLUSTER is set, but this is no pod with a service account, and KUBECONFIG names no file.",
+            "SLUICE_CLUSTER is set, but this process cannot reach a cluster: it does not run in a pod with a service "
+            "account, and KUBECONFIG is not set.",
             fix="set KUBECONFIG to the file by which kubectl reaches the cluster, or unset SLUICE_CLUSTER.",
         )
     return read_kubeconfig(Path(named).expanduser())
@@ -119,7 +120,7 @@ def read_kubeconfig(path: Path) -> Access:
         user = _named(config, "users", context["user"])["user"] or {}
         return _access(cluster, user, path.absolute().parent)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError) as error:
-        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        what = f"the entry {error} is missing" if isinstance(error, KeyError) else str(error)
         raise InvalidSetting(
             f"KUBECONFIG names {path}, which cannot be used: {what}.",
             fix="set KUBECONFIG to one file with a current context: kubectl config view --raw --minify --flatten",
@@ -128,7 +129,8 @@ def read_kubeconfig(path: Path) -> Access:
 
 def _access(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path) -> Access:
     if "exec" in user or "auth-provider" in user:
-        raise ValueError("its user is found by another program; name a token or a client certificate")
+        raise ValueError("its user logs in by another program (exec or auth-provider), which Sluicegate does not run; use a token or "
+            "a client certificate")
     certificate = _source(user, "client-certificate", folder)
     key = _source(user, "client-key", folder)
     token = Source(path=folder / user["tokenFile"]) if "tokenFile" in user else None
@@ -153,7 +155,7 @@ def _named(config: Mapping[str, Any], what: str, name: str) -> Mapping[str, Any]
         if each["name"] == name:
             entry: Mapping[str, Any] = each
             return entry
-    raise ValueError(f"{what} has none of the name {name}")
+    raise ValueError(f"there is no {name!r} in its {what}")
 
 
 def _present(context: ssl.SSLContext, certificate: str, key: str) -> None:

@@ -21,7 +21,7 @@ from sluicegate.services.cluster.kinds import Object
 
 _LONGEST_WAIT = 30.0
 """The longest pause in seconds that a server may ask for."""
-_NAMED = "correct what the message names."
+_NAMED = "correct the field or object that the message names."
 
 
 class Expired(SluiceError):
@@ -66,13 +66,13 @@ def parsed(question: Question, content: bytes) -> Object:
         value = json.loads(content)
     except ValueError as error:
         value = None
-        why = f"{error}" if content.lstrip()[:1] in (b"{", b"[") else "it is no JSON"
+        why = f"{error}" if content.lstrip()[:1] in (b"{", b"[") else "it is not JSON"
     else:
-        why = "it is no object"
+        why = "it is not an object"
     if not isinstance(value, dict):
         raise Unreachable(
-            f"the answer to {question} has no form that the Kubernetes API uses: {why}.",
-            fix="ask again; if it stays so, check which server that address belongs to.",
+            f"the answer to {question} is not an answer of the Kubernetes API: {why}.",
+            fix="try again; if it stays so, check which server has that address.",
         )
     return value
 
@@ -83,7 +83,7 @@ def meaning(question: Question, code: int, status: Object) -> SluiceError:
     match code:
         case 401:
             return Forbidden(
-                f"the cluster does not know who asks: {why}",
+                f"the cluster does not accept the credentials: {why}",
                 fix="check that the token is not expired and the service account exists: kubectl auth whoami",
             )
         case 403:
@@ -93,21 +93,21 @@ def meaning(question: Question, code: int, status: Object) -> SluiceError:
             fix = "apply the Role again: sluice cluster render | kubectl apply -f -" if is_role else _NAMED
             return Forbidden(f"the cluster does not allow it: {why}", fix=fix)
         case 404:
-            return NotFound(f"it is not in the cluster: {why}")
+            return NotFound(f"the cluster has no such object: {why}")
         case 409:
-            return ObjectConflict(f"somebody else was first: {why}", fix="read the object again.")
+            return ObjectConflict(f"another program changed the object first: {why}", fix="read the object again.")
         case 410:
-            return Expired(f"the cluster has forgotten that version: {why}", fix="list again.")
+            return Expired(f"the cluster no longer has that version: {why}", fix="list the objects again.")
         case 500 if "not declared in schema" in why:
             return Refused(
-                f"the cluster does not know such a field: {why}", fix="use a Kubernetes version that is supported."
+                f"the cluster does not know a field: {why}", fix="use a Kubernetes version that Sluicegate supports."
             )
         case 500 if "failed to create typed patch object" in why:
-            return Refused(f"the cluster refuses it: {why}", fix=_NAMED)
+            return Refused(f"the cluster refused the request: {why}", fix=_NAMED)
         case _ if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Unreachable(f"the cluster's API cannot answer now: {why}", fix="wait; it is asked again by itself.")
+            return Unreachable(f"the cluster's API cannot answer now: {why}", fix="wait: Sluicegate tries again by itself.")
         case _:
-            return Refused(f"the cluster refuses it: {why}", fix=_NAMED)
+            return Refused(f"the cluster refused the request: {why}", fix=_NAMED)
 
 
 def _status(content: bytes) -> Object:

@@ -243,8 +243,8 @@ class Api:
             yield
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise Unreachable(
-                f"{question} is not answered: {str(error) or type(error).__name__}.",
-                fix="check that the cluster's API is up and reached from here: kubectl get --raw /readyz",
+                f"{question} got no answer: {str(error) or type(error).__name__}.",
+                fix="check that the cluster's API is up and can be reached from here: kubectl get --raw /readyz",
             ) from error
 
     def _named(self) -> dict[str, Any]:
@@ -288,5 +288,5 @@ def _event(question: Question, line: str) -> Event:
     if fields.get("type") == "ERROR":
         raise meaning(question, int(thing.get("code", 500)), thing) if isinstance(thing, dict) else Unreachable(line)
     if not isinstance(thing, dict):
-        raise Unreachable(f"{question} says what no watch says: {line[:200]}", fix="it is asked again by itself.")
+        raise Unreachable(f"{question} sent a line that is no event: {line[:200]}", fix="wait: Sluicegate tries again by itself.")
     return Event(what=str(fields.get("type")), object=thing)

@@ -62,7 +62,7 @@ def lost_to(pod: Object) -> tuple[str, str] | None:
     for each in _containers(pod):
         ended = (each.get("state") or {}).get("terminated") or {}
         if ended.get("reason") == "OOMKilled":
-            return "OOMKilled", "it needs more memory than it may have, and is killed for it"
+            return "OOMKilled", "it was killed because it used more memory than its limit"
     if status.get("phase") == "Failed" and status.get("reason"):
         return status["reason"], said_of(status)
     disrupted = _condition(pod, "DisruptionTarget")
@@ -79,7 +79,7 @@ def said_of(thing: Object) -> str:
 def last_words(pod: Object) -> str:
     """The last words of the containers of a pod that has ended."""
     ended = [(each.get("state") or {}).get("terminated") for each in _containers(pod)]
-    return next((_last_words(each) for each in ended if each and each.get("exitCode")), "nobody says why")
+    return next((_last_words(each) for each in ended if each and each.get("exitCode")), "no reason given")
 
 
 def _pod_given_up(pod: Object, unpulled: Collection[str]) -> str | None:
@@ -102,14 +102,14 @@ def _stuck(pod: Object, status: Object) -> str | None:
     if reason in _NOT_PULLED:
         return _unpulled(status, held)
     if reason in _MAKING:
-        return f"the container {status.get('name')} of {_name(pod)} cannot be made: {said_of(held)}"
+        return f"the container {status.get('name')} of {_name(pod)} cannot be created: {said_of(held)}"
     ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     if reason != _ENDING and not _failed_again(status):
         return None
     if status.get("name") == FETCH:
         return f"the bento cannot be fetched: {_last_words(ended)}"
     if ended.get("reason") == "OOMKilled":
-        return "it needs more memory than serve: {resources: {memory: …}} of its plan gives it, and is killed for it"
+        return "it was killed because it used more memory than its plan allows by serve: {resources: {memory: …}}"
     return f"its process keeps ending: {_last_words(ended)}"
 
 
@@ -121,7 +121,7 @@ def _failed_again(status: Object) -> bool:
 
 def _last_words(ended: Object) -> str:
     words = str(ended.get("message") or "").strip().rstrip(".")
-    return words[-_LAST_WORDS:] or f"exit code {ended.get('exitCode', 'unknown')}, and it said nothing"
+    return words[-_LAST_WORDS:] or f"exit code {ended.get('exitCode', 'unknown')}, without a message"
 
 
 def _is_late(deployment: Object) -> bool:

@@ -34,9 +34,9 @@ def table_map(sheet: str, version: str | None = None) -> Object:
     packed = gzip.compress(raw, 6, mtime=0)
     if len(packed) > LARGEST:
         raise RoutesRejected(
-            f"the routes take {len(packed):,} bytes, compressed, and a ConfigMap of Kubernetes holds {LARGEST:,}. The "
-            "former ones stay in force.",
-            fix="undeploy models that nobody asks, simplify audiences with long lists, or run a second installation in "
+            f"the routes take {len(packed):,} bytes, compressed, and a ConfigMap of Kubernetes holds at most {LARGEST:,}. "
+            "The former routes stay in force.",
+            fix="undeploy models that get no requests, simplify audiences with long lists, or run a second installation in "
             "another namespace.",
         )
     return {"metadata": metadata, "binaryData": {PACKED: base64.b64encode(packed).decode()}}
@@ -65,7 +65,7 @@ def _unpacked(data: bytes) -> str:
     try:
         text = reading.decompress(data, _LARGEST_UNPACKED)
         if not reading.eof:
-            raise UsageError(f"the routes in the ConfigMap {TABLE} are cut off, or far too large.", fix=_FIX)
+            raise UsageError(f"the routes in the ConfigMap {TABLE} are incomplete, or far too large.", fix=_FIX)
         return text.decode()
     except (zlib.error, UnicodeDecodeError) as error:
         raise UsageError(f"the routes in the ConfigMap {TABLE} cannot be read: {error}.", fix=_FIX) from None

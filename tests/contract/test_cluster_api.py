@@ -188,7 +188,7 @@ def test_what_is_no_valid_object_is_refused_with_the_reason(api: Api) -> None:
 
 def test_who_is_unknown_is_told_so(cluster: Cluster) -> None:
     unknown = replace(cluster.access, token=Source(text="nobody"), certificate=None)
-    with pytest.raises(Forbidden, match="does not know who asks"):
+    with pytest.raises(Forbidden, match="does not accept the credentials"):
         Api(unknown, cluster.namespace).get(CONFIG_MAP, "table")
 
 

@@ -200,6 +200,20 @@ def test_stable_answers_for_a_candidate_all_of_whose_replicas_are_dead(envoy: Ga
     assert all(line.end.is_failure is (line.assigned.arm is Arm.CANDIDATE) for line in lines if line.assigned)
 
 
+def test_another_replica_of_stable_answers_where_one_is_lost_with_the_candidate(envoy: Gateway, crew: Crew) -> None:
+    """As with a node that had all of the candidate and part of stable."""
+    stable = crew.stable[:2]
+    put(envoy, *stable, *crew.candidate, weight=5_000)
+    for each in (stable[0], *crew.candidate):
+        each.kill()
+    with load(envoy.plane.url, http2=False) as record:
+        more(record, 400)
+    lines = told(envoy, record)
+    assert record.failed == 0
+    assert max(line.attempts for line in lines) == 3, "the candidate, the lost replica of stable, the other one"
+    assert {line.served for line in lines} == {"1"}
+
+
 def test_replicas_come_and_go_and_move_and_the_table_stays_as_it_is(envoy: Gateway, crew: Crew) -> None:
     """From one to three, one moves, and back to one, under load: nothing fails, and no route is changed."""
     one, two, three = crew.stable

@@ -69,10 +69,10 @@ def test_who_has_neither_is_told_what_to_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("user", "text", "why"),
     [
-        ("{exec: {command: aws}}", CONFIG, "found by another program"),
-        ("{}", CONFIG.replace("user: me", "user: other"), "users has none of the name other"),
+        ("{exec: {command: aws}}", CONFIG, "logs in by another program"),
+        ("{}", CONFIG.replace("user: me", "user: other"), "there is no 'other' in its users"),
         ("{}", "{a: [", "cannot be used"),
-        ("{}", "current-context: here", "it has no 'contexts'"),
+        ("{}", "current-context: here", "the entry 'contexts' is missing"),
         ("{client-certificate-data: '%', client-key-data: '%'}", CONFIG, "cannot be used"),
     ],
 )

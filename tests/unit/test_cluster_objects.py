@@ -150,7 +150,7 @@ def held(held_by: str, message: str = "", name: str = "service", said: str = "",
         (held("InvalidImageName"), "the image ours:1 cannot be pulled: InvalidImageName"),
         (
             held("CreateContainerConfigError", 'secret "x" not found'),
-            'the container service of sluice-delays-v3-x cannot be made: secret "x" not found',
+            'the container service of sluice-delays-v3-x cannot be created: secret "x" not found',
         ),
         (
             held("CrashLoopBackOff", exitCode=1, said="ValueError: no such file\n"),
@@ -158,9 +158,9 @@ def held(held_by: str, message: str = "", name: str = "service", said: str = "",
         ),
         (
             held("CrashLoopBackOff", exitCode=137, reason="OOMKilled"),
-            "it needs more memory than serve: {resources: {memory: …}} of its plan gives it, and is killed for it",
+            "it was killed because it used more memory than its plan allows by serve: {resources: {memory: …}}",
         ),
-        (held("CrashLoopBackOff", exitCode=3), "its process keeps ending: exit code 3, and it said nothing"),
+        (held("CrashLoopBackOff", exitCode=3), "its process keeps ending: exit code 3, without a message"),
         (
             held("CrashLoopBackOff", name="fetch", exitCode=1, said="bento delays:v3-ab is not in the store"),
             "the bento cannot be fetched: bento delays:v3-ab is not in the store",

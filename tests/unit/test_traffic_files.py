@@ -63,7 +63,7 @@ def tables(draw: st.DrawFn):
                 model=model,
                 variation="default",
                 stable=builds[0],
-                serve=Serve(retry=draw(st.booleans())),
+                serve=Serve(retry=draw(st.booleans()), replicas=draw(st.sampled_from([1, 3]))),
                 unit=draw(st.sampled_from([None, "x-user-id"])),
                 candidate=builds[1] if weight else None,
                 weight=weight,

@@ -107,38 +107,38 @@ class Installation(Document):
     """Everything that the manifests of one installation depend on."""
 
     namespace: Label = "sluicegate"
-    """Where everything is."""
+    """The namespace of all objects."""
     image: Image
     """The image of every role."""
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
-    """When the image is pulled, as Kubernetes says it."""
+    """When nodes pull the image: the `imagePullPolicy` of Kubernetes."""
     pull_secrets: tuple[Reference, ...] = ()
-    """Secrets by which the image is pulled."""
+    """Secrets with the credentials for pulling the image."""
     gateways: Annotated[int, Field(ge=2, le=64)] = 2
-    """Gateway pods; at least two, so that one may be away."""
+    """Number of gateway pods; at least two, so that requests are answered while one is down."""
     controls: Annotated[int, Field(ge=1, le=8)] = 1
-    """Control pods: one leads, others stand by."""
+    """Number of control pods, which run keeper and console: one keeper leads, the others take over if it fails."""
     worker: bool = True
-    """Run a worker of the Prefect work pool here; false where one runs elsewhere."""
+    """Whether to run a worker of the Prefect work pool; false if one runs elsewhere."""
     connections: Name = "sluicegate-connections"
-    """Secret with the settings: SLUICE_LEDGER, SLUICE_TELEMETRY, SLUICE_STORE, MLFLOW_TRACKING_URI, PREFECT_API_URL."""
+    """The Secret with the settings: SLUICE_LEDGER, SLUICE_TELEMETRY, SLUICE_STORE, MLFLOW_TRACKING_URI, PREFECT_API_URL."""
     keys: Name = "sluicegate-keys"
-    """Secret that `sluice cluster keys` prints."""
+    """The Secret that `sluice cluster keys` prints."""
     accounts: Accounts = Accounts()
     """Names of the service accounts."""
     resources: Demands = Demands()
-    """What each container asks for; its memory is its limit as well. A gateway is Envoy, its agent and the collector of
+    """What each container requests; its memory request is also its limit. A gateway is Envoy, its agent and the collector of
     its log; a flow is one run of Prefect's, which packs a build and drives a rollout."""
     storage: Storage = Storage()
-    """Sizes of the folders that pods write to. A gateway keeps its access log until that is counted, some 500 bytes a
-    request; a flow the files of a model and the bento that is packed from them."""
+    """Sizes of the folders that pods write to. A gateway keeps its access log until it is counted, about 500 bytes a
+    request; a flow keeps the files of a model and the bento that is packed from them."""
     console_hosts: Hosts = ""
-    """Names, separated by commas, by which callers reach the console from outside, such as that of an Ingress."""
+    """Host names, separated by commas, under which callers outside reach the console, such as that of an Ingress."""
     console_from: tuple[Label, ...] = ()
     """Namespaces whose pods may reach the console, such as those of the Ingress and of Prometheus."""
     network_policies: bool = True
-    """Whether the manifests have NetworkPolicies."""
+    """Whether to create NetworkPolicies."""
     service_monitor: bool = False
-    """Whether the manifests have a ServiceMonitor, which needs the resources of the Prometheus operator."""
+    """Whether to create a ServiceMonitor, which needs the Prometheus operator in the cluster."""
     monitor_secret: Name = "sluicegate-monitor"  # noqa: S105
-    """Secret whose key `token` holds a token of the role viewer, by which Prometheus asks."""
+    """The Secret whose key `token` holds a token of the role viewer, which Prometheus sends."""

@@ -26,7 +26,7 @@ def read_installation(text: str, where: str, given: Mapping[str, str]) -> Instal
     file.over = options if given else None
     if "image" not in file.values and not file.problems:
         raise UsageError(
-            "it is not known which image the installation has.",
+            "no image is given.",
             fix="name the one that you built: --image registry.example.com/sluicegate:1.0",
         )
     found = read_as(Installation)(file, where)
@@ -51,5 +51,5 @@ def _mapping(text: str, where: str) -> Text:
     if len(found) > 1:
         found[0].add((), "it has several documents", "write one document")
     if not isinstance(found[0].values, dict) and not found[0].problems:
-        found[0].add((), "it is no mapping of options", "write options such as gateways: 3")
+        found[0].add((), "it is not a mapping of options", "write options such as gateways: 3")
     return found[0]

@@ -39,7 +39,7 @@ def clusters(
         ref = partial(BuildRef, model=route.model)
         targets = route.targets
         mirrored = {mirror.assigned.build for audience in route.audiences for mirror in audience.mirrors}
-        chains = {chain(route.model, target) for target in targets}
+        chains = {chain(route, target) for target in targets}
         stand_ins = {each for target in targets if (each := target.stands_in) is not None}
         followed = {target.assigned.build for target in targets if target.others}
         single = {target.assigned.build for target in targets if not target.others}

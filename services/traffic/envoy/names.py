@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sluicegate.registry.words.build import BuildRef, service_name
-from sluicegate.services.traffic.table import Target
+from sluicegate.services.traffic.table import ModelRoute, Target
 
 ROUTES = "sluice"
 """Name of the route configuration."""
@@ -36,12 +36,19 @@ def stand_in_name(build: BuildRef) -> str:
     return f"{service_name(build)}{_STAND_IN}"
 
 
-def chain(model: str, target: Target) -> tuple[str, ...]:
-    """The clusters that answer for a target, each if those before it cannot."""
+def chain(model: ModelRoute, target: Target) -> tuple[str, ...]:
+    """The clusters that answer for a target, each if those before it cannot.
+
+    The last one is there twice if it has several replicas: the first that is asked may be lost together with the build
+    before it, such as with their node.
+    """
     builds = (target.assigned.build, *filter(None, [target.fallback]))
-    names = tuple(cluster_name(BuildRef(model=model, version=version)) for version in builds)
-    last = target.stands_in
-    return names if last is None else (*names, stand_in_name(BuildRef(model=model, version=last.build)))
+    names = [cluster_name(BuildRef(model=model.model, version=version)) for version in builds]
+    if target.stands_in is not None:
+        builds = (*builds, target.stands_in.build)
+        names.append(stand_in_name(BuildRef(model=model.model, version=target.stands_in.build)))
+    is_asked_twice = len(names) > 1 and model.replicas_of(builds[-1]) > 1
+    return (*names, names[-1]) if is_asked_twice else tuple(names)
 
 
 def chain_name(clusters: tuple[str, ...]) -> str:

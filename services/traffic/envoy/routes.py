@@ -164,7 +164,7 @@ def _entry(model: ModelRoute, part: Slice, mirrors: Sequence[Mirror]) -> Resourc
             copied = BuildRef(model=model.model, version=mirror.assigned.build)
             headers.append(set_header(_copy_header(number), mirror_name(copied)))
     return {
-        "name": chain_name(chain(model.model, target)),
+        "name": chain_name(chain(model, target)),
         "weight": part.size,
         "request_headers_to_add": headers,
         "response_headers_to_add": [answer_header(VARIATION_HEADER, target.assigned.variation)],

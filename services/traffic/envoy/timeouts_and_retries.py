@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from sluicegate.services.traffic.envoy.names import chain
 from sluicegate.services.traffic.envoy.path_spelling import path_of
 from sluicegate.services.traffic.envoy.resources import (
     Resource,
@@ -56,9 +57,12 @@ _SELECTIONS = 128
 """How often to pick again if the replica was tried already. A dead replica is idle, and so is picked most often."""
 
 
-def more_replicas(model: ModelRoute, target: Target) -> int:
-    """How many further replicas to try after a failure; 0 if another build is behind this one."""
-    return 0 if target.others else min(model.replicas_of(target.assigned.build) - 1, _MOST_MORE)
+def retries(model: ModelRoute, target: Target) -> int:
+    """How often a request is sent again after failures: to what is behind the target's build, or else to its further
+    replicas."""
+    if target.others:
+        return len(chain(model, target)) - 1
+    return min(model.replicas_of(target.assigned.build) - 1, _MOST_MORE)
 
 
 def tries(model: ModelRoute, targets: Iterable[Target]) -> Resource:
@@ -69,16 +73,14 @@ def tries(model: ModelRoute, targets: Iterable[Target]) -> Resource:
     connection of the worker that has just died, so there is a third attempt, and a short pause before each.
     """
     retry_on = _RETRIES if model.retry else _SAFE_RETRIES
-    others, more = 0, 0
-    for target in targets:
-        others, more = max(others, target.others), max(more, more_replicas(model, target))
-    if others or more:
+    most = max((retries(model, target) for target in targets), default=0)
+    if most:
         policy = {"retry_on": retry_on, "num_retries": 1, "retry_back_off": _back_off(0.001)}
         policy["per_try_timeout"] = seconds(model.timeout + _LATE_SECONDS)
-        if more:
+        if model.replicas:
             policy["retry_host_predicate"] = [extension(_PREVIOUS_HOSTS, _PREVIOUS_HOSTS_KIND)]
             policy["host_selection_retry_max_attempts"] = _SELECTIONS
-        return {"timeout": seconds((max(others, more) + 1) * model.timeout + 1), "retry_policy": policy}
+        return {"timeout": seconds((most + 1) * model.timeout + 1), "retry_policy": policy}
     policy = {"retry_on": retry_on, "num_retries": 2, "retry_back_off": _back_off(0.01)}
     return {"timeout": seconds(model.timeout + _LATE_SECONDS), "retry_policy": policy}
 
@@ -89,15 +91,14 @@ def asking_again(model: ModelRoute, target: Target) -> list[Resource]:
     After an error the build behind answers. With only further replicas, one of these does, since the error may be that
     of one replica. A replica's own timeout, 504, is not retried.
     """
-    retries, headers = target.others, []
-    more = more_replicas(model, target)
+    most, headers = retries(model, target), []
     if target.fallback is not None or (target.stands_in is not None and target.stands_in.on_errors):
         headers.append(set_header("x-envoy-retry-on", _FALLBACK_ON))
-    elif more and model.retry:
+    elif most and not target.others and model.retry:
         headers.append(set_header("x-envoy-retry-on", "retriable-status-codes"))
         headers.append(set_header("x-envoy-retriable-status-codes", _OF_ONE_REPLICA))
-    if max(retries, more) > 1:
-        headers.append(set_header("x-envoy-max-retries", str(max(retries, more))))
+    if most > 1:
+        headers.append(set_header("x-envoy-max-retries", str(most)))
     return headers
 
 
