@@ -43,6 +43,7 @@ class Standing:
     """The build being tried, if it should get any traffic."""
     former: BuildRef | None = None
     """The previous stable build, while it is kept warm. It answers callers who cannot reach stable."""
+    former_serve: Serve | None = None
     is_promoted: bool = False
     """Whether the candidate is already promoted; `stable` is then the former stable, which keeps a holdout."""
     weight: int = 0
@@ -171,6 +172,7 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
     ):
         warm.add(open_rollout.candidate)
     former = _holding_out(rollouts, open_rollout)
+    replaced = _replaced(rollouts, open_rollout)
     is_trying = open_rollout is not None and open_rollout.weight > 0 and (former or not open_rollout.took_over)
     trying = open_rollout if is_trying else None
     return Standing(
@@ -178,6 +180,7 @@ def _standing(rollouts: list[Rollout]) -> Standing | None:
         variation=last.requested.variation,
         stable=(former or last).candidate,
         former=before if last.is_judged else None,
+        former_serve=replaced.serve if replaced is not None and before is not None else None,
         is_promoted=former is not None,
         serve=(open_rollout or last).serve,
         stable_serve=(former or last).serve,
@@ -202,7 +205,12 @@ def _kept_warm(holder: Rollout | None) -> BuildRef | None:
 
 def _holding_out(rollouts: Iterable[Rollout], holder: Rollout | None) -> Rollout | None:
     """The former stable's rollout, if that build keeps a holdout while its successor is being confirmed."""
-    if holder is None or holder.phase is not Phase.CONFIRMING:
+    return _replaced(rollouts, holder) if holder is not None and holder.phase is Phase.CONFIRMING else None
+
+
+def _replaced(rollouts: Iterable[Rollout], holder: Rollout | None) -> Rollout | None:
+    """The rollout of the stable build that this one tries to replace, or has replaced."""
+    if holder is None:
         return None
     return trusted(each for each in rollouts if each.id != holder.id and each.requested.version == holder.stable)
 

@@ -38,8 +38,8 @@ class Source:
             return self.path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise Unreachable(
-                f"{self.path} cannot be read, and without it the cluster's API cannot be called: {error}.",
-                fix="mount the token of the pod's service account, or correct this path in the file that KUBECONFIG names.",
+                f"{self.path} cannot be read, which access to the cluster needs: {error}.",
+                fix="mount the pod's service account token, or correct this path in the file that KUBECONFIG names.",
             ) from error
 
 
@@ -129,8 +129,10 @@ def read_kubeconfig(path: Path) -> Access:
 
 def _access(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path) -> Access:
     if "exec" in user or "auth-provider" in user:
-        raise ValueError("its user logs in by another program (exec or auth-provider), which Sluicegate does not run; use a token or "
-            "a client certificate")
+        raise ValueError(
+            "its user logs in by another program (exec or auth-provider), which Sluicegate does not run; use a token "
+            "or a client certificate"
+        )
     certificate = _source(user, "client-certificate", folder)
     key = _source(user, "client-key", folder)
     token = Source(path=folder / user["tokenFile"]) if "tokenFile" in user else None

@@ -105,7 +105,9 @@ def meaning(question: Question, code: int, status: Object) -> SluiceError:
         case 500 if "failed to create typed patch object" in why:
             return Refused(f"the cluster refused the request: {why}", fix=_NAMED)
         case _ if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Unreachable(f"the cluster's API cannot answer now: {why}", fix="wait: Sluicegate tries again by itself.")
+            return Unreachable(
+                f"the cluster's API cannot answer now: {why}", fix="wait: Sluicegate tries again by itself."
+            )
         case _:
             return Refused(f"the cluster refused the request: {why}", fix=_NAMED)
 

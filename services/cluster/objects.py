@@ -156,11 +156,7 @@ def _pod(ours: Mapping[str, str], packed: Packed, serve: Serve, kit: Kit) -> Obj
         "nodeSelector": dict(placement.node_selector),
         "tolerations": [*map(_toleration, placement.tolerations), *of_lost_nodes()],
         "imagePullSecrets": [{"name": name} for name in dict.fromkeys((*placement.pull_secrets, *kit.pull_secrets))],
-        "topologySpreadConstraints": [
-            {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
-             "labelSelector": {"matchLabels": dict(ours)}}
-            for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
-        ],
+        **spread(ours),
         "initContainers": [_fetching(packed, serve, kit)],
         "containers": [_serving(packed, serve, kit)],
         "volumes": [{"name": "bento", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
@@ -260,6 +256,21 @@ def _toleration(toleration: Toleration) -> Object:
     if toleration.effect is not None:
         entry["effect"] = toleration.effect
     return entry
+
+
+def spread(ours: Mapping[str, str]) -> Object:
+    """The fields by which pods with these labels get different nodes, and different zones, if there are some.
+
+    Only pods of the same template count, since those that they replace will be gone. The zone is no constraint of its
+    own: where nodes have no zone, the scheduler would ignore both.
+    """
+    others: Object = {"labelSelector": {"matchLabels": dict(ours)}, "matchLabelKeys": ["pod-template-hash"]}
+    by_node = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    by_zone = {"weight": 100, "podAffinityTerm": {"topologyKey": "topology.kubernetes.io/zone", **others}}
+    return {
+        "topologySpreadConstraints": [by_node | others],
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [by_zone]}},
+    }
 
 
 def of_lost_nodes() -> list[Object]:

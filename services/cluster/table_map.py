@@ -34,10 +34,10 @@ def table_map(sheet: str, version: str | None = None) -> Object:
     packed = gzip.compress(raw, 6, mtime=0)
     if len(packed) > LARGEST:
         raise RoutesRejected(
-            f"the routes take {len(packed):,} bytes, compressed, and a ConfigMap of Kubernetes holds at most {LARGEST:,}. "
+            f"the routes take {len(packed):,} bytes, compressed, and a ConfigMap holds at most {LARGEST:,}. "
             "The former routes stay in force.",
-            fix="undeploy models that get no requests, simplify audiences with long lists, or run a second installation in "
-            "another namespace.",
+            fix="undeploy models that get no requests, simplify audiences with long lists, or install Sluicegate "
+            "a second time, in another namespace.",
         )
     return {"metadata": metadata, "binaryData": {PACKED: base64.b64encode(packed).decode()}}
 

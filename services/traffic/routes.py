@@ -103,6 +103,8 @@ def _replicas(model: str, standings: Iterable[Standing], splits: Splits) -> tupl
     planned: set[tuple[str, int]] = set()
     for standing in standings:
         planned.add((standing.stable.version, (standing.stable_serve or standing.serve).replicas))
+        if standing.former is not None:
+            planned.add((standing.former.version, (standing.former_serve or standing.serve).replicas))
         for tried in (standing.candidate, standing.preview):
             if tried is not None:
                 planned.add((tried.version, standing.serve.replicas))

@@ -171,8 +171,13 @@ def test_a_node_that_is_emptied_takes_one_gateway_at_a_time() -> None:
     assert gateway["spec"]["replicas"] == 5
     assert gateway["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     pod = gateway["spec"]["template"]["spec"]
-    assert {each["topologyKey"] for each in pod["topologySpreadConstraints"]} == {
-        "kubernetes.io/hostname", "topology.kubernetes.io/zone",
+    assert [each["topologyKey"] for each in pod["topologySpreadConstraints"]] == ["kubernetes.io/hostname"], (
+        "beside a zone that the nodes do not have, the scheduler ignores this one as well"
+    )
+    [by_zone] = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert by_zone["podAffinityTerm"] == {
+        "topologyKey": "topology.kubernetes.io/zone", "labelSelector": gateway["spec"]["selector"],
+        "matchLabelKeys": ["pod-template-hash"],
     }  # fmt: skip
     budget = of_kind(FULL, "PodDisruptionBudget")["sluicegate-gateway"]
     assert budget["spec"]["maxUnavailable"] == 1

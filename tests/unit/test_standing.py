@@ -85,6 +85,15 @@ def test_a_promoted_candidate_is_stable_and_the_former_stays_warm() -> None:
     assert (done.stable, done.needed) == (build("2"), {build("2")})
 
 
+def test_the_former_is_served_as_its_own_plan_says() -> None:
+    served = replace(FIRST_BUILD, replicas=3)
+    baking = rollout("2", "1", *READY, FIRST, PROMOTED, start=5)
+    [standing] = standings([served, baking])
+    assert standing.former_serve == served.serve != standing.serve
+    [done] = standings([served, after(baking, BAKED)])
+    assert done.former_serve is None
+
+
 def test_an_abort_while_baking_goes_back_to_the_former() -> None:
     aborted = rollout("2", "1", *READY, FIRST, PROMOTED, ABORTED, start=5)
     assert standings([FIRST_BUILD, aborted]) == standings([FIRST_BUILD])

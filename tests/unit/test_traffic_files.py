@@ -233,6 +233,20 @@ def test_a_replica_that_comes_gets_its_share_little_by_little() -> None:
         assert slow.get("slow_start_window") == window
 
 
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_a_former_stable_keeps_its_cluster_when_another_build_is_promoted(replicas: int) -> None:
+    """Else its requests under way are tried again on hosts that Envoy takes for others, such as one that is lost."""
+    former, stable = (BuildRef(model="m", version=version) for version in "12")
+    planned, own = Serve(replicas=2), Serve(replicas=replicas)
+    ramp = Standing(model="m", variation="default", stable=former, serve=planned, stable_serve=own, candidate=stable,
+                    weight=5_000)  # fmt: skip
+    baking = replace(ramp, stable=stable, stable_serve=planned, candidate=None, former=former, former_serve=own)
+    before, after = (
+        clusters(routes([state], {former, stable}), {}, Limits(), SOCKET, SOCKET.parent) for state in (ramp, baking)
+    )
+    assert before["m.v1"] == after["m.v1"]
+
+
 def _outliers(state: Standing) -> dict[str, Any]:
     """How hosts are passed over, of the clusters of which any are."""
     given_clusters = clusters(routes([state], state.needed), {}, Limits(), SOCKET, None)

@@ -12,14 +12,15 @@ from sluicegate.services.cluster.install.parts import (
     container,
     deployment,
     disruption_budget,
+    labels,
     own_variables,
     pod,
     secret_volume,
     service,
-    spread,
     variables,
 )
 from sluicegate.services.cluster.kinds import Object
+from sluicegate.services.cluster.objects import spread
 
 NAME, CONSOLE_SERVICE, CONSOLE_PORT = "sluicegate-control", "sluicegate-console", 8081
 KEYS = f"{SECRETS}/keys"
@@ -53,7 +54,7 @@ def control(installation: Installation) -> list[Object]:
             {"name": "flows", "configMap": {"name": "sluicegate-flows"}},
         ],
         terminationGracePeriodSeconds=45,
-        topologySpreadConstraints=spread("control"),
+        **spread(labels("control")),
     )
     return [
         _console_service(installation),

@@ -9,14 +9,15 @@ from sluicegate.services.cluster.install.parts import (
     container,
     deployment,
     disruption_budget,
+    labels,
     named,
     own_variables,
     pod,
     secret_variable,
     service,
-    spread,
 )
 from sluicegate.services.cluster.kinds import Object
+from sluicegate.services.cluster.objects import spread
 
 NAME, PORT = "sluicegate-gateway", 8080
 TABLE, TABLE_FOLDER = "sluicegate-table", "/table"
@@ -63,7 +64,7 @@ def gateways(installation: Installation) -> list[Object]:
         volumes=[{"name": "table", "configMap": {"name": TABLE, "optional": True}}],
         leaves_lost_node=False,  # its log may not be counted yet, and the other gateways serve
         terminationGracePeriodSeconds=75,
-        topologySpreadConstraints=spread("gateway"),
+        **spread(labels("gateway")),
     )
     return [
         service(installation, NAME, "gateway", {"http": PORT}),

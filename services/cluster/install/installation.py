@@ -121,14 +121,14 @@ class Installation(Document):
     worker: bool = True
     """Whether to run a worker of the Prefect work pool; false if one runs elsewhere."""
     connections: Name = "sluicegate-connections"
-    """The Secret with the settings: SLUICE_LEDGER, SLUICE_TELEMETRY, SLUICE_STORE, MLFLOW_TRACKING_URI, PREFECT_API_URL."""
+    """Secret with the settings: SLUICE_LEDGER, SLUICE_TELEMETRY, SLUICE_STORE, MLFLOW_TRACKING_URI, PREFECT_API_URL."""
     keys: Name = "sluicegate-keys"
     """The Secret that `sluice cluster keys` prints."""
     accounts: Accounts = Accounts()
     """Names of the service accounts."""
     resources: Demands = Demands()
-    """What each container requests; its memory request is also its limit. A gateway is Envoy, its agent and the collector of
-    its log; a flow is one run of Prefect's, which packs a build and drives a rollout."""
+    """What each container requests; its memory request is also its limit. A gateway is Envoy, its agent and the
+    collector of its log; a flow is one run of Prefect's, which packs a build and drives a rollout."""
     storage: Storage = Storage()
     """Sizes of the folders that pods write to. A gateway keeps its access log until it is counted, about 500 bytes a
     request; a flow keeps the files of a model and the bento that is packed from them."""

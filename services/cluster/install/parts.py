@@ -127,19 +127,6 @@ def secret_volume(name: str, secret: str) -> Object:
     return {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440}}
 
 
-def spread(component: str) -> list[Object]:
-    """Pods of one kind on different nodes and in different zones, where there are some."""
-    return [
-        {
-            "maxSkew": 1,
-            "topologyKey": key,
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": labels(component)},
-        }
-        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
-    ]
-
-
 def deployment(
     installation: Installation, name: str, component: str, replicas: int, spec: Object, **more: Any
 ) -> Object:
