@@ -101,6 +101,13 @@ def test_the_plan_says_where_a_pod_runs() -> None:
     assert found["initContainers"][0]["image"] == KIT.image
 
 
+def test_pods_of_a_build_are_on_different_nodes_whether_or_not_these_have_zones() -> None:
+    [by_node] = pod()["topologySpreadConstraints"]
+    assert by_node["topologyKey"] == "kubernetes.io/hostname"
+    assert by_node["labelSelector"] == {"matchLabels": labels(Component.SERVICE, REF)}
+    assert pod()["affinity"]["podAntiAffinity"].keys() == {"preferredDuringSchedulingIgnoredDuringExecution"}
+
+
 def test_an_environment_of_its_own_is_made_in_the_pod_unless_an_image_has_it() -> None:
     isolated = Packed(bento="delays:v3-ab", env="isolated:0a1b", bento_digest="b", model_digest="m")
     made = pod(isolated, env="isolated")
