@@ -19,6 +19,8 @@ import structlog
 from sluicegate.flows.wiring.runtime import now
 from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, SluiceError, Unreachable
+from sluicegate.services.telemetry.tailing.backlog import access_logs
+from sluicegate.services.telemetry.tailing.tail import Tail
 from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.sheet import read_sheet
 from sluicegate.services.traffic.switch import PERIOD, Switch
@@ -50,8 +52,6 @@ class Agent(ABC):
     refused: bool = False
     held: tuple[str, ...] = ()
     """Models that keep their former routes because their new ones were refused."""
-    unsent: dict[str, int] = field(default_factory=dict)
-    """Bytes of each log that were not sent yet."""
     _table: RouteTable | None = None
     _builds: tuple[BuildRef, ...] = ()
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -114,11 +114,13 @@ class Agent(ABC):
         return None if marked is None else {"since": marked.since.isoformat(), "why": marked.why}
 
     def _served(self) -> dict[str, object] | None:
-        """Envoy's own counts of what the logs should contain; None if Envoy does not answer."""
+        """Envoy's own counts of what the logs should contain, and the logs' sizes at that moment; None if Envoy does
+        not answer."""
         try:
-            return {**asdict(self.envoy.served()), "unsent": self.unsent}
+            counted = asdict(self.envoy.served())
         except Unreachable:
             return None
+        return {**counted, "written": {path.stem: Tail(path).sizes() for path in access_logs(self.envoy.logs)}}
 
     def mind(self, stop: threading.Event) -> None:
         """Keep Envoy running until stopped. An Envoy that an earlier process left running counts as well."""

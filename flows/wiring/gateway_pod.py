@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,6 @@ _SHORTEST, _LONGEST = 0.5, 30.0
 """Seconds between two starts of a collector that ends at once, for instance while the ledger is away."""
 _LAST_SECONDS = 20.0
 """Time limit for reading the rest of the log."""
-_LOOK_SECONDS = 3.0
 _START_SECONDS = 60.0
 """Time that a collector may take to start."""
 
@@ -109,7 +107,6 @@ def serve(runtime: Runtime, port: int, mounted: Path) -> None:
     loops.beside("routes", agent.follow_table)
     loops.beside("addresses", agent.follow_addresses)
     loops.beside("keeper", agent.follow_keeper)
-    loops.beside("backlog", partial(look_at_backlog, agent, runtime))
     loops.beside("switch", agent.look_whether_watched)
     loops.beside("watch", loops.end_where_one_hangs)
     loops.run("words", agent.run)
@@ -144,12 +141,6 @@ def pod_envoy(runtime: Runtime, port: int) -> Envoy:
     return Envoy(
         runtime.folder.root / "envoy", host="0.0.0.0", port=port, binary=binary, spans=runtime.settings.spans
     )  # fmt: skip
-
-
-def look_at_backlog(agent: ClusterAgent, runtime: Runtime, stop: threading.Event) -> None:
-    """Keep the size of the unread log up to date until stopped, so that no report waits for the telemetry."""
-    while not stop.wait(_LOOK_SECONDS):
-        agent.unsent = dict(backlog(runtime, agent.envoy.logs))
 
 
 def backlog(runtime: Runtime, logs: Path) -> Mapping[str, int]:

@@ -187,7 +187,6 @@ class JoinedAgent(Agent):
             try:
                 if _all_shipped(shippers) and answers:
                     self.shipped_at = at
-                self.unsent = {each.name: each.unsent() for each in shippers}
                 if at - tidied > _TIDY_EVERY:
                     tidied = at
                     self._tidy(shippers)

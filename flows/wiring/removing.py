@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from sluicegate.flows.wiring.runtime import Runtime
     from sluicegate.registry.words.gateway_report import GatewayReport
-    from sluicegate.services.telemetry.tailing.backlog import Read
     from sluicegate.services.traffic.joined import Mailbox
 
 COUNTED_SECONDS = 10.0
@@ -59,14 +58,13 @@ def forget_lost(runtime: Runtime) -> None:
 
 def _mark_ended(runtime: Runtime, report: GatewayReport) -> None:
     """Account for the requests whose lines it never sent, and stop waiting for its log."""
-    from sluicegate.services.telemetry.tailing.backlog import read_of_name
     from sluicegate.services.telemetry.tailing.readers import retire
 
     served = report.served or {}
     logs = served.get("logs")
     for name, log in logs.items() if isinstance(logs, dict) else ():
         if name in list(Listener):
-            _close_account(runtime, str(report.instance), Listener(name), log, served, read_of_name(runtime.store, log))
+            _close_account(runtime, str(report.instance), Listener(name), log, served)
         retire(runtime.store, str(log).partition(":")[0])
 
 
@@ -76,26 +74,29 @@ def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
 
     served = box.said().served
     for listener in Listener:
-        read = _all_read(runtime, box, listener)
+        _await_read(runtime, box, listener)
         if served is not None:
             log = name_of(runtime.store, box.logs / f"{listener.value}.jsonl")
-            _close_account(runtime, box.name, listener, log, served, read)
+            _close_account(runtime, box.name, listener, log, served)
 
 
-def _close_account(
-    runtime: Runtime, gateway: str, listener: Listener, log: str, served: Mapping[str, Any], read: Read
-) -> None:
-    """Account for one log; `log` is its name in the telemetry."""
+def _close_account(runtime: Runtime, gateway: str, listener: Listener, log: str, served: Mapping[str, Any]) -> None:
+    """Account for one log; `log` is its name in the telemetry. What is unread now will never be read."""
     from sluicegate.services.telemetry.reading.accounts import Accountant
     from sluicegate.services.telemetry.reading.watch import Counters
+    from sluicegate.services.telemetry.tailing.backlog import read_of_name
 
     if listener.value in served["ended"]:
-        counters = Counters(ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable)
+        read = read_of_name(runtime.store, log, served["written"].get(listener.value, {}))
+        counters = Counters(
+            ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable, size=read.size,
+            unread=min(read.unread + served["buffered"], 0),
+        )  # fmt: skip
         Accountant(runtime.store, gateway, log).look(counters, runtime.wall())
 
 
-def _all_read(runtime: Runtime, box: Mailbox, listener: Listener) -> Read:
-    """The read position of a log once everything received was counted. Raises Refused if that takes too long."""
+def _await_read(runtime: Runtime, box: Mailbox, listener: Listener) -> None:
+    """Wait until everything received of a log was counted. Raises Refused if that takes too long."""
     from sluicegate.services.telemetry.tailing.backlog import read_of
 
     until, log = time.monotonic() + COUNTED_SECONDS, box.logs / f"{listener.value}.jsonl"
@@ -106,7 +107,6 @@ def _all_read(runtime: Runtime, box: Mailbox, listener: Listener) -> Read:
                 fix="try again when they are; if they do not get fewer: sluice logs collector",
             )
         time.sleep(0.2)
-    return read
 
 
 def _half_lines(log: Path) -> int:

@@ -100,26 +100,28 @@ class SightWatch:
                 read = self._read_there(name, served, listener)
                 counters[listener] = Counters(
                     ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable, size=read.size,
-                    unread=read.unread + served["unsent"].get(listener.value, 0), buffered=served["buffered"],
-                    failed_writes=served["failed_writes"],
+                    unread=read.unread, buffered=served["buffered"], failed_writes=served["failed_writes"],
                 )  # fmt: skip
         except (SluiceError, OSError, sa.exc.SQLAlchemyError, KeyError):
             return None
         return counters
 
     def _read_there(self, name: str, served: Mapping[str, Any], listener: Listener) -> Read:
-        """How far a gateway's log was read: the copy here, or, if its report names the log, where it is written."""
-        from sluicegate.services.telemetry.tailing.backlog import read_of, read_of_name
+        """How far a gateway's log was read, compared with its size at the report: the copy here, or, if the report
+        names the log, where it is written."""
+        from sluicegate.services.telemetry.tailing.backlog import read_of_name
+        from sluicegate.services.telemetry.tailing.mirror import complete
         from sluicegate.services.telemetry.tailing.offsets import name_of
 
-        store = self._runtime.store
+        store, written = self._runtime.store, served["written"].get(listener.value, {})
         if "logs" in served:
             log = str(served["logs"][listener.value])
-            self._names[name, listener] = log
-            return read_of_name(store, log)
-        path = self._runtime.access_log_folders()[name] / f"{listener.value}.jsonl"
-        self._names[name, listener] = name_of(store, path)
-        return read_of(store, path)
+        else:
+            folder = self._runtime.access_log_folders()[name]
+            log = name_of(store, folder / f"{listener.value}.jsonl")
+            written = complete(folder, listener.value) | written
+        self._names[name, listener] = log
+        return read_of_name(store, log, written)
 
     def _account(self, name: str, counters: dict[Listener, Counters]) -> None:
         """Account for requests without a log line. If that cannot be stored now, the next look does it."""

@@ -31,7 +31,7 @@ class GatewayReport:
     address: str | None = None
     """The IPv4 address that its console heard it from."""
     served: Mapping[str, Any] | None = None
-    """How many requests should be in its logs, and how much of the logs is not sent yet."""
+    """How many requests should be in its logs, and how large their files were at that moment."""
     stable_only: Mapping[str, str] | None = None
     """Since when, and why, it serves the stable-only form of its routes."""
 
@@ -56,16 +56,20 @@ def _are_numbers(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_number, value.values()))
 
 
-def _are_requests(value: object) -> bool:
+def _are_counts(value: object) -> bool:
     return isinstance(value, dict) and _are_numbers(value) and min(value.values(), default=0) >= 0
 
 
+def _are_sizes(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_are_counts, value.values()))
+
+
 def _is_served(value: object) -> bool:
-    """Whether this is the form of `served`: counts of requests for its logs, and how much of each was not sent."""
+    """Whether this is the form of `served`: counts of requests for its logs, and the sizes of their files by head."""
     if not isinstance(value, dict):
         return value is None
     counts = (_is_number(value.get(name)) for name in ("buffered", "failed_writes"))
-    return all(counts) and _are_numbers(value.get("ended")) and _are_numbers(value.get("unsent"))
+    return all(counts) and _are_numbers(value.get("ended")) and _are_sizes(value.get("written"))
 
 
 def _is_address(value: object) -> bool:
@@ -90,7 +94,7 @@ _FORMS: Mapping[str, Callable[[object], bool]] = {
     "serves": lambda value: value is None or isinstance(value, str),
     "instance": lambda value: isinstance(value, str),
     "address": lambda value: value is None or _is_address(value),
-    "in_flight": _are_requests,
+    "in_flight": _are_counts,
     "why": lambda value: isinstance(value, str),
     "refused": lambda value: isinstance(value, bool),
     "held": lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),

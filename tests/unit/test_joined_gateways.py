@@ -42,6 +42,7 @@ from sluicegate.services.host.installation import make_site
 from sluicegate.services.host.keys import make_keys
 from sluicegate.services.telemetry.reading.accounts import Accountant, gaps
 from sluicegate.services.telemetry.reading.watch import Counters
+from sluicegate.services.telemetry.store import schema
 from sluicegate.services.telemetry.tailing.levels import Levels
 from sluicegate.services.telemetry.tailing.mirror import may_go, take
 from sluicegate.services.telemetry.tailing.shipping import Shipper
@@ -278,7 +279,7 @@ def lost(tmp_path: Path, *, ago: float) -> tuple[LocalDesk, Mailbox]:
     log = str(box.logs / "live.jsonl")
     Accountant(runtime.store, "edge-1", log).look(Counters(ended=100, lines=0), runtime.wall())
     ended = {"live": 250, "shadow": 0, "generated": 0}
-    box.hear({"served": {"ended": ended, "unsent": {"live": 9}, "buffered": 0, "failed_writes": 0}}, 5.0)
+    box.hear({"served": {"ended": ended, "written": {"live": {"a": 9}}, "buffered": 0, "failed_writes": 0}}, 5.0)
     Heartbeats(folder=box.folder / "beats").beat("said", ago)
     return desk, box
 
@@ -295,6 +296,15 @@ def test_a_gateway_that_is_lost_is_removed_with_its_token_and_what_it_did_not_se
     assert tokens.caller(token) is None
     assert "150 requests of edge-1 were served and never counted" in str(gaps(desk.runtime.store)[0])
     assert operation.run(request) == (200, {"removed": "edge-1", "missing": 150}), "once more changes nothing"
+
+
+def test_lines_of_requests_after_its_last_report_make_up_for_none_that_are_missing(tmp_path: Path) -> None:
+    desk, box = lost(tmp_path, ago=60)
+    store, log = desk.runtime.store, str(box.logs / "live.jsonl")
+    with store.write() as connection:  # 9 bytes by the report, and 90 lines of one byte each after it
+        store.insert(connection, schema.logs, [(log, 99, 0, 99)])
+        store.insert(connection, schema.offsets, [(log, "a", 99, 0)])
+    assert desk.remove_gateway("edge-1") == 150 - 9
 
 
 def test_a_gateway_that_runs_is_not_removed_nor_one_that_nobody_knows_nor_by_a_dry_run(tmp_path: Path) -> None:
@@ -329,7 +339,8 @@ def test_what_a_gateway_of_a_cluster_served_and_its_pod_took_with_it_is_told(
     runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
     name = "pod-1:logs/live.jsonl"
     Accountant(runtime.store, "gateway-1", name).look(Counters(ended=100, lines=0), runtime.wall())
-    served = {"ended": {"live": 250, "generated": 0}, "logs": {"live": name, "generated": "pod-1:logs/generated.jsonl"}}
+    logs = {"live": name, "generated": "pod-1:logs/generated.jsonl"}
+    served = {"ended": {"live": 250, "generated": 0}, "written": {}, "buffered": 0, "logs": logs}
     lost = Lost([GatewayReport(instance="gateway-1", served=served), GatewayReport(instance="gateway-2")])
     monkeypatch.setitem(vars(runtime), "cluster_gateways", lost)
     with monkeypatch.context() as meanwhile:
@@ -454,7 +465,9 @@ def test_a_part_that_comes_again_while_it_is_being_written_is_there_once(
         {"in_flight": {"delays@2": "many"}},
         {"in_flight": {"delays@2": -5}},
         {"why": {}, "refused": "no"},
-        {"served": {"ended": {"live": "x"}, "unsent": {}, "buffered": 0, "failed_writes": 0}},
+        {"served": {"ended": {"live": "x"}, "written": {}, "buffered": 0, "failed_writes": 0}},
+        {"served": {"ended": {"live": 1}, "written": {"live": 7}, "buffered": 0, "failed_writes": 0}},
+        {"served": {"ended": {"live": 1}, "written": {"live": {"a": -7}}, "buffered": 0, "failed_writes": 0}},
         {"served": {"ended": 3}},
         {"served": 7},
     ],

@@ -35,16 +35,16 @@ class Account:
             return replace(begun(counters), before=self.gap, gap=self.gap, gap_at=self.gap_at)
         if not is_settled(counters):
             return self
-        missing = counters.ended - self.ended - (counters.lines - self.lines) - round(counters.waiting)
+        missing = counters.ended - self.ended - (counters.lines - self.lines) - round(counters.behind)
         gap = self.before + (missing if missing >= FEW else 0)
         return replace(self, gap=gap, gap_at=now if gap > self.gap else self.gap_at)
 
 
 def begun(counters: Counters) -> Account:
     """An account that begins now; lines that are still unread count as read."""
-    return Account(ended=counters.ended, lines=counters.lines + round(counters.waiting))
+    return Account(ended=counters.ended, lines=counters.lines + round(counters.behind))
 
 
 def is_settled(counters: Counters) -> bool:
-    """Whether few enough bytes are unread to estimate their number of lines."""
-    return counters.unread + counters.buffered <= SETTLED
+    """Whether few enough bytes are unread, or were read of later requests, to estimate their number of lines."""
+    return abs(counters.unread + counters.buffered) <= SETTLED

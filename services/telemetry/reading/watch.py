@@ -31,7 +31,10 @@ _LINE_BYTES = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Counters:
-    """The counters of a listener at one look. They increase, and restart when their program or database does."""
+    """The counters of a listener at one look. They increase, and restart when their program or database does.
+
+    Lines may have been read later than the gateway counted requests; `unread` then says how far beyond.
+    """
 
     ended: int
     """Ended requests, as the gateway counts them."""
@@ -41,17 +44,29 @@ class Counters:
     size: int = 0
     """Bytes of the lines that were read."""
     unread: int = 0
-    """Bytes in the log's files that have not been read."""
+    """Bytes of the log that had been written when `ended` was counted and have not been read; below 0 if later ones
+    have."""
     buffered: int = 0
     """Bytes that the gateway has not written yet."""
     failed_writes: int = 0
     """Failed writes of the gateway to its logs."""
 
     @property
-    def waiting(self) -> float:
-        """The number of lines not read yet, estimated from the mean length of those read."""
+    def behind(self) -> float:
+        """The number of lines not read yet, estimated from the mean length of those read; below 0 if lines of requests
+        that ended later have been read."""
         length = self.size / self.lines if self.size and self.lines else _LINE_BYTES
         return (self.unread + self.buffered) / length
+
+    @property
+    def waiting(self) -> float:
+        """The number of lines not read yet."""
+        return max(self.behind, 0.0)
+
+    @property
+    def ahead(self) -> float:
+        """The number of lines that were read of requests that ended later."""
+        return max(-self.behind, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +75,12 @@ class _Totals:
 
     at: float
     ended: int = 0
-    understood: int = 0
+    understood: float = 0.0
     unreadable: int = 0
     failed_writes: int = 0
 
     @property
-    def gap(self) -> int:
+    def gap(self) -> float:
         return self.ended - self.understood
 
 
@@ -175,7 +190,7 @@ def _lasting(former: Blindness | None, now: datetime, reason: str) -> Blindness:
 
 
 def _grown(totals: _Totals, last: Counters, new: Counters) -> _Totals:
-    understood = _more(last.lines, new.lines) - _more(last.unreadable, new.unreadable)
+    understood = _more(last.lines, new.lines) - _more(last.unreadable, new.unreadable) - (new.ahead - last.ahead)
     return replace(
         totals,
         ended=totals.ended + _more(last.ended, new.ended),

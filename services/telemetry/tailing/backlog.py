@@ -3,8 +3,8 @@ down."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -38,21 +38,30 @@ class Read:
     size: int = 0
     """Bytes that have been read."""
     unread: int = 0
-    """Bytes that are unread."""
+    """Bytes that are unread; below 0 if more has been read than the files had when somebody looked."""
 
 
 def read_of(store: Store, log: Path) -> Read:
-    """How much of the log at this path has been read. Looks at the unread part first, as it may be read meanwhile."""
-    unread = Tail(log).unread(Offsets(store, log).load())
-    return replace(read_of_name(store, name_of(store, log)), unread=unread)
+    """How much of the log at this path has been read. Looks at the files first, as they may be read meanwhile."""
+    sizes = Tail(log).sizes(Offsets(store, log).load())
+    return read_of_name(store, name_of(store, log), sizes)
 
 
-def read_of_name(store: Store, name: str) -> Read:
-    """How much of the log with this name has been read; it may be on another machine."""
-    table = schema.logs
+def read_of_name(store: Store, name: str, sizes: Mapping[str, int]) -> Read:
+    """How much of the log with this name has been read; it may be on another machine. `sizes`: of its files, by head,
+    when somebody looked there."""
+    logs, offsets = schema.logs, schema.offsets
+    columns = ("lines", "unreadable", "size")
+    query = (  # one query, so that lines and offsets are of one moment
+        sa.select(*(logs.c[column] for column in columns), offsets.c.head, offsets.c.offset)
+        .select_from(logs.outerjoin(offsets, offsets.c.log == logs.c.log))
+        .where(logs.c.log == name)
+    )
     with store.read() as connection:
-        row = connection.execute(sa.select(table).where(table.c.log == name)).mappings().first()
-    return Read(**{column: row[column] for column in ("lines", "unreadable", "size")}) if row else Read()
+        rows = connection.execute(query).mappings().all()
+    read = {row["head"]: row["offset"] for row in rows}
+    unread = sum(size - read.get(head, 0) for head, size in sizes.items())
+    return Read(unread=unread, **{column: rows[0][column] for column in columns} if rows else {})
 
 
 def access_logs(folder: Path) -> tuple[Path, Path, Path]:
@@ -62,7 +71,7 @@ def access_logs(folder: Path) -> tuple[Path, Path, Path]:
 
 def backlog(store: Store, logs: Sequence[Path]) -> Backlog:
     """The backlog of these logs, each given by the path that is written to now."""
-    unread = sum(Tail(log).unread(Offsets(store, log).load()) for log in logs)
+    unread = sum(max(read_of(store, log).unread, 0) for log in logs)
     table = schema.offsets
     query = sa.select(sa.func.max(table.c.read_at)).where(table.c.log.in_([name_of(store, log) for log in logs]))
     with store.read() as connection:

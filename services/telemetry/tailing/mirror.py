@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from sluicegate.registry.words.errors import Unreachable, UsageError
@@ -55,6 +56,16 @@ def take(folder: Path, log: str, head: str, offset: int, data: bytes, *, is_whol
     if is_whole and size == offset + len(data):
         path.rename(closed)
     return size
+
+
+def complete(folder: Path, log: str) -> dict[str, int]:
+    """The sizes of a log's complete files, by head. Their gateway may have deleted them before they were read here."""
+    paths = [path for path in folder.glob(f"{log}.jsonl.*") if may_go(path)]
+    sizes: dict[str, int] = {}
+    for path in paths:
+        with suppress(FileNotFoundError):
+            sizes[path.suffix[1:]] = path.stat().st_size
+    return sizes
 
 
 def may_go(path: Path) -> bool:

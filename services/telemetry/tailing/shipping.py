@@ -41,10 +41,6 @@ class Shipper:
             raise
         return is_level
 
-    def unsent(self) -> int:
-        """The number of bytes that have not been sent."""
-        return self._tail.unread(self._there)
-
     def let_go(self) -> None:
         """Delete rotated files that the receiver has completely."""
         for path in self._tail.finished(self._there, round((self._wall() - QUIET) * 1e9)):

@@ -118,9 +118,14 @@ class Tail:
         """Rotated files that were read to their end and last written to before a time in nanoseconds since 1970."""
         return tuple(path for path in self.files() if path != self.path and _is_read(path, offsets, before_ns))
 
-    def unread(self, offsets: dict[str, int]) -> int:
-        """The number of bytes after the offsets, including incomplete lines."""
-        return sum(_unread(path, offsets) for path in self.files(offsets))
+    def sizes(self, known: Collection[str] = ()) -> dict[str, int]:
+        """The present files' sizes by head, including incomplete lines. "": files whose first line is incomplete."""
+        sizes: dict[str, int] = {}
+        for path in self.files(known):
+            with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
+                head, size = _head(file.fileno()), os.fstat(file.fileno()).st_size
+                sizes[head or ""] = max(sizes.get(head or "", 0), size)
+        return sizes
 
     def _is_of_log(self, path: Path, known: Collection[str]) -> bool:
         if path.suffix in _COMPRESSED or not path.is_file():
@@ -222,16 +227,6 @@ def head_of(path: Path) -> str | None:
     """The digest of a file's first line, which identifies it; None while that line is incomplete."""
     with path.open("rb", buffering=0) as file:
         return _head(file.fileno())
-
-
-def _unread(path: Path, offsets: dict[str, int]) -> int:
-    try:
-        with path.open("rb", buffering=0) as file:
-            head = _head(file.fileno())
-            size = os.fstat(file.fileno()).st_size
-    except FileNotFoundError:
-        return 0
-    return size - (0 if head is None else min(offsets.get(head, 0), size))
 
 
 def _modified(path: Path) -> int:
