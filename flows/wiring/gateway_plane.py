@@ -58,21 +58,21 @@ class GatewayPlane:
         self._follow()
         if self._runtime.cluster_gateways is not None:  # also before there is a gateway
             self._runtime.cluster_gateways.leave(write_sheet(table, endpoints.keys()))
-        steps = [partial(self._let_in, endpoints), partial(self.gateways.apply, table, endpoints)]
+        steps = [partial(self._let_in, endpoints, table.made_from), partial(self.gateways.apply, table, endpoints)]
         first, second = reversed(steps) if self._relay_failed else steps
         try:
             first()
         finally:  # a relay that hangs or refuses keeps no abort from the gateways
             second()
 
-    def _let_in(self, endpoints: Endpoints) -> None:
+    def _let_in(self, endpoints: Endpoints, made_from: FencingToken) -> None:
         """Let the gateways that have joined reach the services that run, before a route leads there."""
         if self._relay is None:
             return
         addresses = frozenset(filter(None, (box.said().address for box in self._runtime.joined())))
         if (endpoints, addresses) != self._relayed:
             self._relay_failed = True
-            self._relay.publish(endpoints, addresses)
+            self._relay.publish(endpoints, addresses, made_from)
             self._relayed, self._relay_failed = (dict(endpoints), addresses), False
 
     def _follow(self) -> None:

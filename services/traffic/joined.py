@@ -22,8 +22,9 @@ from sluicegate.registry.words.gateway_report import GatewayReport, read_gateway
 from sluicegate.registry.words.gateways import Unwatched
 from sluicegate.services import durable
 from sluicegate.services.heartbeat import Heartbeats
+from sluicegate.services.traffic.fence import Fence
 from sluicegate.services.traffic.sheet import write_sheet
-from sluicegate.services.traffic.table import RouteTable, refuse_older
+from sluicegate.services.traffic.table import RouteTable
 
 QUIET = 4.0
 """Seconds without a report after which it is unknown what a gateway serves."""
@@ -63,15 +64,12 @@ class Mailbox:
         return Heartbeats(folder=self.folder / "beats")
 
     def leave(self, text: str) -> str:
-        """Leave a sheet of routes for it. Returns the sheet's name. Raises Fenced if a newer one is there.
-
-        If two keepers write at once, the older sheet may stay; the gateway refuses it, and the newer keeper replaces it
-        at its next look.
-        """
-        before = self.sheet()
-        if before != text:
-            refuse_older(made_from(text), made_from(before or ""))
-            durable.replace(self.folder / "sheet.json", text, mode=durable.PRIVATE)
+        """Leave a sheet of routes for it. Returns the sheet's name. Raises Fenced if a newer one was left, TimedOut."""
+        if self.sheet() != text:
+            fence = Fence(self.folder)
+            fence.enter(made_from(text))
+            with fence.passing():
+                durable.replace(self.folder / "sheet.json", text, mode=durable.PRIVATE)
         return sheet_name(text)
 
     def sheet(self) -> str | None:

@@ -23,6 +23,7 @@ from sluicegate import Client, NotAllowed, Unreachable
 from sluicegate.flows.wiring.answering import Answering, answering_others
 from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import InvalidSetting
+from sluicegate.registry.words.fencing import BEFORE_ALL
 from sluicegate.services.console.app import create
 from sluicegate.services.host.issuing import joining_pair, own_pair
 from sluicegate.services.host.served_name import ServedName
@@ -262,7 +263,7 @@ def test_the_relay_lets_in_who_has_our_certificate_and_leads_to_the_build_that_i
     try:
         with upstreams(build("1"), build("2")) as services:
             eventually(lambda: is_listening(socket_path(relay.folder, "admin")))
-            relay.publish({build(version): (each.endpoint,) for version, each in services.items()}, [])
+            relay.publish({build(version): (each.endpoint,) for version, each in services.items()}, [], BEFORE_ALL)
             ours = ssl.create_default_context(cafile=files.ca)
             ours.load_cert_chain(joining_pair(authority, datetime.now(UTC)))
             ours.check_hostname = False
@@ -282,7 +283,7 @@ def test_the_relay_lets_in_who_has_our_certificate_and_leads_to_the_build_that_i
             ):
                 with pytest.raises((OSError, http.client.HTTPException)):
                     asked(port, context, name)
-            relay.publish({build("2"): (services["2"].endpoint,)}, [])
+            relay.publish({build("2"): (services["2"].endpoint,)}, [], BEFORE_ALL)
             with pytest.raises((OSError, http.client.HTTPException)):
                 asked(port, ours, cluster_name(build("1")))
             assert asked(port, ours, cluster_name(build("2"))) == "2"
@@ -313,7 +314,7 @@ def test_strangers_who_hold_more_connections_of_the_relay_than_it_has_hold_up_no
             contextlib.ExitStack() as open_,
         ):
             eventually(lambda: is_listening(socket_path(relay.folder, "admin")))
-            relay.publish({first: (services["1"].endpoint,)}, ["127.0.0.1"])
+            relay.publish({first: (services["1"].endpoint,)}, ["127.0.0.1"], BEFORE_ALL)
             there = Endpoint(build=first, host=HOST, port=port)
             edge.plane.apply(routes([standing(weight=0)], {first}, {}), {first: (there,)})
 

@@ -1,4 +1,7 @@
-"""The fence of Envoy's files: of several processes that write them, the one with the newest table is let through."""
+"""The fence: of several processes that write a data plane's files, the one with the newest table is let through.
+
+Envoy's files are fenced, those of the relay, and the sheet for a gateway of another host.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,16 @@ from pathlib import Path
 import pytest
 
 from sluicegate.registry.ledger.restoration import MadeFrom, restored, say_restored
-from sluicegate.registry.words.errors import Fenced, TimedOut
+from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
+from sluicegate.registry.words.errors import Fenced, TimedOut, Unreachable
 from sluicegate.registry.words.fencing import BEFORE_ALL, FencingToken
-from sluicegate.services.traffic.envoy import fence
-from sluicegate.services.traffic.envoy.fence import Fence
+from sluicegate.services.traffic import fence
+from sluicegate.services.traffic.envoy.admin import Admin
+from sluicegate.services.traffic.envoy.relay import Relay
+from sluicegate.services.traffic.fence import Fence
+from sluicegate.services.traffic.joined import Mailbox
+from sluicegate.services.traffic.sheet import write_sheet
+from sluicegate.services.traffic.table import RouteTable
 from tests.doubles.ledger import MemoryLedger
 from tests.unit.test_keeper import START
 
@@ -33,6 +42,75 @@ def test_who_was_stopped_in_the_middle_of_a_change_writes_nothing_more(tmp_path:
         stopped.enter(token(9))
     with successor.passing():
         pass
+
+
+BUILD = BuildRef(model="delays", version="1")
+
+
+def relay(folder: Path) -> Relay:
+    """A relay whose Envoy does not run: it reads the files when it starts."""
+    made = Relay(folder=folder, host="127.0.0.2", port=1, pair=folder, authority=folder, binary=folder)
+    made.prepare()
+    return made
+
+
+def services(version: int) -> Endpoints:
+    build = BuildRef(model="delays", version=str(version))
+    return {build: (Endpoint(build=build, socket=f"/s/{version}"),)}
+
+
+def files(folder: Path) -> list[str]:
+    return [(folder / name).read_text() for name in ("cds.json", "lds.json")]
+
+
+def test_a_keeper_that_was_replaced_opens_the_relay_for_nothing(tmp_path: Path) -> None:
+    here = relay(tmp_path)
+    here.publish(services(2), ["10.0.0.6"], token(5, term=2))
+    published = files(tmp_path)
+    for older in (token(4, term=2), token(9, term=1)):
+        with pytest.raises(Fenced):
+            here.publish(services(1), [], older)
+        assert files(tmp_path) == published
+    here.publish(services(3), [], token(5, term=2))
+    assert files(tmp_path) != published, "services that start for the same table are let in"
+
+
+def test_a_keeper_that_is_replaced_while_it_opens_the_relay_writes_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, published = relay(tmp_path), list[str]()
+
+    def stats(_: Admin, pattern: str) -> dict[str, int | str]:
+        """The other keeper acts while the first one waits for Envoy's answer."""
+        if "lds" in pattern and not published:
+            published.append("")
+            here.publish(services(2), ["10.0.0.6"], token(9, term=2))
+            published[:] = files(tmp_path)
+        raise Unreachable("Envoy does not run")
+
+    monkeypatch.setattr(Admin, "stats", stats)
+    with pytest.raises(Fenced):
+        here.publish(services(1), [], token(9, term=1))
+    assert files(tmp_path) == published
+
+
+def test_a_keeper_that_is_replaced_while_it_leaves_a_sheet_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Mailbox(folder=tmp_path / "edge-1")
+    older, newer = (write_sheet(RouteTable(made_from=token(9, term=term)), [BUILD]) for term in (1, 2))
+    enter, left = Fence.enter, list[str]()
+
+    def stopped_here(each: Fence, own: FencingToken) -> None:
+        enter(each, own)
+        if not left:
+            left.append(newer)
+            box.leave(newer)
+
+    monkeypatch.setattr(Fence, "enter", stopped_here)
+    with pytest.raises(Fenced):
+        box.leave(older)
+    assert box.sheet() == newer
 
 
 def test_a_newer_table_of_the_same_keeper_goes_through_and_is_remembered(tmp_path: Path) -> None:

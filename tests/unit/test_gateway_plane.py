@@ -36,7 +36,7 @@ class Rig:
 
     def apply(self) -> list[str]:
         self.calls.clear()
-        self.plane.apply(cast("RouteTable", None), ENDPOINTS)
+        self.plane.apply(RouteTable(), ENDPOINTS)
         return self.calls
 
 

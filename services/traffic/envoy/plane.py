@@ -23,7 +23,6 @@ from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.bootstrap import Outside, Places, bootstrap
 from sluicegate.services.traffic.envoy.clusters import assignments, clusters, discovery
 from sluicegate.services.traffic.envoy.endpoint_files import EndpointFiles
-from sluicegate.services.traffic.envoy.fence import Fence
 from sluicegate.services.traffic.envoy.gateway_stats import ServedCounts, gateway_stats, served
 from sluicegate.services.traffic.envoy.handover import Handover
 from sluicegate.services.traffic.envoy.limits import Limits
@@ -54,6 +53,7 @@ from sluicegate.services.traffic.envoy.routes import route_configuration
 from sluicegate.services.traffic.envoy.unrouted import Unrouted
 from sluicegate.services.traffic.envoy.validation import Validation, shape, whole
 from sluicegate.services.traffic.envoy.watched_file import State, WatchedFile
+from sluicegate.services.traffic.fence import Fence
 from sluicegate.services.traffic.table import RouteTable
 
 _CLUSTER = "envoy.config.cluster.v3.Cluster"

@@ -10,13 +10,13 @@ reads a byte of them: each gateway's address has its own limit, and all other ad
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from sluicegate.registry.words.build import Endpoint, Endpoints
+from sluicegate.registry.words.fencing import FencingToken
 from sluicegate.services import durable
 from sluicegate.services.loopback import own_folder, socket_path
 from sluicegate.services.traffic.envoy.admin import Admin
@@ -34,6 +34,7 @@ from sluicegate.services.traffic.envoy.resources import (
     watched,
 )
 from sluicegate.services.traffic.envoy.watched_file import WatchedFile
+from sluicegate.services.traffic.fence import Fence
 
 NAME = "relay"
 _LISTENER, _CLUSTER = "envoy.config.listener.v3.Listener", "envoy.config.cluster.v3.Cluster"
@@ -119,13 +120,19 @@ class Relay:
             "--log-level", "warning", "--log-path", str(self.folder / "envoy.log"),
         )  # fmt: skip
 
-    def publish(self, endpoints: Endpoints, gateways: Collection[str]) -> None:
-        """Let the gateways at these addresses reach exactly these services. Raises RoutesRejected, TimedOut."""
+    def publish(self, endpoints: Endpoints, gateways: Collection[str], made_from: FencingToken) -> None:
+        """Let the gateways at these addresses reach exactly these services.
+
+        `made_from`: of the route table that these services belong to. Raises Fenced if a newer one was here, also in
+        the middle of a change; RoutesRejected, TimedOut.
+        """
+        fence = Fence(self.folder)
+        fence.enter(made_from)
         replicas_by_name = {cluster_name(build): replicas for build, replicas in endpoints.items()}
         named = {name: replicas for name, replicas in sorted(replicas_by_name.items()) if replicas}
         admin = Admin(self._admin_socket, timeout=5.0)
         watched_file = partial(
-            WatchedFile, admin=admin, log=self.folder / "envoy.log", patience=5.0, passing=contextlib.nullcontext
+            WatchedFile, admin=admin, log=self.folder / "envoy.log", patience=5.0, passing=fence.passing
         )  # fmt: skip
         clusters = [_cluster(name, replicas, self.limits.connections) for name, replicas in named.items()]
         listeners = [self._door(sorted(set(gateways))), self._builds(tuple(named))] if named else []

@@ -1,4 +1,4 @@
-"""The fence: if several processes write Envoy's files, only the one with the newest table gets through.
+"""The fence: if several processes write the files of a data plane, only the one with the newest table gets through.
 
 A file beside them holds the token that was admitted last. Each write checks it again, under a lock, so that a keeper
 that was suspended in the middle of a change, and continues after another one took over, writes nothing more.
