@@ -253,91 +253,137 @@ def test_the_console_answers_others_by_tls_alone_and_shows_what_is_renewed(files
 def test_the_relay_lets_in_who_has_our_certificate_and_leads_to_the_build_that_is_asked_for(
     tmp_path: Path, files: Files
 ) -> None:
-    authority, port = tmp_path / "authority", free_port()
-    relay = Relay(
-        folder=tmp_path / "relay", host=HOST, port=port, pair=files.door.in_use, authority=authority / "ca.pem",
-        binary=find_binary(),
-    )  # fmt: skip
-    relay.prepare()
-    process = subprocess.Popen(relay.command())
-    try:
-        with upstreams(build("1"), build("2")) as services:
-            eventually(lambda: is_listening(socket_path(relay.folder, "admin")))
-            relay.publish({build(version): (each.endpoint,) for version, each in services.items()}, [], BEFORE_ALL)
-            ours = ssl.create_default_context(cafile=files.ca)
-            ours.load_cert_chain(joining_pair(authority, datetime.now(UTC)))
-            ours.check_hostname = False
-            for version in services:
-                assert asked(port, ours, cluster_name(build(version))) == version
-            stranger = ssl.create_default_context(cafile=files.ca)
-            stranger.check_hostname = False
-            other = tmp_path / "other"
-            other.mkdir()
-            forged = ssl.create_default_context(cafile=files.ca)
-            forged.load_cert_chain(joining_pair(other, datetime.now(UTC)))
-            forged.check_hostname = False
-            for context, name in (
-                (stranger, cluster_name(build("1"))),
-                (forged, cluster_name(build("1"))),
-                (ours, "x"),
-            ):
-                with pytest.raises((OSError, http.client.HTTPException)):
-                    asked(port, context, name)
-            relay.publish({build("2"): (services["2"].endpoint,)}, [], BEFORE_ALL)
+    with relaying(tmp_path, files) as (relay, relayed), upstreams(build("1"), build("2")) as services:
+        port, ours = relay.port, ours_of(files, relayed)
+        relay.publish({build(version): (each.endpoint,) for version, each in services.items()}, [], BEFORE_ALL)
+        for version in services:
+            assert asked(port, ours, cluster_name(build(version))) == version
+        stranger = ssl.create_default_context(cafile=files.ca)
+        stranger.check_hostname = False
+        other = tmp_path / "other"
+        other.mkdir()
+        forged = ssl.create_default_context(cafile=files.ca)
+        forged.load_cert_chain(joining_pair(other, datetime.now(UTC)))
+        forged.check_hostname = False
+        for context, name in (
+            (stranger, cluster_name(build("1"))),
+            (forged, cluster_name(build("1"))),
+            (ours, "x"),
+        ):
             with pytest.raises((OSError, http.client.HTTPException)):
-                asked(port, ours, cluster_name(build("1")))
-            assert asked(port, ours, cluster_name(build("2"))) == "2"
-    finally:
-        process.kill()
-        process.wait()
+                asked(port, context, name)
+        relay.publish({build("2"): (services["2"].endpoint,)}, [], BEFORE_ALL)
+        with pytest.raises((OSError, http.client.HTTPException)):
+            asked(port, ours, cluster_name(build("1")))
+        assert asked(port, ours, cluster_name(build("2"))) == "2"
+
+
+def test_a_replica_that_was_removed_gets_no_more_requests_from_gateways_that_are_connected_to_it(
+    tmp_path: Path, files: Files
+) -> None:
+    first, gone, over, failed = build("1"), build("2"), threading.Event(), list[str]()
+    answering = list[str]()
+
+    def ask(edge: Gateway) -> None:
+        with edge.client() as callers:
+            while not over.is_set():
+                answer = callers.post("/delays/predict", json={})
+                failed.extend([answer.text] if answer.status_code != 200 else [])
+                answering.append(answer.json().get("build", ""))
+
+    with (
+        relaying(tmp_path, files) as (relay, relayed),
+        upstreams(first, gone) as services,
+        gateway(tmp_path / "edge", relayed=relayed) as edge,
+    ):
+        replicas = services["1"].endpoint, services["2"].endpoint
+        relay.publish({first: replicas}, ["127.0.0.1"], BEFORE_ALL)
+        there = Endpoint(build=first, host=HOST, port=relay.port)
+        edge.plane.apply(routes([standing(weight=0)], {first}, {}), {first: (there,)})
+        threads = [threading.Thread(target=ask, args=(edge,)) for _ in range(4)]
+        for each in threads:
+            each.start()
+        try:
+            eventually(lambda: {"1", "2"} <= set(answering), seconds=30)
+            relay.publish({first: replicas[:1]}, ["127.0.0.1"], BEFORE_ALL)
+
+            def is_drained() -> bool:
+                began = len(answering)
+                return bool(eventually(lambda: len(answering) > began + 40)) and "2" not in answering[began:]
+
+            eventually(is_drained, seconds=30)
+            services["2"].kill()
+            relay.publish({first: replicas}, ["127.0.0.1"], BEFORE_ALL)  # the keeper does not know yet
+            ours = ours_of(files, relayed)
+            assert {asked(relay.port, ours, cluster_name(first)) for _ in range(20)} == {"1"}
+            began = len(answering)
+            eventually(lambda: len(answering) > began + 40)
+        finally:
+            over.set()
+            for each in threads:
+                each.join()
+    assert failed == [], "no request fails while connections are replaced, nor when the replica ends"
 
 
 def test_strangers_who_hold_more_connections_of_the_relay_than_it_has_hold_up_no_gateway(
     tmp_path: Path, files: Files
 ) -> None:
-    authority, port, first = tmp_path / "authority", free_port(), build("1")
+    first = build("1")
+    with (
+        relaying(tmp_path, files, limits=Limits(connections=32)) as (relay, relayed),
+        upstreams(first) as services,
+        gateway(tmp_path / "edge", relayed=relayed) as edge,
+        contextlib.ExitStack() as open_,
+    ):
+        port, ours = relay.port, ours_of(files, relayed)
+        relay.publish({first: (services["1"].endpoint,)}, ["127.0.0.1"], BEFORE_ALL)
+        there = Endpoint(build=first, host=HOST, port=port)
+        edge.plane.apply(routes([standing(weight=0)], {first}, {}), {first: (there,)})
+
+        def stranger(says: bytes = b"") -> socket.socket:
+            link = socket.create_connection((HOST, port), timeout=60, source_address=("127.0.0.9", 0))
+            link.sendall(says)
+            return open_.enter_context(link)
+
+        hello = client_hello(ours, cluster_name(first))
+        held = [stranger(says) for says in (hello, hello[:40], b"") for _ in range(40)]
+        eventually(lambda: len(select.select(held, [], [], 0)[0]) >= len(held) - 4)  # closed, or half greeted
+        assert connected(relay, first) == 0, "who shows no certificate takes nothing of a service"
+        with edge.client() as callers:
+            for number in range(40):
+                held += [stranger(hello) for _ in range(4)]
+                answer = callers.post("/delays/predict", json={}, headers={"x-user-id": f"u-{number}"})
+                assert (answer.status_code, answer.headers["x-sluice-build"]) == (200, "1")
+                assert asked(port, ours, cluster_name(first)) == "1", "one connection more of the gateway's host"
+                with pytest.raises((OSError, http.client.HTTPException)):
+                    asked(port, ours, cluster_name(first), source="127.0.0.9")
+
+
+@contextlib.contextmanager
+def relaying(folder: Path, files: Files, **options: object) -> Iterator[tuple[Relay, Relayed]]:
+    """A relay that runs, and how a gateway reaches it."""
+    authority = folder / "authority"
     relay = Relay(
-        folder=tmp_path / "relay", host=HOST, port=port, pair=files.door.in_use, authority=authority / "ca.pem",
-        binary=find_binary(), limits=Limits(connections=32),
+        folder=folder / "relay", host=HOST, port=free_port(), pair=files.door.in_use, authority=authority / "ca.pem",
+        binary=find_binary(), **options,
     )  # fmt: skip
-    pair = joining_pair(authority, datetime.now(UTC))
-    relayed = Relayed(name=HOST, pair=pair, authority=Path(files.ca))
-    ours = ssl.create_default_context(cafile=files.ca)
-    ours.load_cert_chain(pair)
-    ours.check_hostname = False
     relay.prepare()
     process = subprocess.Popen(relay.command())
     try:
-        with (
-            upstreams(first) as services,
-            gateway(tmp_path / "edge", relayed=relayed) as edge,
-            contextlib.ExitStack() as open_,
-        ):
-            eventually(lambda: is_listening(socket_path(relay.folder, "admin")))
-            relay.publish({first: (services["1"].endpoint,)}, ["127.0.0.1"], BEFORE_ALL)
-            there = Endpoint(build=first, host=HOST, port=port)
-            edge.plane.apply(routes([standing(weight=0)], {first}, {}), {first: (there,)})
-
-            def stranger(says: bytes = b"") -> socket.socket:
-                link = socket.create_connection((HOST, port), timeout=60, source_address=("127.0.0.9", 0))
-                link.sendall(says)
-                return open_.enter_context(link)
-
-            hello = client_hello(ours, cluster_name(first))
-            held = [stranger(says) for says in (hello, hello[:40], b"") for _ in range(40)]
-            eventually(lambda: len(select.select(held, [], [], 0)[0]) >= len(held) - 4)  # closed, or half greeted
-            assert connected(relay, first) == 0, "who shows no certificate takes nothing of a service"
-            with edge.client() as callers:
-                for number in range(40):
-                    held += [stranger(hello) for _ in range(4)]
-                    answer = callers.post("/delays/predict", json={}, headers={"x-user-id": f"u-{number}"})
-                    assert (answer.status_code, answer.headers["x-sluice-build"]) == (200, "1")
-                    assert asked(port, ours, cluster_name(first)) == "1", "one connection more of the gateway's host"
-                    with pytest.raises((OSError, http.client.HTTPException)):
-                        asked(port, ours, cluster_name(first), source="127.0.0.9")
+        eventually(lambda: is_listening(socket_path(relay.folder, "admin")))
+        pair = joining_pair(authority, datetime.now(UTC))
+        yield relay, Relayed(name=HOST, pair=pair, authority=Path(files.ca))
     finally:
         process.kill()
         process.wait()
+
+
+def ours_of(files: Files, relayed: Relayed) -> ssl.SSLContext:
+    """A client with a certificate for the relay."""
+    ours = ssl.create_default_context(cafile=files.ca)
+    ours.load_cert_chain(relayed.pair)
+    ours.check_hostname = False
+    return ours
 
 
 def connected(relay: Relay, build: BuildRef) -> int:

@@ -224,6 +224,16 @@ def test_of_replicas_with_nobody_behind_them_some_are_never_passed_over() -> Non
     assert {found["enforcing_consecutive_5xx"] for found in outliers.values()} == {100}
 
 
+def test_a_relay_is_not_passed_over_for_what_replicas_behind_it_answer() -> None:
+    """It is one host. Stable would have none left, and ten 5xx of a candidate are its answers."""
+    stable, candidate = (BuildRef(model="m", version=version) for version in "12")
+    planned = Serve(replicas=3)
+    state = Standing(model="m", variation="default", stable=stable, serve=planned, candidate=candidate, weight=500)
+    given_clusters = clusters(routes([state], state.needed), {}, Limits(), SOCKET, None, lambda name: {"sni": name})
+    outliers = {name: found for name, each in given_clusters.items() if (found := each.get("outlier_detection"))}
+    assert {name: found["enforcing_consecutive_5xx"] for name, found in outliers.items()} == {"m.v2": 0}
+
+
 def test_a_replica_that_comes_gets_its_share_little_by_little() -> None:
     stable = BuildRef(model="m", version="1")
     for replicas, window in ((3, "10.000s"), (1, None)):

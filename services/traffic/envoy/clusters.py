@@ -31,8 +31,16 @@ def clusters(
     and for all other builds, they are part of the cluster. `reach` gives a cluster's connection settings by its name.
     """
 
-    def reached(build: BuildRef) -> Resource:
-        return {} if reach is None else reach(cluster_name(build))
+    def built(build: BuildRef, name: str, hosts_source: Resource, requests: int) -> Resource:
+        if reach is None:
+            return _build_cluster(name, hosts_source, requests, limits)
+        lasting = seconds(limits.relayed_seconds)
+        cluster = _build_cluster(name, hosts_source, requests, limits, max_connection_duration=lasting)
+        return cluster | reach(cluster_name(build))
+
+    def among(replicas: int) -> int:
+        """The number of hosts that this Envoy chooses among: behind a relay, all replicas are one host."""
+        return replicas if reach is None else 1
 
     resources: list[Resource] = []
     for route in table.models:
@@ -50,15 +58,14 @@ def clusters(
             build, replicas = ref(version=version), route.replicas_of(version)
             name = cluster_name(build)
             hosts_source = _hosts_source(name, _hosts(endpoints.get(build, ())), addresses if replicas > 1 else None)
-            ejection = _ejection(replicas, may_all=version in may_be_passed_over)
-            built = _build_cluster(name, hosts_source, limits.upstream_requests, limits) | ejection
-            resources.append(built | reached(build))
+            ejection = _ejection(among(replicas), may_all=version in may_be_passed_over)
+            resources.append(built(build, name, hosts_source, limits.upstream_requests) | ejection)
         for each in stand_ins:
             build, replicas = ref(version=each.build), route.replicas_of(each.build)
             name, hosts = stand_in_name(build), _hosts(endpoints.get(build, ()), stand_in=each.variation)
             hosts_source = _hosts_source(name, hosts, addresses if replicas > 1 else None)
-            cluster = _build_cluster(name, hosts_source, limits.stand_in_requests, limits)
-            resources.append(cluster | _ejection(replicas, may_all=False) | reached(build))
+            cluster = built(build, name, hosts_source, limits.stand_in_requests)
+            resources.append(cluster | _ejection(among(replicas), may_all=False))
         resources += [_chain_cluster(each, limits) for each in chains if len(each) > 1]
         resources += [_mirror_cluster(ref(version=version), shadow_socket, limits) for version in mirrored]
     by_name = {str(resource["name"]): resource for resource in resources}
@@ -90,12 +97,12 @@ def _replicated(route: ModelRoute) -> Iterator[tuple[str, BuildRef, dict[str, st
                 yield stand_in_name(build), build, {"stand_in": target.stands_in.variation}
 
 
-def _build_cluster(name: str, hosts_source: Resource, requests: int, limits: Limits) -> Resource:
+def _build_cluster(name: str, hosts_source: Resource, requests: int, limits: Limits, **connections: object) -> Resource:
     """The cluster of a build's service. As a stand-in it has its own limits, so that another variation's failure does
-    not overload it for its own callers."""
+    not overload it for its own callers. `connections`: more options of its connections."""
     options = message(
         _HTTP_OPTIONS,
-        common_http_protocol_options={"idle_timeout": seconds(limits.upstream_idle_seconds)},
+        common_http_protocol_options={"idle_timeout": seconds(limits.upstream_idle_seconds), **connections},
         explicit_http_config={"http_protocol_options": {}},
     )
     return {

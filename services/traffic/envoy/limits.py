@@ -35,6 +35,9 @@ class Limits:
     """Time after which a caller's idle connection is closed."""
     upstream_idle_seconds: float = 3.0
     """Shorter than any server's keep-alive (uvicorn: 5 s), so that no request meets a closing connection."""
+    relayed_seconds: float = 3.0
+    """Time for which a connection through a relay gets requests. The relay balances connections, so this is how long a
+    replica that was removed may still get some; it is ended later than that."""
     connect_seconds: float = 1.0
     upstream_requests: int = 4096
     """Requests and connections to one service at a time; beyond it callers get 503 at once."""

@@ -41,6 +41,8 @@ _LISTENER, _CLUSTER = "envoy.config.listener.v3.Listener", "envoy.config.cluster
 _TLS = "envoy.extensions.transport_sockets.tls.v3"
 _FILTERS, _INTERNAL = "envoy.extensions.filters.network", "envoy.extensions.bootstrap.internal_listener"
 _BUILDS = "builds"
+_ATTEMPTS = 4
+"""Attempts to connect to a build. Replicas take turns, so a further attempt is at another one."""
 _CONNECT_SECONDS, _HANDSHAKE_SECONDS = 1.0, 10.0
 
 
@@ -201,8 +203,13 @@ class Relay:
             "filter_chain_match": {"server_names": [cluster]},
             "transport_socket": tls,
             "transport_socket_connect_timeout": seconds(_HANDSHAKE_SECONDS),
-            "filters": [_pass_on(cluster, upstream_connect_mode="ON_DOWNSTREAM_TLS_HANDSHAKE", max_early_data_bytes=0)],
-        }
+            "filters": [
+                _pass_on(
+                    cluster, upstream_connect_mode="ON_DOWNSTREAM_TLS_HANDSHAKE", max_early_data_bytes=0,
+                    max_connect_attempts=_ATTEMPTS,
+                )
+            ],
+        }  # fmt: skip
 
 
 def _from(source: str, most: int, **match: object) -> Resource:
