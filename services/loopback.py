@@ -1,4 +1,4 @@
-"""Addresses on this machine: ports that every user can reach, and sockets that only their owner can."""
+"""Addresses of this machine: ports that every user can reach, and sockets that only their owner can."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from sluicegate.registry.words.errors import Refused
 HOST = "127.0.0.1"
 _SOCKET_PATH_LIMIT = 100
 """Bytes. The limit of Unix socket paths is 107, but a socket that replaces another first has a longer name."""
+
+
+def address_towards(host: str, port: int) -> str | None:
+    """This machine's address in connections to another one; None if none leads there. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, port))
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
 
 
 def is_free(port: int) -> bool:

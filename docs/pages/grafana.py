@@ -33,6 +33,7 @@ PANELS = (
         ("1 - sluice_ledger_up", "ledger down"),
         ("1 - sluice_telemetry_up", "telemetry down"),
         ("increase(sluice_gateway_refused_bodies_total[5m])", "{{size}} bodies refused"),
+        ("increase(sluice_gateway_refused_connections_total[5m])", "connections refused"),
         ("sluice_rollouts_untended", "rollouts that cannot be judged"),
         ("sluice_blind", "blind: {{listener}}"),
         ("sluice_rollouts_overdue", "weights not in force"),

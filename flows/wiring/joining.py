@@ -30,7 +30,7 @@ from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.words.build import BuildRef, Endpoint, Endpoints
 from sluicegate.registry.words.errors import SluiceError, Unreachable, UsageError
 from sluicegate.services import durable
-from sluicegate.services.loopback import own_folder
+from sluicegate.services.loopback import address_towards, own_folder
 from sluicegate.services.telemetry.tailing.backlog import access_logs
 from sluicegate.services.telemetry.tailing.shipping import Shipper
 from sluicegate.services.traffic.envoy.bootstrap import Outside
@@ -162,7 +162,8 @@ class JoinedAgent(Agent):
     def said(self, **more: object) -> dict[str, object]:
         """The gateway's report on itself."""
         ago = None if self.shipped_at is None else time.monotonic() - self.shipped_at
-        return super().said(shipped_ago=ago, **more)
+        own_address = address_towards(str(self.relay["address"]), int(self.relay["port"])) if self.relay else None
+        return super().said(shipped_ago=ago, own_address=own_address, **more)
 
     def run(self, stop: threading.Event) -> None:
         """Report and apply routes until stopped."""

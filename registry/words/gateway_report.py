@@ -30,6 +30,9 @@ class GatewayReport:
     """Which gateway it is: its host and folder."""
     address: str | None = None
     """The IPv4 address that its console heard it from."""
+    own_address: str | None = None
+    """The IPv4 address from which, by its own account, it connects to the relay: another one if it speaks to the
+    console through a proxy."""
     served: Mapping[str, Any] | None = None
     """How many requests should be in its logs, and how large their files were at that moment."""
     stable_only: Mapping[str, str] | None = None
@@ -94,6 +97,7 @@ _FORMS: Mapping[str, Callable[[object], bool]] = {
     "serves": lambda value: value is None or isinstance(value, str),
     "instance": lambda value: isinstance(value, str),
     "address": lambda value: value is None or _is_address(value),
+    "own_address": lambda value: value is None or _is_address(value),
     "in_flight": _are_counts,
     "why": lambda value: isinstance(value, str),
     "refused": lambda value: isinstance(value, bool),

@@ -164,6 +164,11 @@ def test_the_time_that_an_answer_was_under_way_counts_as_silence(agent: JoinedAg
     assert 3.0 <= time.monotonic() - renewed < 60
 
 
+def test_it_says_from_which_address_it_reaches_the_relay(agent: JoinedAgent) -> None:
+    agent.relay = {"address": "127.0.0.1", "port": 7}
+    assert agent.said()["own_address"] == "127.0.0.1"
+
+
 def test_its_console_hears_since_when_it_serves_stable_builds_alone(agent: JoinedAgent) -> None:
     agent.turn()
     assert agent.said()["stable_only"] is None

@@ -130,6 +130,7 @@ def test_strangers_of_other_hosts_leave_room_for_callers_of_this_one(tmp_path: P
             eventually(lambda: select.select(held, [], [], 0)[0], seconds=10)  # those beyond the limit were closed
             with running.client() as own:
                 assert own.post("/delays/predict", json={}).status_code == 200
+            assert running.plane.gateway_stats()["refused_connections"] >= 20 - limits.outside_connections
         finally:
             for each in held:
                 each.close()

@@ -469,6 +469,7 @@ def test_a_part_that_comes_again_while_it_is_being_written_is_there_once(
         {"served": {"ended": {"live": 1}, "written": {"live": 7}, "buffered": 0, "failed_writes": 0}},
         {"served": {"ended": {"live": 1}, "written": {"live": {"a": -7}}, "buffered": 0, "failed_writes": 0}},
         {"served": {"ended": 3}},
+        {"own_address": "edge-a"},
         {"served": 7},
     ],
 )

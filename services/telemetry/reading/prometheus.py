@@ -207,6 +207,7 @@ _REFUSED_BODIES = "Requests with larger bodies answered 503 because too many wai
 _WAITING_BODIES = "Requests with larger bodies that wait, unread, for their budget; others are served meanwhile."
 _COUNTERS = {
     "abandoned": "Requests whose caller left before the answer.",
+    "refused_connections": "Connections closed at once because too many are open already.",
     "refused_configurations": "Configurations that Envoy refused; the one before stays in force.",
     "failed_log_writes": "Writes to the access log that failed, such as on a full disk: their lines are lost.",
 }

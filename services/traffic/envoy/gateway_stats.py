@@ -20,11 +20,12 @@ _NAMES = {
 for _budget, _size in ((MEDIUM, "medium"), (LARGE, "large")):
     _NAMES[f"cluster.{_budget}.upstream_rq_pending_active"] = f"waiting_bodies.{_size}"
     _NAMES[f"cluster.{_budget}.upstream_rq_pending_overflow"] = f"refused_bodies.{_size}"
-NAMES = tuple(_NAMES.values())
+_REFUSED = "refused_connections"
+NAMES = (*_NAMES.values(), _REFUSED)
 """The names of the figures."""
 _PATTERN = (
     rf"^(http\.{LIVE}\..*|cluster_manager\.cds\.update_rejected|filesystem\.write_failed|server\.uptime"
-    r"|cluster\.\*.*\.upstream_rq_pending_(active|overflow))$"
+    r"|listener\..*\.downstream_(global_)?cx_overflow|cluster\.\*.*\.upstream_rq_pending_(active|overflow))$"
 )
 
 
@@ -69,4 +70,5 @@ def gateway_stats(admin: Admin) -> dict[str, float]:
     counts = {ours: float(stats.get(theirs, 0)) for theirs, ours in _NAMES.items()}
     routes = (float(value) for name, value in stats.items() if ".rds." in name and name.endswith(".update_rejected"))
     counts["refused_configurations"] += sum(routes)
+    counts[_REFUSED] = sum(float(value) for name, value in stats.items() if name.endswith("cx_overflow"))
     return counts
