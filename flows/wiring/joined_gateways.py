@@ -25,19 +25,25 @@ class JoinedGateways:
 
     runtime: Runtime
 
-    def hear(self, name: str, said: Mapping[str, object]) -> None:
-        """Record the status that a gateway reports. Raises Refused if another one goes by its name."""
-        box, shipped = self._mailbox(name), said.get("shipped_ago")
+    def hear(self, name: str, said: Mapping[str, object]) -> bool:
+        """Record the status that a gateway reports, unless it comes late. Returns whether it was recorded.
+
+        Raises Refused if another gateway goes by its name.
+        """
+        box, shipped, now = self._mailbox(name), said.get("shipped_until"), self.runtime.wall().timestamp()
         holder = box.holder()
         if holder is not None and holder != said.get("instance"):
             fix = f"end one of the two, or give this one a token of its own: sluice token give {name}-2 --role gateway"
             raise Refused(f"another gateway goes by the token of {name}: {holder}.", fix=fix)
+        if box.is_late(said, now):
+            return False
         level = None
-        if isinstance(shipped, int | float) and 0 <= shipped < math.inf:  # never in the future
-            level = self.runtime.wall().timestamp() - shipped
+        if isinstance(shipped, float) and 0 <= shipped < math.inf:
+            level = min(shipped, now)  # never in the future
         box.hear(said, level)
         if said.get("retired"):
             box.retire()
+        return True
 
     def sheet_name(self, gateway: str) -> str | None:
         """The name of the route sheet that a gateway should have; None: there is none yet."""
@@ -48,6 +54,7 @@ class JoinedGateways:
         box, site = self._mailbox(name), self.runtime.site
         reply: dict[str, Any] = {
             "name": None,
+            "at": self.runtime.wall().timestamp(),
             "renewed_ago": box.renewed_ago(),
             "callers": self._callers_token(),
             "unwatched": self.runtime.settings.unwatched_seconds,

@@ -65,6 +65,8 @@ class Console:
     def __init__(self, url: str, token: str, ca: Path | None, instance: str) -> None:
         """`instance` identifies this gateway, so that the console can tell two with the same token apart."""
         self._instance = instance
+        self._answered: tuple[float, float] | None = None
+        """When the console answered last: by its clock, and by the monotonic clock here."""
         trusted = ssl.create_default_context(cafile=ca)
         headers = {"authorization": f"Bearer {token}"}
         patience = httpx.Timeout(ON_THE_WAY, connect=2.0)
@@ -73,9 +75,26 @@ class Console:
         )  # fmt: skip
 
     def talk(self, report: Mapping[str, object]) -> dict[str, Any]:
-        """Send a report and return the console's answer. Raises Unreachable, also with the reason of a refusal."""
-        answer: dict[str, Any] = self._post(_PATH, json={**report, "instance": self._instance})
+        """Send a report and return the console's answer. Raises Unreachable, also with the reason of a refusal.
+
+        The console heeds a report only soon after an answer of its own, so the first one after a pause is sent again.
+        """
+        answer = self._say(report)
+        return answer if answer["heard"] else self._say(report)
+
+    def _say(self, report: Mapping[str, object]) -> dict[str, Any]:
+        after = None if self._answered is None else self._answered[0]
+        answer: dict[str, Any] = self._post(_PATH, json={**report, "instance": self._instance, "after": after})
+        self._answered = answer["at"], time.monotonic()
         return answer
+
+    def time_of(self, moment: float) -> float | None:
+        """The console's time of a moment of the monotonic clock here, or an earlier one, so that no delay of a report
+        changes it. None before its first answer."""
+        if self._answered is None:
+            return None
+        at, here = self._answered
+        return at + moment - here
 
     def send(self, log: str, head: str, offset: int, data: bytes, *, is_whole: bool) -> int:
         """Send a part of a log. Returns how many bytes of the file the console then has."""
@@ -161,9 +180,9 @@ class JoinedAgent(Agent):
 
     def said(self, **more: object) -> dict[str, object]:
         """The gateway's report on itself."""
-        ago = None if self.shipped_at is None else time.monotonic() - self.shipped_at
+        until = None if self.shipped_at is None else self.console.time_of(self.shipped_at)
         own_address = address_towards(str(self.relay["address"]), int(self.relay["port"])) if self.relay else None
-        return super().said(shipped_ago=ago, own_address=own_address, **more)
+        return super().said(shipped_until=until, own_address=own_address, **more)
 
     def run(self, stop: threading.Event) -> None:
         """Report and apply routes until stopped."""
@@ -207,9 +226,9 @@ class JoinedAgent(Agent):
             try:
                 if _all_shipped(shippers):
                     self.shipped_at = time.monotonic()
-                    self.console.talk(self.said(retired=True))
-                    log.warning("ended; all that was logged has been sent")
-                    return
+                    if self.console.talk(self.said(retired=True))["heard"]:
+                        log.warning("ended; all that was logged has been sent")
+                        return
             except (SluiceError, OSError) as error:
                 log.warning("the rest of the log was not sent yet", why=str(error))
                 time.sleep(_PAUSE)

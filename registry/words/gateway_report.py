@@ -14,6 +14,8 @@ from typing import Any
 class GatewayReport:
     """A gateway's report about itself."""
 
+    after: float | None = None
+    """When its console gave the last answer before this report, by the console's clock, in seconds since 1970."""
     has: str = ""
     """The last sheet of routes that it was given and has applied or refused."""
     serves: str | None = None
@@ -93,6 +95,7 @@ def _is_mark(value: object) -> bool:
 
 
 _FORMS: Mapping[str, Callable[[object], bool]] = {
+    "after": lambda value: isinstance(value, float),
     "has": lambda value: isinstance(value, str),
     "serves": lambda value: value is None or isinstance(value, str),
     "instance": lambda value: isinstance(value, str),

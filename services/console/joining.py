@@ -38,14 +38,15 @@ def joining_routes(desk: Desk) -> list[Route]:
         if not isinstance(status, dict):
             raise UsageError("a gateway says what it serves as a JSON object.")
         name, has = request.state.caller.name, status.get("has")
-        await run_in_threadpool(desk.gateways.hear, name, {**status, "address": request.client and request.client.host})
-        is_brief, elapsed = bool(status.get("retired") or status.get("at_once")), asyncio.get_running_loop().time
+        status["address"] = request.client and request.client.host
+        heard, elapsed = await run_in_threadpool(desk.gateways.hear, name, status), asyncio.get_running_loop().time
+        is_brief = not heard or status.get("retired") or status.get("at_once")
         began = elapsed()
         until = began + (0 if is_brief else LONGEST_WAIT)
         while desk.gateways.sheet_name(name) in (None, has) and elapsed() < until:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_EVERY)
         waited = elapsed() - began
-        return {"waited": waited, **await run_in_threadpool(desk.gateways.answer, name, has)}
+        return {"waited": waited, "heard": heard, **await run_in_threadpool(desk.gateways.answer, name, has)}
 
     async def take(request: Request) -> dict[str, Any]:
         query, name = request.query_params, request.state.caller.name

@@ -50,8 +50,8 @@ class LogLine(Protocol):
 class GatewaysElsewhere(Protocol):
     """What gateways of other hosts report, ask and send."""
 
-    def hear(self, name: str, said: Mapping[str, object]) -> None:
-        """Record the status that a gateway reports."""
+    def hear(self, name: str, said: Mapping[str, object]) -> bool:
+        """Record the status that a gateway reports. Returns whether it was recorded: one that comes late is not."""
         ...
 
     def sheet_name(self, gateway: str) -> str | None:

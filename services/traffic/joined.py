@@ -30,6 +30,9 @@ QUIET = 4.0
 """Seconds without a report after which it is unknown what a gateway serves."""
 ON_THE_WAY = 4.0
 """Seconds that an answer of the console may take; a gateway ignores a later one."""
+LATE = 10.0
+"""Seconds after an answer of the console in which the next report must come. A later one may have been held up, by the
+network or by a console that was stopped, so its gateway is asked to report again."""
 _SLACK = 3.0
 _POLL = 0.005
 _SAID, _RENEWED = "said", "renewed"
@@ -103,6 +106,12 @@ class Mailbox:
     def renewed_ago(self) -> float | None:
         """Seconds since a keeper last watched."""
         return self._beats.silence(_RENEWED)
+
+    def is_late(self, said: Mapping[str, object], now: float) -> bool:
+        """Whether a report is old, or came after a newer one. `now`: the console's clock."""
+        after, last = read_gateway_report(said).after, self.said().after
+        is_overtaken = after is not None and last is not None and after < last <= now
+        return after is None or is_overtaken or not 0 <= now - after <= LATE
 
     def hear(self, said: Mapping[str, object], level: float | None) -> None:
         """Store its report, and until when (seconds since 1970) its log has been received completely."""

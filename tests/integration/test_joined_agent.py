@@ -53,7 +53,13 @@ class Over:
         name = sheet_name(self.sheet)
         relay = {"name": "10.0.0.5", "address": "10.0.0.5", "port": 7, "pair": self.pair}
         more = {} if said["has"] == name else {"sheet": self.sheet}
-        told = {"waited": 0.0, "renewed_ago": self.ago, "callers": self.callers, "unwatched": self.unwatched}
+        told = {
+            "waited": 0.0,
+            "heard": True,
+            "renewed_ago": self.ago,
+            "callers": self.callers,
+            "unwatched": self.unwatched,
+        }
         return {**told, "name": name, "relay": relay, **more}
 
 
@@ -167,6 +173,26 @@ def test_the_time_that_an_answer_was_under_way_counts_as_silence(agent: JoinedAg
 def test_it_says_from_which_address_it_reaches_the_relay(agent: JoinedAgent) -> None:
     agent.relay = {"address": "127.0.0.1", "port": 7}
     assert agent.said()["own_address"] == "127.0.0.1"
+
+
+def test_it_says_by_the_consoles_clock_until_when_its_log_has_been_sent(
+    agent: JoinedAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the report is under way: so the console takes no later time for it."""
+    console, told = Console("https://10.0.0.5", "token", None, "here"), list[dict[str, Any]]()
+
+    def answer(_: str, json: dict[str, Any]) -> dict[str, Any]:
+        told.append(json)
+        return {"at": 7000.0 + len(told), "heard": len(told) > 1}
+
+    monkeypatch.setattr(console, "_post", answer)
+    agent.console = console
+    agent.shipped_at = time.monotonic()
+    for _ in range(2):
+        console.talk(agent.said())
+    assert [each["after"] for each in told] == [None, 7001.0, 7002.0], "what was not heard is sent again"
+    assert told[0]["shipped_until"] is None
+    assert 6900 < told[2]["shipped_until"] <= 7002.0, "it was sent before that answer"
 
 
 def test_its_console_hears_since_when_it_serves_stable_builds_alone(agent: JoinedAgent) -> None:

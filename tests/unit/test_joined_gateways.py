@@ -479,11 +479,57 @@ def test_what_a_gateway_says_in_another_form_counts_as_not_said(tmp_path: Path, 
     assert box.said() == GatewayReport()
 
 
-@pytest.mark.parametrize("ago", [-3600.0, float("nan"), float("inf"), -float("inf"), "3", None])
-def test_no_gateway_says_that_its_log_of_the_future_has_come(tmp_path: Path, ago: object) -> None:
-    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
-    LocalDesk(runtime=runtime, ledger=MemoryLedger()).gateways.hear("edge-a", {"shipped_ago": ago})
-    assert [(each.name, each.level()) for each in runtime.joined()] == [("edge-a", 0)]
+AT = 1_800_000_000.0
+"""The console's time, in seconds since 1970."""
+
+
+def console_at(folder: Path, time_by: list[float]) -> LocalDesk:
+    """A console whose clock shows the last of these times."""
+    runtime = Runtime(Settings.read({"SLUICE_STATE": str(folder)}), lambda: datetime.fromtimestamp(time_by[-1], UTC))
+    return LocalDesk(runtime=runtime, ledger=MemoryLedger())
+
+
+@pytest.mark.parametrize("until", [-1.0, float("nan"), float("inf"), -float("inf"), "3", None])
+def test_a_gateway_that_says_nonsense_of_its_log_has_sent_none(tmp_path: Path, until: object) -> None:
+    desk = console_at(tmp_path, [AT])
+    assert desk.gateways.hear("edge-a", {"after": AT, "shipped_until": until})
+    assert [(each.name, each.level()) for each in desk.runtime.joined()] == [("edge-a", 0)]
+
+
+def test_no_gateway_says_that_its_log_of_the_future_has_come(tmp_path: Path) -> None:
+    desk = console_at(tmp_path, [AT])
+    desk.gateways.hear("edge-a", {"after": AT, "shipped_until": AT + 3600})
+    assert desk.runtime.joined()[0].level() == AT * 1e6
+
+
+def test_a_report_that_comes_late_says_nothing_of_now(tmp_path: Path) -> None:
+    """The console was stopped, say, and reads after a minute what was sent to it before."""
+    clock = [AT]
+    desk = console_at(tmp_path, clock)
+    assert not desk.gateways.hear("edge-a", {"serves": "0"}), "who was not answered yet reports again at once"
+    assert desk.runtime.joined() == ()
+    assert desk.gateways.hear("edge-a", {"serves": "1", "after": AT})
+    clock.append(AT + 60)
+    for late in (AT, AT + 49, AT + 61):
+        assert not desk.gateways.hear("edge-a", {"serves": "2", "retired": True, "after": late})
+    (box,) = desk.runtime.joined()
+    assert (box.said().serves, box.is_retired) == ("1", False)
+    assert desk.gateways.hear("edge-a", {"serves": "3", "after": AT + 59})
+    assert box.said().serves == "3"
+
+
+def test_a_report_that_another_one_has_overtaken_changes_nothing_also_if_it_comes_twice(tmp_path: Path) -> None:
+    clock = [AT, AT + 5]
+    desk = console_at(tmp_path, clock)
+    ended, back = {"serves": "1", "after": AT, "retired": True}, {"serves": "2", "after": AT + 4}
+    assert desk.gateways.hear("edge-a", ended)
+    for _ in range(2):
+        assert desk.gateways.hear("edge-a", back)
+        assert not desk.gateways.hear("edge-a", ended)
+    (box,) = desk.runtime.joined()
+    assert box.said().serves == "2"
+    clock.append(AT - 3600)
+    assert desk.gateways.hear("edge-a", {"serves": "3", "after": AT - 3600}), "somebody set the console's clock back"
 
 
 def test_a_gateway_cannot_fill_the_disk_on_which_the_record_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,13 +541,12 @@ def test_a_gateway_cannot_fill_the_disk_on_which_the_record_is(tmp_path: Path, m
 
 
 def test_two_gateways_with_one_token_are_not_taken_for_one(tmp_path: Path) -> None:
-    runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
-    desk = LocalDesk(runtime=runtime, ledger=MemoryLedger())
-    desk.gateways.hear("edge-a", {"instance": "host-a:/s", "serves": "1"})
+    desk = console_at(tmp_path, [AT])
+    desk.gateways.hear("edge-a", {"instance": "host-a:/s", "serves": "1", "after": AT})
     with pytest.raises(Refused, match="another gateway goes by the token of edge-a: host-a:/s"):
-        desk.gateways.hear("edge-a", {"instance": "host-b:/s", "serves": "2"})
-    assert runtime.joined()[0].said().serves == "1"
-    desk.gateways.hear("edge-a", {"instance": "host-a:/s", "serves": "3"})
-    desk.gateways.hear("edge-a", {"instance": "host-a:/s", "retired": True})
-    desk.gateways.hear("edge-a", {"instance": "host-b:/s", "serves": "2"})
-    assert runtime.joined()[0].said().serves == "2"
+        desk.gateways.hear("edge-a", {"instance": "host-b:/s", "serves": "2", "after": AT})
+    assert desk.runtime.joined()[0].said().serves == "1"
+    desk.gateways.hear("edge-a", {"instance": "host-a:/s", "serves": "3", "after": AT})
+    desk.gateways.hear("edge-a", {"instance": "host-a:/s", "retired": True, "after": AT})
+    desk.gateways.hear("edge-a", {"instance": "host-b:/s", "serves": "2", "after": AT})
+    assert desk.runtime.joined()[0].said().serves == "2"
