@@ -107,15 +107,18 @@ class Console:
         except httpx.TransportError as error:
             why = f"the console at {self._http.base_url} does not answer: {error}."
             raise Unreachable(why, fix=_FIX) from None
-        if answer.is_success:
-            return answer.json()
         try:
-            problem = answer.json()
+            told = answer.json()
         except ValueError:
-            problem = {}
-        raise Unreachable(
-            f"the console answered {answer.status_code}: {problem.get('detail', '')}", fix=problem.get("fix")
-        )
+            told = None
+        if not isinstance(told, dict):
+            why = f"what answers {answer.status_code} at {self._http.base_url} is not the console, but perhaps a proxy."
+            raise Unreachable(why, fix=_FIX)
+        if not answer.is_success:
+            raise Unreachable(
+                f"the console answered {answer.status_code}: {told.get('detail', '')}", fix=told.get("fix")
+            )
+        return told
 
 
 @dataclass(kw_only=True)

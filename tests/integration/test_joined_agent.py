@@ -195,6 +195,18 @@ def test_it_says_by_the_consoles_clock_until_when_its_log_has_been_sent(
     assert 6900 < told[2]["shipped_until"] <= 7002.0, "it was sent before that answer"
 
 
+@pytest.mark.parametrize("answer", [b"<html>Please sign in</html>", b"[1]", b"", b'{"at": 1.0, "hea'])
+@pytest.mark.parametrize("status", [200, 502])
+def test_what_a_proxy_answers_in_the_consoles_place_ends_no_gateway(answer: bytes, status: int) -> None:
+    console = Console("https://10.0.0.5", "token", None, "here")
+    replies = httpx.MockTransport(lambda _: httpx.Response(status, content=answer))
+    console._http = httpx.Client(base_url="https://10.0.0.5", transport=replies)
+    with pytest.raises(Unreachable, match="is not the console"):
+        console.talk({})
+    with pytest.raises(Unreachable, match="is not the console"):
+        console.send("live", "a" * 32, 0, b"x", is_whole=False)
+
+
 def test_its_console_hears_since_when_it_serves_stable_builds_alone(agent: JoinedAgent) -> None:
     agent.turn()
     assert agent.said()["stable_only"] is None
