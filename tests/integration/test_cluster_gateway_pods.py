@@ -149,6 +149,7 @@ def test_the_api_is_away_in_mid_ramp_and_comes_back(stage: Stage, trouble: str) 
 def test_pods_of_builds_come_and_go_while_no_keeper_watches_and_stable_alone_answers(stage: Stage) -> None:
     keeper, table = stage.keeper(), stage.table(5000, 1)
     keeper.apply(table, stage.endpoints)
+    eventually(lambda: {pod.envoy.observe() for pod in stage.pods} == {table.version})  # pods begin with stable alone
     keeper.watches = False
     eventually(lambda: {pod.envoy.observe() for pod in stage.pods} == {table.stable_only.version})
     stable, other = stage.endpoints[build("1")][0], stage.endpoints[build("2")][0]
