@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sluicegate.registry.plan.fields import Serve
@@ -25,6 +25,7 @@ class Shadowing:
     """Request headers that the comparison is split by."""
     audiences: tuple[str, ...] = ()
     """Audiences whose requests are copied; empty: all."""
+    serve: Serve = field(default_factory=Serve)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +223,7 @@ def _shadows(rollouts: Iterable[Rollout]) -> tuple[Shadowing, ...]:
         Shadowing(
             build=each.candidate, share=each.weight, rollout=each.id, epoch=each.epoch,
             segments=shadow.segments if shadow is not None else (),
-            audiences=shadow.audiences if shadow is not None else (),
+            audiences=shadow.audiences if shadow is not None else (), serve=each.serve,
         )
         for each in sorted(copied, key=lambda each: each.id)
         for shadow in (each.plan.shadow,)

@@ -108,6 +108,7 @@ def _replicas(model: str, standings: Iterable[Standing], splits: Splits) -> tupl
         for tried in (standing.candidate, standing.preview):
             if tried is not None:
                 planned.add((tried.version, standing.serve.replicas))
+        planned |= {(shadow.build.version, shadow.serve.replicas) for shadow in standing.shadows}
     arms = (arm for (routed_model, _), split in splits.items() if routed_model == model for arm in split.arms.values())
     planned |= {(arm.requested.version, arm.serve.replicas) for arm in arms}
     return tuple(sorted({version: count for version, count in sorted(planned) if count > 1}.items()))

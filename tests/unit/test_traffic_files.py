@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sluicegate.registry.plan.fields import Serve
 from sluicegate.registry.rollout.standing import Shadowing, Standing
-from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import Refused
 from sluicegate.services import durable
 from sluicegate.services.loopback import own_folder, socket_path
@@ -255,6 +255,18 @@ def test_a_former_stable_keeps_its_cluster_when_another_build_is_promoted(replic
         clusters(routes([state], {former, stable}), {}, Limits(), SOCKET, SOCKET.parent) for state in (ramp, baking)
     )
     assert before["m.v1"] == after["m.v1"]
+
+
+def test_a_replica_of_a_shadow_that_moves_changes_no_cluster() -> None:
+    stable, copied = (BuildRef(model="m", version=version) for version in "12")
+    shadow = Shadowing(build=copied, share=2_500, rollout="s", epoch=1, serve=Serve(replicas=2))
+    state = Standing(model="m", variation="default", stable=stable, serve=Serve(), shadows=(shadow,))
+    table = routes([state], state.needed)
+    before, after = (
+        clusters(table, {copied: (Endpoint(build=copied, host="h", port=port),)}, Limits(), SOCKET, SOCKET.parent)
+        for port in (3001, 3002)
+    )
+    assert before == after
 
 
 def _outliers(state: Standing) -> dict[str, Any]:
