@@ -40,7 +40,7 @@ def page() -> str:
 # Support
 
 What is supported is what is tested. *Range* is what `pyproject.toml` lets in, *tested* is what `requirements.lock` holds and every run of CI uses. Both ends
-of the ranges were tried with real servers, by `make ends`: [decision 27](../decisions/0027-one-package-two-sizes.md). What lies between is meant to work, and a report that it
+of the ranges were tried with real servers, by `make ends`: [decision 27](../decisions/0027-one-package-two-installation-sizes.md). What lies between is meant to work, and a report that it
 does not is welcome; outside of it, an installation is refused. Why a range ends where it ends stands beside it in `pyproject.toml`.
 
 ## Python

@@ -252,6 +252,13 @@ def test_a_test_that_is_named_is_there(page: str, name: str) -> None:
     assert not function or f"def {function}(" in text(found[0])
 
 
+@pytest.mark.parametrize("page", sorted((DOCS / "decisions").glob("0*.md")), ids=lambda page: page.stem[:4])
+def test_the_file_of_a_decision_is_named_like_its_title(page: Path) -> None:
+    title = page.read_text().splitlines()[0].removeprefix("# ").replace("'", "").replace("`", "")
+    number, words = title.split(". ", 1)
+    assert f"{int(number):04}-{re.sub('[^a-z0-9]+', '-', words.lower())}".startswith(page.stem)
+
+
 def test_headings_use_our_own_words() -> None:
     for page in PROSE:
         for line in text(page).splitlines():
