@@ -72,7 +72,7 @@ ENDED = {"terminated": {"exitCode": 1, "reason": "Error", "message": "SLUICE_LED
         ),
         (
             {"phase": "Failed", "containerStatuses": container(**KILLED)}, Obstacle.LOST,
-            "needs more memory than it may have", "resources: {flow: {memory",
+            "it was killed because it used more memory", "resources: {flow: {memory",
         ),
         (
             {"phase": "Failed", "containerStatuses": container(**ENDED)}, Obstacle.CRASHED,
