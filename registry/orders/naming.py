@@ -37,7 +37,7 @@ def _unknown(record: Record, name: str) -> NotFound:
     meant = f"did you mean {near}? " if near else ""
     return NotFound(
         f"there is no rollout {name!r}, and no model of this name has a rollout.",
-        fix=f"{meant}`sluice rollout list` shows those that there are.",
+        fix=f"{meant}`sluice rollout list` shows every rollout.",
     )
 
 

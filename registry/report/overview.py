@@ -43,6 +43,9 @@ class Served:
     """When it got this share: when stable became stable, or when the candidate's step began."""
 
 
+_IN_STEPS = (Phase.RUNNING, Phase.PAUSED)
+
+
 def verdict_of(rollout: Rollout) -> str:
     """The worst verdict of all gates of a rollout, in one word. A guardrail counts only if it has found harm."""
     watched = {name for name, rule in rollout.plan.rules.items() if not rule.decides}
@@ -53,10 +56,18 @@ def verdict_of(rollout: Rollout) -> str:
     deciding: Iterable[str] = rollout.plan.must_pass
     if rollout.phase is Phase.CONFIRMING and rollout.confirms is not None:
         deciding = (rollout.confirms.metric,)
-    of_gates = [answers.get(name, Answer.NO_DATA) for name in deciding]
+    of_gates = [_at_this_step(rollout, answers, name) for name in deciding]
     for answer in (Answer.UNDECIDED, Answer.NO_DATA):
         if answer in of_gates:
             return answer.label
     if of_gates:
         return Answer.PASS.label
     return OK if {Answer.PASS, Answer.UNDECIDED} & set(answers.values()) else Answer.NO_DATA.label
+
+
+def _at_this_step(rollout: Rollout, answers: Mapping[str, Answer], name: str) -> Answer:
+    """A gate's answer. One that passed at an earlier step must still pass at this one."""
+    answer = answers.get(name, Answer.NO_DATA)
+    if answer is Answer.PASS and rollout.phase in _IN_STEPS and rollout.judgements[name].step < rollout.step:
+        return Answer.UNDECIDED
+    return answer

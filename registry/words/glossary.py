@@ -60,9 +60,12 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "The change in MLflow that starts a rollout: an alias, a tag or a stage. A *sighting* is what the "
             "keeper last saw of it.",
         "order":
-            "What a person or a trigger asks for: start, deploy, pause, resume, approve, promote, abort, retry, "
-            "roll back.",
-        "decision": "What the policy chose: advance, hold, pause, promote or abort.",
+            "What a person or a trigger asks for: start, deploy, pause, resume, approve, jump, promote, abort, retry, "
+            "roll back. To *approve* is to let a step end once its gates have passed; to *jump* is to go to another "
+            "step at once, whatever its gates say.",
+        "decision":
+            "What the *policy*, the rules by which Sluicegate acts without a person, chose: advance, hold, pause, "
+            "promote or abort.",
         "check": "A question that a plan puts to another system before a step ends. Every answer but yes counts as no.",
         "freeze":
             "A document with times in which no rollout starts or advances. (A *frozen* threshold is something "
@@ -74,7 +77,10 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "The time in which the former stable keeps running once the candidate has every request, so that an abort "
             "is instant.",
         "phase": "Where a rollout stands: queued, launching, running, paused, confirming, baking or ended.",
-        "ending": "How a rollout ended: promoted, established, aborted, concluded, failed or superseded.",
+        "ending":
+            "How a rollout ended: promoted, established (the first build of a variation serves), aborted, "
+            "concluded (a shadow or an experiment has its result), failed (the candidate could not be started), or "
+            "superseded (a newer candidate took its place).",
         "rollback": "A new rollout that returns to an earlier build at once.",
     },
     "How builds are compared": {

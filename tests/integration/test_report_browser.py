@@ -45,6 +45,8 @@ def test_a_narrow_screen_does_not_scroll_sideways(browser: Browser, written: Pat
     tab = context.new_page()
     tab.goto(written.as_uri())
     assert tab.evaluate("document.documentElement.scrollWidth") == 375
+    shown = '[...document.querySelectorAll(".scroll")].filter(each => each.checkVisibility())'
+    assert max(tab.evaluate(f"{shown}.map(each => each.scrollWidth - each.clientWidth)")) <= 0, "no table is cut off"
     context.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 from sluicegate.registry.rollout.facts import Baked
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.words.figures import ago
-from sluicegate.services.console.pages.effects import afterwards, effect
+from sluicegate.services.console.pages.effects import afterwards, effect, possible
 from tests import giving as orders
 from tests.acceptance.given import PLAN, WHO, Given
 from tests.unit.console_office import NOW
@@ -19,12 +19,13 @@ def of_target(given: Given) -> list[Rollout]:
     return [each for each in given.ledger.current() if each.target == given.rollout.target]
 
 
-def test_an_approval_that_the_plan_does_not_want_says_so() -> None:
+def test_an_approval_is_offered_where_a_step_needs_one() -> None:
     given = Given()
     given.ticks()
-    assert effect("approve", given.rollout).startswith("Step 1 needs no approval: it is left once its gates have")
+    assert possible(given.rollout) == ("pause", "jump", "promote", "abort")
     asks = Given({**PLAN, "steps": [{"weight": 10, "approval": True}, {"weight": 50}]})
     asks.ticks()
+    assert possible(asks.rollout) == ("pause", "approve", "jump", "promote", "abort")
     assert effect("approve", asks.rollout).startswith("Step 1 may be left once its gates have passed.")
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from sluicegate.flows.views.overview import overview
 from sluicegate.registry.report.overview import Served, verdict_of
-from sluicegate.registry.rollout.facts import Judged
+from sluicegate.registry.rollout.facts import Judged, StepEntered
 from sluicegate.services.telemetry.reading.queries import Recent
 from tests.acceptance.given import PLAN, Given
 from tests.acceptance.test_three_audiences import World
@@ -135,6 +135,19 @@ def test_of_a_guardrail_only_harm_counts(gate: str | None, guardrail: str, label
             fact = Judged(metric=metric, answer=answer, k=1, step=0, reason="because")
             given.ledger.append(given.name, given.rollout.seq + 1, fact, given.now)
     assert verdict_of(given.rollout) == label
+
+
+def test_a_gate_that_passed_at_an_earlier_step_must_still_pass() -> None:
+    given = Given()
+    given.ticks()
+    judged = Judged(metric="log_loss", answer="pass", k=1, step=0, reason="because")
+    for fact, label in (
+        (judged, "PASS"),
+        (StepEntered(step=1, weight=2500, actor="policy", reason="passed"), "UNDECIDED"),
+        (replace(judged, k=2, step=1), "PASS"),
+    ):
+        given.ledger.append(given.name, given.rollout.seq + 1, fact, given.now)
+        assert verdict_of(given.rollout) == label
 
 
 def test_where_only_guardrails_judge_no_harm_is_ok() -> None:

@@ -45,9 +45,9 @@ def _of_phase(rollout: Rollout) -> tuple[str, ...]:
             approve = ("approve",) if rollout.wants_signature or rollout.wants_approval else ()
             return ("pause", *approve, "promote", "abort") if rollout.ready else ("pause", "abort")
         case Phase.RUNNING:
-            return ("pause", "approve", "jump", "promote", "abort")
+            return ("pause", *_approve(rollout), "jump", "promote", "abort")
         case Phase.PAUSED if rollout.step >= 0:
-            return ("resume", "approve", "jump", "promote", "abort")
+            return ("resume", *_approve(rollout), "jump", "promote", "abort")
         case Phase.PAUSED:
             return ("resume", "promote", "abort") if rollout.ready else ("resume", "abort")
         case Phase.CONFIRMING | Phase.BAKING:
@@ -56,6 +56,12 @@ def _of_phase(rollout: Rollout) -> tuple[str, ...]:
             return () if rollout.took_over else ("retry",)
         case _:
             assert_never(rollout.phase)
+
+
+def _approve(rollout: Rollout) -> tuple[str, ...]:
+    """The approval of the present step, if it needs one."""
+    is_wanted = rollout.guarded or needs_approval(rollout, rollout.plan.steps[rollout.step])
+    return ("approve",) if is_wanted else ()
 
 
 def primary(rollout: Rollout, *, needs_person: bool) -> str | None:
@@ -141,9 +147,7 @@ def _on_canary(order: str, rollout: Rollout) -> str:
 def _approved(rollout: Rollout, candidate: str) -> str:
     """What an approval permits: the first request, or leaving the present step."""
     if rollout.step >= 0:
-        if rollout.guarded or needs_approval(rollout, rollout.plan.steps[rollout.step]):
-            return f"Step {rollout.step + 1} may be left once its gates have passed. {_next(rollout)}"
-        return f"Step {rollout.step + 1} needs no approval: it is left once its gates have passed. {_next(rollout)}"
+        return f"Step {rollout.step + 1} may be left once its gates have passed. {_next(rollout)}"
     if rollout.guarded:
         return f"{candidate} may get its first request. {asker(rollout)} asked for it; somebody else must approve it."
     return f"{candidate} may get {'every request, at once' if rollout.switches else 'its first request'}."
