@@ -78,6 +78,22 @@ def test_the_chart_with_these_values_is_what_render_prints(installation: Install
     assert plain(rendered(values, installation.namespace)) == plain(manifests(installation))
 
 
+@pytest.mark.parametrize("installation", INSTALLATIONS.values(), ids=INSTALLATIONS)
+def test_helm_itself_renders_the_same_and_finds_no_fault(installation: Installation, tmp_path: Path) -> None:
+    helm = pytest.importorskip(
+        "helm_python", reason="Helm's own renderer is not installed: pip install helm-python-sdk"
+    )
+    for name, text in CHART.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    values = installation.model_dump(mode="json", exclude={"namespace"})
+    found = helm.lint(str(tmp_path), values, strict=True)
+    assert [said for said in found["messages"] if said["error"] != "icon is recommended"] == found["errors"] == []
+    texts = helm.Chart.load(str(tmp_path)).render(values, name="sluicegate", namespace=installation.namespace)
+    things = [each for text in texts.values() for each in YAML(typ="safe").load_all(text) if each is not None]
+    assert plain(things) == plain(manifests(installation))
+
+
 def test_defaults_are_those_of_render_and_the_image_must_be_named() -> None:
     defaults = YAML(typ="safe").load(CHART["values.yaml"])
     assert plain(rendered({**defaults, "image": IMAGE}, "sluicegate")) == plain(manifests(Installation(image=IMAGE)))
