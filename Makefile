@@ -6,6 +6,7 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 WORKERS ?= 2
 PYTEST  := $(BIN)/python -m pytest -q
+SLOWLY   = $(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR -o faulthandler_timeout=1500 -o faulthandler_exit_on_timeout=true
 
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE  # each process would compile the same sources, and each worker rewrite the same tests
@@ -46,7 +47,8 @@ quick-others: setup  ## Run them on each other Python that is here; those that a
 	$(BIN)/python .ci/others.py --workers $(WORKERS)
 
 slow: setup  ## Run the tests with real servers; one that fails is run once more, and listed as RERUN.
-	$(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR -o faulthandler_timeout=1500 -o faulthandler_exit_on_timeout=true -m slow tests/integration tests/contract
+	$(SLOWLY) tests/integration
+	$(SLOWLY) -m slow tests/contract
 
 ends: setup  ## Install a wheel with the oldest and the newest releases allowed, and run the servers from it.
 	$(BIN)/python -m tests.integration.whole_wheel $(PYTHON) lowest-direct

@@ -5,8 +5,6 @@ Tests that take minutes are marked `soak` and run only when asked for: pytest -m
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import pytest_timeout
 from hypothesis import HealthCheck, settings
@@ -21,8 +19,6 @@ settings.load_profile("shared-machine")
 providers.is_local_module_file = lambda _: False
 
 
-INTEGRATION = Path(__file__).parent / "integration"
-"""Every test here is slow: `make slow` runs it, and `make quick` does not."""
 SECONDS_OF_SLOW_TESTS = 400
 """For those that name no other limit: on a machine under load real servers take many times what they need."""
 
@@ -31,11 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak: takes minutes; run with -m soak")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if INTEGRATION in item.path.parents:
-            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SECONDS_OF_SLOW_TESTS))
     if "soak" in config.getoption("markexpr", ""):
