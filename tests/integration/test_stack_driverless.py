@@ -72,7 +72,7 @@ def test_deployments_that_were_deleted_are_made_again_and_the_rollout_is_driven(
     stack.until(rollout, lambda view: missing in (view["no_driver"] or ""), seconds=60)
     driven = stack.until(rollout, lambda view: view["phase"] == "running", seconds=240)
     assert driven["no_driver"] is None
-    assert {each["name"] for each in deployments(stack)} == names
+    eventually(lambda: {each["name"] for each in deployments(stack)} == names, seconds=120)  # made one after another
     passes(stack, "prefect deployments")
     end(stack, rollout)
 
