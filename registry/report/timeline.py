@@ -153,7 +153,7 @@ def _sentence(fact: Fact, weight: int) -> tuple[str, str]:
             source = f"from {rows:,} {whose} of stable" if rows else "by the plan"
             return f"{what} fixed at {figures.number(threshold)} {source}", "plain"
         case StepEntered(step=step, weight=entered):
-            return f"step {step + 1} began: {format_weight(entered)} % of requests", "good"
+            return f"step {step + 1} began: {format_weight(entered)} % of requests", "going"
         case Jumped(step=step, weight=entered, former=former) if step > former:
             left = f"step {former + 1}" if step == former + 1 else f"steps {former + 1} to {step}"
             what = f"jumped from step {former + 1} to step {step + 1}: {format_weight(entered)} % of requests"
@@ -200,7 +200,7 @@ def _sentence(fact: Fact, weight: int) -> tuple[str, str]:
         case Failed(stage=stage):
             return f"failed to {stage}", "bad"
         case Superseded(by=by):
-            return f"superseded by {by}", "wait"
+            return f"superseded by {by}", "plain"
         case Concluded():
             return "concluded; the stable build stays the same", "plain"
         case Undeployed():
@@ -220,4 +220,4 @@ _STRATEGIES = {"ab": "A/B test", "deploy": "first build", "replace": "replacemen
 _ANSWERS = {
     Answer.PASS: "passed", Answer.FAIL: "failed", Answer.UNDECIDED: "is undecided", Answer.NO_DATA: "has no data",
 }  # fmt: skip
-_TONES = {Answer.PASS: "good", Answer.FAIL: "bad", Answer.UNDECIDED: "plain", Answer.NO_DATA: "wait"}
+_TONES = {Answer.PASS: "good", Answer.FAIL: "bad", Answer.UNDECIDED: "plain", Answer.NO_DATA: "plain"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sluicegate.registry.report.external_view import ExternalGateView, SampleView
-from sluicegate.registry.words.figures import number
+from sluicegate.registry.words.figures import clock, lasting, number
 from sluicegate.services.report.scale import Scale, time_ticks
-from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin, line, path, words
+from sluicegate.services.report.svg import ALONE, Part, box, dot, figure, left_margin, line, path, words
 
 HEIGHT, TOP, BOTTOM, RIGHT = 150, 14, 26, 18
 
@@ -28,7 +28,7 @@ def external_chart(gate: ExternalGateView, name: str, width: int = ALONE) -> str
     parts = (
         box("plot", x.start, TOP, x.end - x.start, HEIGHT - BOTTOM - TOP),
         *(words("tick", x.start - 8, y.at(value) + 4, number(value), "end") for value in y.ticks(4)),
-        *(words("tick", x.at(at), HEIGHT - 8, f"{at / 60:g} min", "middle") for at in time_ticks(seconds, 5)),
+        *(words("tick", x.at(at), HEIGHT - 8, lasting(at) if at else "0", "middle") for at in time_ticks(seconds, 5)),
         *(line("margin", x.start, y.at(end), x.end, y.at(end)) for end in limits),
         path("estimate", places),
         *_dots([each for each, _ in points], places),
@@ -42,7 +42,7 @@ def external_chart(gate: ExternalGateView, name: str, width: int = ALONE) -> str
     return figure(name, width=width, height=HEIGHT, title=title, about=about, parts=parts)
 
 
-def _dots(samples: Sequence[SampleView], places: Sequence[tuple[float, float]]) -> Iterator[str]:
+def _dots(samples: Sequence[SampleView], places: Sequence[tuple[float, float]]) -> Iterator[Part]:
     for each, (left, top) in zip(samples, places, strict=True):
-        tip = f"sample {each.k} at {each.at:%H:%M:%S} UTC: {number(each.value)}"
+        tip = f"sample {each.k} at {clock(each.at)} UTC: {number(each.value)}"
         yield dot("look" if each.keeps else "broken", left, top, 2.4 if each.keeps else 4, tip)

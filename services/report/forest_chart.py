@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from sluicegate.registry.report.readout import Compared, Readout
 from sluicegate.registry.words.figures import Unit, difference, interval, signed
 from sluicegate.services.report.scale import Scale
-from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin, line, words
+from sluicegate.services.report.svg import ALONE, Part, box, dot, figure, left_margin, line, words
 
 RIGHT, TOP, ROW, BOTTOM = 24, 12, 34, 44
+LETTER = 7.0
+"""About the width of a letter, in pixels."""
 
 
 def forest_chart(readout: Readout, name: str, width: int = ALONE) -> str:
@@ -30,10 +32,16 @@ def _scale(rows: list[Compared], width: int) -> Scale:
     for row in rows:
         values += [value for value in (row.estimate, row.low, row.high, row.bound) if value is not None]
     room = (max(values) - min(values)) * 0.06 or 1.0
-    return Scale(low=min(values) - room, high=max(values) + room, start=2 * left_margin(width), end=width - RIGHT)
+    return Scale(low=min(values) - room, high=max(values) + room, start=_names(rows, width), end=width - RIGHT)
 
 
-def _frame(readout: Readout, rows: list[Compared], x: Scale, height: int) -> Iterator[str]:
+def _names(rows: list[Compared], width: int) -> float:
+    """The space for the variations' names, in pixels."""
+    longest = LETTER * max(len(row.variation) for row in rows) + 20
+    return min(max(longest, left_margin(width) / 2), 2 * left_margin(width))
+
+
+def _frame(readout: Readout, rows: list[Compared], x: Scale, height: int) -> Iterator[Part]:
     bottom = height - BOTTOM
     yield box("plot", x.start, TOP, x.end - x.start, bottom - TOP)
     for value in x.ticks(int(x.end - x.start) // 68):
@@ -46,7 +54,7 @@ def _frame(readout: Readout, rows: list[Compared], x: Scale, height: int) -> Ite
     yield words("axis", middle, height - 8, f"difference in {readout.metric} from {readout.control}", "middle")
 
 
-def _row(row: Compared, index: int, x: Scale) -> Iterator[str]:
+def _row(row: Compared, index: int, x: Scale) -> Iterator[Part]:
     y = TOP + ROW * index + ROW / 2
     low = x.start if row.low is None else x.at(row.low)
     high = x.end if row.high is None else x.at(row.high)

@@ -8,7 +8,7 @@ from datetime import datetime
 from sluicegate.registry.report.history import Tenure
 from sluicegate.registry.words.figures import lasting, moment
 from sluicegate.services.report.scale import Scale, time_ticks
-from sluicegate.services.report.svg import ALONE, box, figure, tipped, words
+from sluicegate.services.report.svg import ALONE, Part, box, figure, tipped, words
 
 LANE, BAR, TOP, BOTTOM, EDGE = 46, 24, 6, 26, 8
 
@@ -28,7 +28,7 @@ def history_chart(tenures: Sequence[Tenure], now: datetime, name: str, width: in
     return figure(name, width=width, height=height, title="Stable builds over time", about=about, parts=parts)
 
 
-def _lane(variation: str, tenures: Sequence[Tenure], top: int, now: datetime, x: Scale) -> Iterator[str]:
+def _lane(variation: str, tenures: Sequence[Tenure], top: int, now: datetime, x: Scale) -> Iterator[Part]:
     yield words("step", x.start, top + 13, f"variation {variation}")
     for i, each in enumerate(one for one in tenures if one.variation == variation):
         left, right = (x.at((at - now).total_seconds()) for at in (each.since, each.until or now))
@@ -39,7 +39,7 @@ def _lane(variation: str, tenures: Sequence[Tenure], top: int, now: datetime, x:
             yield words("tenured", left + 6, top + LANE - 11, f"v{each.build}")
 
 
-def _axis(seconds: float, height: int, x: Scale) -> Iterator[str]:
+def _axis(seconds: float, height: int, x: Scale) -> Iterator[Part]:
     for value in time_ticks(seconds, max(int(x.end - x.start) // 90, 1)):
         place = x.at(-value)
         side = "end" if place > x.end - 30 else "start" if place < x.start + 30 else "middle"

@@ -21,22 +21,12 @@ from sluicegate.services.report.external_chart import external_chart
 from sluicegate.services.report.latency_chart import latency_chart
 from sluicegate.services.report.sequence_chart import sequence_chart
 from sluicegate.services.report.shadow_charts import agreement_chart, difference_chart
+from sluicegate.services.report.states import shown
 from sluicegate.services.report.svg import fitting
 from sluicegate.services.report.weight_chart import weight_chart
-from sluicegate.services.report.words import headline, state, tone
+from sluicegate.services.report.words import headline, state
 
 _TEMPLATES = Path(__file__).parent / "templates"
-TONES = {"PASS": "good", "OK": "good", "FAIL": "bad", "UNDECIDED": "wait", "NO DATA": "plain"}
-MARKS = {"PASS": "✓", "OK": "✓", "FAIL": "✕", "UNDECIDED": "…", "NO DATA": "○"}
-_STEP_TONES = {
-    "done": "good",
-    "ended early": "bad",
-    "skipped": "wait",
-    "under way": "wait",
-    "paused": "wait",
-    "not reached": "plain",
-}
-_RATIO_TONES = {"OK": "good", "MISMATCH": "bad", "NOT TESTED": "plain"}
 
 
 def page(report: Report) -> str:
@@ -56,7 +46,6 @@ def report_context(report: Report) -> dict[str, object]:
         "unread": report.unread,
         "r": rollout,
         "state": state(rollout),
-        "tone": tone(rollout),
         "headline": headline(report),
         "steps": report.steps,
         "gates": [(gate, drawn(partial(sequence_chart, gate), f"s{i}")) for i, gate in enumerate(report.gates)],
@@ -73,11 +62,7 @@ def report_context(report: Report) -> dict[str, object]:
         "timeline": report.timeline,
         **shadow_context(report.shadow),
         "plan": yaml_text(report.plan),
-        "tones": TONES,
-        "marks": MARKS,
-        "step_tones": _STEP_TONES,
         "causes": CAUSES,
-        "ratio_tones": _RATIO_TONES,
     }
 
 
@@ -146,6 +131,7 @@ def environment() -> Environment:
             figures.shares, figures.signed, glossary.anchor, door,
         )
     }  # fmt: skip
+    environment.globals["shown"] = shown
     environment.globals["meaning"] = glossary.meanings().__getitem__
     return environment
 

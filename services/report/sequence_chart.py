@@ -8,14 +8,19 @@ from itertools import pairwise
 from sluicegate.registry.report.report import GateReport, LookPoint, Turn
 from sluicegate.registry.words.figures import Unit, count, difference, interval, number, scaling, share, signed
 from sluicegate.services.report.scale import Scale
-from sluicegate.services.report.svg import ALONE, box, dot, figure, left_margin, line, path, window, words
+from sluicegate.services.report.states import shown
+from sluicegate.services.report.svg import ALONE, WIDTHS, Part, box, dot, figure, left_margin, line, path, words
 
-HEIGHT = 310
-RIGHT, TOP, BOTTOM = 18, 42, 46
+HEIGHT = 328
+RIGHT, TOP, BOTTOM = 18, 62, 46
+KEY, STEPS, VERDICT = 14, 34, 53
+"""The baselines of the rows above the plot: the axis and the key, the steps' numbers, and the decision."""
+LETTER = 6.5
+"""About the width of a letter, in pixels."""
+SAMPLE = 22
+"""The length of a line in the key, in pixels."""
 ROOM = 44
 """The narrowest step whose number is written above it, in pixels."""
-NEAR = 24
-"""The smallest distance between text and a line, in pixels."""
 MOST_WHISKERS = 60
 """With more looks than this, only the band shows the intervals."""
 
@@ -29,13 +34,13 @@ def sequence_chart(gate: GateReport, name: str, width: int = ALONE) -> str:
     low, high = _reach(looks)
     y = Scale(low=low, high=high, start=HEIGHT - BOTTOM, end=TOP)
     parts = (
-        window(f"{name}-window", x.start, TOP, x.end - x.start, HEIGHT - TOP - BOTTOM),
-        *_frame(gate, x, y),
+        *_frame(gate, x, y, width),
+        *_key(gate, looks, width),
         *_harm(gate, looks, x, y),
         *_limit(gate, looks, x, y),
         *_steps(looks, x),
-        *_intervals(looks, Unit(gate.view.unit), x, y, f"{name}-window"),
-        *_decision(gate.decided, looks, x, y),
+        *_intervals(looks, Unit(gate.view.unit), x, y),
+        *_decision(gate.decided, looks, x),
     )
     title = f"{gate.view.metric}: difference from stable against the margin, by {gate.counted} compared"
     return figure(name, width=width, height=HEIGHT, title=title, about=_about(gate, looks[-1]), parts=parts)
@@ -58,22 +63,37 @@ def _reach(looks: Sequence[LookPoint]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _frame(gate: GateReport, x: Scale, y: Scale) -> Iterator[str]:
+def _frame(gate: GateReport, x: Scale, y: Scale, width: int) -> Iterator[Part]:
     scale, unit = scaling(Unit(gate.view.unit), y.low, y.high)
+    written = number if gate.source == "disagreement" else signed
     yield box("plot", x.start, TOP, x.end - x.start, HEIGHT - TOP - BOTTOM)
     for value in y.ticks():
         yield line("zero" if value == 0 else "grid", x.start, y.at(value), x.end, y.at(value))
-        yield words("tick", x.start - 8, y.at(value) + 4, signed(scale * value), "end")
+        yield words("tick", x.start - 8, y.at(value) + 4, written(scale * value), "end")
     for value in x.ticks(int(x.end - x.start) // 68):
         yield words("tick", x.at(value), HEIGHT - BOTTOM + 18, number(value), "middle")
     middle = (x.start + x.end) / 2
     whose = "" if gate.counted == "pairs" else ", of both builds"
     yield words("axis", middle, HEIGHT - 8, f"{gate.counted} compared{whose}", "middle")
-    what = "pairs that differ" if gate.source == "disagreement" else "candidate minus stable"
-    yield words("axis", 8, 14, f"{what}{',' if unit else ''}{unit}")
+    is_narrow = width <= WIDTHS["narrow"]
+    what = f"{'difference' if is_narrow else 'candidate minus stable'}{',' if unit else ''}{unit}"
+    yield words("axis", 8, KEY, "pairs that differ, %" if gate.source == "disagreement" else what)
 
 
-def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
+def _key(gate: GateReport, looks: Sequence[LookPoint], width: int) -> Iterator[Part]:
+    """What the dashed and the dotted line are, above the plot, where no line or band can cover it."""
+    place = float(width - RIGHT)
+    for kind, text in (
+        ("margin", "margin" if any(look.bound is not None for look in looks) else ""),
+        ("limit", f"limit {share(gate.view.below)}" if gate.view.below is not None else ""),
+    ):
+        if text:
+            yield line(kind, place - SAMPLE, KEY - 4, place, KEY - 4)
+            yield words("label", place - SAMPLE - 5, KEY, text, "end")
+            place -= LETTER * len(text) + SAMPLE + 16
+
+
+def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[Part]:
     """The margin as a stepped line, and the area of harm beyond it."""
     bounded = [look for look in looks if look.bound is not None]
     if not bounded:
@@ -87,34 +107,17 @@ def _harm(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> I
         points += [(x.at(start), y.clamped(look.bound)), (x.at(end), y.clamped(look.bound))]
     yield path("harm", [(points[0][0], edge), *points, (points[-1][0], edge)], closed=True)
     yield path("margin", points)
-    yield _label(points, x.end, -7 if gate.worse == "higher" else 16)
 
 
-def _label(points: Sequence[tuple[float, float]], end_of_plot: float, above: int) -> str:
-    """The label at the longest flat part of the line that lies within the plot."""
-    flats: dict[float, float] = {}
-    for (begin, height), (end, _) in zip(points[::2], points[1::2], strict=True):
-        is_within = TOP < height < HEIGHT - BOTTOM
-        flats[height] = flats.get(height, 0.0) + (end - begin if is_within else 0.0)
-    height = max(flats, key=flats.__getitem__)
-    if not flats[height]:
-        return ""
-    left = next(begin for begin, its in points if its == height)
-    is_right = left > end_of_plot - 60
-    return words("label", left + (-8 if is_right else 8), height + above, "margin", "end" if is_right else "start")
-
-
-def _limit(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
+def _limit(gate: GateReport, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[Part]:
     """The rate that the candidate must stay below, as a difference from stable's rate at each look."""
     points = [(x.at(look.compared), y.clamped(look.limit)) for look in looks if look.limit is not None]
     if not points or gate.view.below is None:
         return
     yield path("limit", [(x.at(0.0), points[0][1]), *points, (x.at(x.high), points[-1][1])])
-    yield words("label", x.at(0.0) + 8, points[0][1] + (16 if gate.worse == "higher" else -7),
-                f"limit: {share(gate.view.below)}")  # fmt: skip
 
 
-def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
+def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[Part]:
     """The boundaries and numbers of the plan's steps."""
     starts = [(x.start, looks[0].step)]
     for before, look in pairwise(looks):
@@ -124,14 +127,14 @@ def _steps(looks: Sequence[LookPoint], x: Scale) -> Iterator[str]:
             yield line("boundary", place, TOP, place, HEIGHT - BOTTOM)
     for (place, step), (until, _) in pairwise([*starts, (x.end + RIGHT, 0)]):
         if until - place > ROOM:
-            yield words("step", place + 5, TOP - 7, f"step {step}")
+            yield words("step", place + 5, STEPS, f"step {step}")
 
 
-def _intervals(looks: Sequence[LookPoint], unit: Unit, x: Scale, y: Scale, clip: str) -> Iterator[str]:
+def _intervals(looks: Sequence[LookPoint], unit: Unit, x: Scale, y: Scale) -> Iterator[Part]:
     bounded = [look for look in looks if look.low is not None and look.high is not None]
     upper = [(x.at(look.compared), y.at(look.high or 0.0)) for look in bounded]
     lower = [(x.at(look.compared), y.at(look.low or 0.0)) for look in bounded]
-    yield path("band", [*upper, *reversed(lower)], closed=True, clip=clip)
+    yield path("band", [*upper, *reversed(lower)], closed=True, rows=(TOP, HEIGHT - BOTTOM))
     for look in looks if len(looks) <= MOST_WHISKERS else ():
         low = y.start if look.low is None else y.clamped(look.low)
         high = y.end if look.high is None else y.clamped(look.high)
@@ -141,19 +144,14 @@ def _intervals(looks: Sequence[LookPoint], unit: Unit, x: Scale, y: Scale, clip:
         yield dot("look", x.at(look.compared), y.clamped(look.estimate or 0.0), 3.2, _tip(look, unit))
 
 
-def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale, y: Scale) -> Iterator[str]:
+def _decision(turn: Turn | None, looks: Sequence[LookPoint], x: Scale) -> Iterator[Part]:
     decisive = next((look for look in looks if turn is not None and look.k == turn.k), None)
     if turn is None or decisive is None:
         return
-    place, kind = x.at(decisive.compared), turn.verdict.lower()
-    is_right = place > x.end - 100
-    yield line(f"decision {kind}", place, TOP, place, HEIGHT - BOTTOM)
-    mark = "✓" if turn.verdict == "PASS" else "✕"
-    text = f"{mark} {turn.verdict}"
-    bottom, zero = HEIGHT - BOTTOM, y.clamped(0.0)
-    height = (zero if abs(bottom - 10 - zero) < NEAR else bottom) - 10  # must not cover the line of no difference
-    side = "end" if is_right else "start"
-    yield words(f"verdict {kind}", place + (-7 if is_right else 7), height, text, side)
+    place, kind = x.at(decisive.compared), shown(turn.verdict).tone
+    yield line(f"decision {kind}", place, VERDICT + 4, place, HEIGHT - BOTTOM)
+    side = "start" if place < x.start + ROOM else "end" if place > x.end - ROOM else "middle"
+    yield words(f"verdict {kind}", place, VERDICT, f"{shown(turn.verdict).mark} {turn.verdict}", side)
 
 
 def _tip(look: LookPoint, unit: Unit) -> str:

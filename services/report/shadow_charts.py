@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sluicegate.registry.report.shadow_view import ColumnView
 from sluicegate.registry.words.figures import clock, count, number, share
-from sluicegate.services.report.svg import ALONE, box, figure, left_margin, line, tipped, words
+from sluicegate.services.report.svg import ALONE, Part, box, figure, left_margin, line, tipped, words
 
-_HEIGHT, _BOTTOM = 150, 26
+_HEIGHT, _TOP, _BOTTOM, _RIGHT = 176, 30, 26, 18
 _COURSE = 2
 
 
@@ -24,7 +24,7 @@ def agreement_chart(over_time: Sequence[tuple[datetime, int, int]], name: str, w
     about = f"{len(rows)} time buckets, from {labels[0]} to {labels[-1]}; at most {share(most)} differ."
     bars = _bars([part / most for _, part in rows], tips, width)
     ends = (share(most), labels[0], labels[-1])
-    return _chart(name, "Answers that differ, over time", about, bars, ends, width)
+    return _chart(name, "Answers that differ, over time", about, bars, ("share of pairs that differ", *ends), width)
 
 
 def difference_chart(column: ColumnView, name: str, width: int = ALONE) -> str:
@@ -36,25 +36,29 @@ def difference_chart(column: ColumnView, name: str, width: int = ALONE) -> str:
     about = f"{column.n} pairs; the bins are on a logarithmic scale on both sides of 0."
     bars = _bars([bar.candidate / most for bar in column.differences], tips, width)
     ends = (count(most), number(column.differences[0].low), number(column.differences[-1].high))
-    return _chart(name, f"Candidate minus stable: {column.column}", about, bars, ends, width)
+    return _chart(name, f"Candidate minus stable: {column.column}", about, bars, ("pairs", *ends), width)
 
 
-def _bars(heights: list[float], tips: list[str], width: int) -> list[str]:
-    """Bars over the whole width, each with a tooltip."""
+def _bars(heights: list[float], tips: list[str], width: int) -> list[Part]:
+    """Bars over the whole plot, each with a tooltip."""
     left = left_margin(width)
-    step = (width - left) / len(heights)
-    tall = _HEIGHT - _BOTTOM - 12
+    step = (width - left - _RIGHT) / len(heights)
+    tall = _HEIGHT - _BOTTOM - _TOP
     return [
         tipped(tip, box("bar", left + i * step, _HEIGHT - _BOTTOM - tall * height, max(step - 1.5, 1), tall * height))
         for i, (height, tip) in enumerate(zip(heights, tips, strict=True))
     ]
 
 
-def _chart(name: str, title: str, about: str, bars: list[str], ends: tuple[str, str, str], width: int) -> str:
-    base, left = _HEIGHT - _BOTTOM, left_margin(width)
-    most, first, last = ends
-    axis = [
-        line("zero", left, base, width, base), words("tick", left - 6, 18, most, "end"),
-        words("tick", left, _HEIGHT - 8, first), words("tick", width, _HEIGHT - 8, last, "end"),
+def _chart(name: str, title: str, about: str, bars: list[Part], axes: tuple[str, str, str, str], width: int) -> str:
+    """The bars with their axes: what is counted, the highest bar, and the two ends below."""
+    base, left, right = _HEIGHT - _BOTTOM, left_margin(width), width - _RIGHT
+    what, most, first, last = axes
+    frame = [
+        box("plot", left, _TOP, right - left, base - _TOP), line("grid", left, _TOP, right, _TOP),
+        words("axis", 8, 14, what), words("tick", left - 8, _TOP + 4, most, "end"),
+        words("tick", left - 8, base + 4, "0", "end"),
+        words("tick", left, _HEIGHT - 8, first), words("tick", right, _HEIGHT - 8, last, "end"),
     ]  # fmt: skip
-    return figure(name, width=width, height=_HEIGHT, title=title, about=about, parts=[*bars, *axis])
+    parts = [*frame, *bars, line("zero", left, base, right, base)]
+    return figure(name, width=width, height=_HEIGHT, title=title, about=about, parts=parts)

@@ -9,7 +9,7 @@ from sluicegate.registry.report.pulse import Pulse
 from sluicegate.registry.report.trend import Trend
 from sluicegate.registry.words.figures import Unit, measured, share
 from sluicegate.services.report.scale import Scale
-from sluicegate.services.report.svg import path
+from sluicegate.services.report.svg import way
 
 WIDTH, HEIGHT, EDGE = 100.0, 24.0, 2.0
 
@@ -35,7 +35,7 @@ def pulse_line(pulse: Pulse) -> str:
     x = Scale(low=0, high=len(pulse.requests) - 1, start=EDGE, end=WIDTH - EDGE)
     y = Scale(low=0, high=max(pulse.requests), start=HEIGHT - EDGE, end=EDGE)
     points = [(x.at(i), y.at(value)) for i, value in enumerate(pulse.requests)]
-    drawn = path("under", [(x.start, y.start), *points, (x.end, y.start)], closed=True) + path("requests", points)
+    drawn = way("under", [(x.start, y.start), *points, (x.end, y.start)], closed=True) + way("requests", points)
     failed = _line("failed", pulse.failed, x, y) if any(pulse.failed) else ""
     share_failed = share(sum(pulse.failed) / sum(pulse.requests))
     label = (
@@ -53,4 +53,4 @@ def _svg(label: str, drawn: str) -> str:
 
 
 def _line(arm: str, values: Sequence[float], x: Scale, y: Scale) -> str:
-    return path(arm, [(x.at(i), y.at(value)) for i, value in enumerate(values)])
+    return way(arm, [(x.at(i), y.at(value)) for i, value in enumerate(values)])

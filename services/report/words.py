@@ -6,22 +6,10 @@ from sluicegate.registry.report.report import Report
 from sluicegate.registry.report.view import RolloutView
 from sluicegate.registry.words.figures import per_cent
 
-_GOOD = ("promoted", "established")
-_BAD = ("aborted", "failed")
-
 
 def state(rollout: RolloutView) -> str:
     """The rollout's phase, or its ending."""
     return rollout.ending or rollout.phase
-
-
-def tone(rollout: RolloutView) -> str:
-    """Whether the state is good, bad, waiting or neutral, for its colour."""
-    if rollout.ending in _GOOD:
-        return "good"
-    if rollout.ending in _BAD:
-        return "bad"
-    return "plain" if rollout.ending else "wait"
 
 
 def headline(report: Report) -> str:

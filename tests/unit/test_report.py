@@ -28,10 +28,12 @@ from sluicegate.registry.report.report import (
     rollout_report,
 )
 from sluicegate.registry.rollout.rollout import Ending, Phase
+from sluicegate.registry.words.verdict import Answer
 from sluicegate.services.report.latency_chart import latency_chart
 from sluicegate.services.report.page import page, part_styles, picture, style_hash, styles
 from sluicegate.services.report.scale import Scale, round_step
 from sluicegate.services.report.sequence_chart import sequence_chart
+from sluicegate.services.report.states import COLOURS, STATES, VERDICTS
 from sluicegate.services.report.svg import WIDTHS
 from sluicegate.services.report.weight_chart import weight_chart
 from tests import giving as orders
@@ -202,7 +204,7 @@ def test_weight_and_verdicts_are_on_one_time_axis(aborted: Report) -> None:
     assert not re.search("errors: [^.]*UNDECIDED", about), "a guardrail that has found nothing is OK"
     turns = [each.get("class", "").split()[1] for each in ET.fromstring(chart).iter() if is_turn(each)]
     assert len(turns) == sum(len(gate.turns) for gate in aborted.gates)
-    assert {"fail", "ok"} <= set(turns)
+    assert {"bad", "good"} <= set(turns)
 
 
 def is_turn(element: ET.Element) -> bool:
@@ -227,8 +229,68 @@ def test_what_charts_draw_is_styled_and_within_the_drawing(aborted: Report, widt
         for each in ET.fromstring(chart).iter():
             kind = each.get("class", "").partition(" ")[0]
             assert kind in ("", "window") or re.search(rf"\.{kind}\b", part_styles()), f"nothing styles .{kind}"
-            places = [float(each.get(name, "0")) for name in ("x", "x1", "x2", "cx")]
-            assert 0 <= min(places) <= max(places) <= width
+            places = [float(each.get(name, "0%").removesuffix("%")) for name in ("x", "x1", "x2", "cx")]
+            assert 0 <= min(places) <= max(places) <= 100
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_a_wider_place_stretches_a_chart_and_not_its_text(aborted: Report, width: int) -> None:
+    chart = ET.fromstring(sequence_chart(aborted.gates[0], "s", width))
+    texts = [each for each in chart if each.tag.endswith("text")]
+    assert texts
+    assert chart.get("viewBox") is None
+    assert all((each.get("x") or "").endswith("%") for each in texts)
+    stretched = [each for each in chart if each.tag.endswith("svg")]
+    assert stretched
+    assert all(inside.get("vector-effect") == "non-scaling-stroke" for each in stretched for inside in each)
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_no_line_is_drawn_over_the_decision_or_the_key(aborted: Report, width: int) -> None:
+    chart = ET.fromstring(sequence_chart(aborted.gates[0], "s", width))
+    top = min(float(each.get("y", "0")) for each in chart if each.get("class") == "plot")
+    named = [each for each in chart if each.get("class", "").partition(" ")[0] in ("verdict", "label", "step")]
+    assert {each.text for each in named} >= {"✕ FAIL", "margin"}
+    assert all(float(each.get("y", "0")) < top for each in named)
+
+
+def test_every_state_and_verdict_has_a_colour_and_a_mark_in_the_legend() -> None:
+    assert set(STATES) == {*Phase, *Ending} - {Phase.ENDED}
+    assert set(VERDICTS) == {each.name.replace("_", " ") for each in Answer} | {"OK"}
+    for word, it in (STATES | VERDICTS).items():
+        assert it.tone in COLOURS, word
+        assert it.mark, word
+        assert it.meaning, word
+    by_colour = {(it.tone, it.mark) for it in STATES.values()}
+    assert len(by_colour) == len({it.mark for it in STATES.values()}), "a mark alone tells the colour"
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_every_colour_of_the_legend_is_readable_on_every_ground(theme: int) -> None:
+    palette = dict(re.findall(r"--([a-z]+): #([0-9a-f]{6})", styles().split("@media")[theme]))
+    palette["plain"] = palette["quiet"]
+    for colour in ("stable", "candidate", *COLOURS):
+        chip = [blended(palette[colour], palette["paper"], 0.11)] if colour in COLOURS else []
+        for ground in (palette["paper"], palette["sunken"], *chip):
+            assert contrast(palette[colour], ground) >= 4.5, (colour, ground)
+
+
+def blended(colour: str, ground: str, share: float) -> str:
+    """What a thin layer of a colour on a ground looks like, as a chip's ground."""
+    pairs = [(int(colour[i : i + 2], 16), int(ground[i : i + 2], 16)) for i in (0, 2, 4)]
+    return "".join(f"{round(share * one + (1 - share) * other):02x}" for one, other in pairs)
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours as WCAG defines it."""
+    low, high = sorted(luminance(each) for each in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_every_chart_has_its_table(promoted: Report) -> None:
@@ -257,7 +319,7 @@ def test_what_people_write_is_text_and_not_markup() -> None:
 def test_a_rollout_without_anything_yet_has_a_report(promoted: Report) -> None:
     given = Given()
     text = page(rollout_report(read_for_report(given.ledger, given.rollout), given.now))
-    assert "LAUNCHING" in text
+    assert 'data-mark="▸" title="the candidate is being packed and started">launching</span>' in text
     assert "<svg" not in text
 
 
