@@ -58,7 +58,7 @@ is only compared with itself. With several `margins` and `weights` the rows at t
 the last margin once more by themselves. With `late` values are labels: rows then tell the `requests` too, and labels that do
 not come alike in both builds are no data. `info` can only hold a look back: more than the rows hold is not collected.
 Pairs of a shadow are no rows of this protocol: how they differ (only one was wrong, by how much, in which
-segment) is more than sums by arm can say. `sluice gate replay --rollout ID` judges those too, from the record.
+slice) is more than sums by arm can say. `sluice gate replay --rollout ID` judges those too, from the record.
 
 {sections}
 ## The answer

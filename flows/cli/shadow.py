@@ -19,7 +19,7 @@ Id = Annotated[
 
 
 def show(rollout: Id, *, output: Output = Format.TABLE) -> None:
-    """Show how a shadow's answers differ: coverage, differences, segments, the worst disagreements."""
+    """Show how a shadow's answers differ: coverage, differences, slices, the worst disagreements."""
     view = call("GET", f"/api/v1/rollouts/{segment(rollout)}/shadow")
     names = f"{view['model']} v{view['candidate']} beside v{view['stable']}"
     emit(view, output, table=_table(view, head=f"{names}, {per_cent(view['sample'])} copied ({view['rollout']})"))
@@ -33,7 +33,7 @@ def replay(
     against: Annotated[
         str | None, Parameter(help="The build to compare with; without it, the captured answers.")
     ] = None,
-    segments: Annotated[tuple[str, ...], Parameter(name="--segment", help="A captured header to split by.")] = (),
+    slices: Annotated[tuple[str, ...], Parameter(name="--slice", help="A captured header to split by.")] = (),
     show_values: Annotated[bool, Parameter(negative=(), help="Show the answers of the worst disagreements.")] = False,
     compare: Annotated[
         str | None, Parameter(help="A function MODULE:NAME that takes two values and returns their distance.")
@@ -50,7 +50,7 @@ def replay(
 
     runtime = current_runtime()
     request = ReplayRequest(
-        model=model, requests_file=source, build=build, against=against, segments=segments, show_values=show_values,
+        model=model, requests_file=source, build=build, against=against, slices=slices, show_values=show_values,
         compare=compare,
     )  # fmt: skip
     view = run(request, runtime.catalog, runtime.builds_folder)
@@ -81,7 +81,7 @@ def _table(view: dict[str, Any], head: str) -> str:
         lines.append(f"latency  {_number(view['latency']['difference'], Unit.SECONDS)}, candidate minus stable")
     for metric, estimate in view["quality"].items():
         lines.append(f"quality  {metric}: {_number(estimate)}, candidate minus stable")
-    return "\n".join([*lines, *_segments(view), *_worst(view)])
+    return "\n".join([*lines, *_slices(view), *_worst(view)])
 
 
 def _counted(counts_by_kind: dict[str, int]) -> str:
@@ -104,22 +104,22 @@ def _column(column: dict[str, Any]) -> list[str]:
     return [f"{head}: {_number(column['difference'])}{details}", *missing]
 
 
-def _segments(view: dict[str, Any]) -> list[str]:
+def _slices(view: dict[str, Any]) -> list[str]:
     rows = [
         (
-            s["segment"],
+            s["slice"],
             s["disagreement"]["n"],
             "; ".join(f"{metric} {_percent(each)}" for metric, each in s["judged"].items())
             or _percent(s["disagreement"]),
             ", ".join((["stands out"] if s["stands_out"] else []) + [f"worse {m}" for m in s["harmed"]]),
         )
-        for s in view["segments"][:20]
+        for s in view["slices"][:20]
     ]
-    return ["", columns(("SEGMENT", "PAIRS", "DIFFER", ""), rows)] if rows else []
+    return ["", columns(("SLICE", "PAIRS", "DIFFER", ""), rows)] if rows else []
 
 
 def _worst(view: dict[str, Any]) -> list[str]:
-    rows = [(w["request"], ", ".join(w["segments"]), w["schema"] or _cells(w["cells"])) for w in view["worst"][:10]]
+    rows = [(w["request"], ", ".join(w["slices"]), w["schema"] or _cells(w["cells"])) for w in view["worst"][:10]]
     return ["", columns(("WORST", "WHERE", "WHAT"), rows)] if rows else []
 
 

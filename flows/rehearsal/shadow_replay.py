@@ -45,7 +45,7 @@ class ReplayRequest:
     requests_file: Path
     build: str = "latest"
     against: str | None = None
-    segments: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
     show_values: bool = False
     compare: str | None = None
     """A function MODULE:NAME of two values, giving how far apart they are; 0: they agree."""
@@ -83,7 +83,7 @@ def compare_captured(
         if isinstance(result, Comparison) and distance is not None:
             result = _measured(result, distance)
         sums.count("copies", _ended(copied))
-        sums.take(Pair(served=served, copied=copied), result, _segments(each, request))
+        sums.take(Pair(served=served, copied=copied), result, _slices(each, request))
         if isinstance(result, Comparison) and result.differs():
             worst = _worst([*worst, _shown(each, result, request)])
     context = ShadowContext(
@@ -93,8 +93,8 @@ def compare_captured(
     return shadow_view(sums.tallies(), context)
 
 
-def _segments(captured: Captured, request: ReplayRequest) -> tuple[str, ...]:
-    return tuple(f"{name}={captured.headers.get(name) or '(none)'}" for name in request.segments)
+def _slices(captured: Captured, request: ReplayRequest) -> tuple[str, ...]:
+    return tuple(f"{name}={captured.headers.get(name) or '(none)'}" for name in request.slices)
 
 
 def answering(folder: Path) -> Answering:
@@ -179,5 +179,5 @@ def _shown(captured: Captured, comparison: Comparison, request: ReplayRequest) -
     )
     return WorstView(
         request=captured.rid, at=datetime.fromtimestamp(captured.at / 1e6, UTC), distance=comparison.distance,
-        segments=_segments(captured, request), schema=comparison.schema, cells=cells[:8],
+        slices=_slices(captured, request), schema=comparison.schema, cells=cells[:8],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Turns the sums of a shadow's pairs into estimates with intervals, distributions and segments. Pure."""
+"""Turns the sums of a shadow's pairs into estimates with intervals, distributions and slices. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sluicegate.registry.report.shadow_view import (
     Estimate,
     JudgedView,
     LatencyView,
-    SegmentView,
     ShadowView,
+    SliceView,
     WorstView,
 )
 from sluicegate.registry.rollout.rollout import Rollout
@@ -26,7 +26,7 @@ from sluicegate.services.telemetry.pairs.sums import ALL, Key
 from sluicegate.services.telemetry.tally.histogram import quantile
 
 _LEAST = 30
-"""Number of pairs from which a segment may stand out."""
+"""Number of pairs from which a slice may stand out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def _worst_view(disagreement: Disagreement) -> WorstView:
     """A disagreement for display."""
     return WorstView(
         request=disagreement.request, at=disagreement.at, distance=disagreement.distance,
-        segments=disagreement.segments, schema=disagreement.schema, cells=disagreement.cells,
+        slices=disagreement.segments, schema=disagreement.schema, cells=disagreement.cells,
         beyond=disagreement.beyond,
     )  # fmt: skip
 
@@ -106,7 +106,7 @@ def shadow_view(sums: Sums, context: ShadowContext) -> ShadowView:
         declared=context.declared,
         latency=_latency(sums),
         quality=_quality(sums, ALL, ALPHA),
-        segments=_segments(sums, tuple(context.metrics)),
+        slices=_slices(sums, tuple(context.metrics)),
         worst=context.worst,
     )  # fmt: skip
 
@@ -171,27 +171,27 @@ def _quality(sums: Sums, segment: str, alpha: float) -> dict[str, Estimate]:
     return {name: estimate for name, estimate in named.items() if estimate is not None}
 
 
-def _segments(sums: Sums, judging: tuple[str, ...]) -> tuple[SegmentView, ...]:
-    """Every segment, compared with all other requests. All comparisons together have a false-alarm chance of ALPHA."""
+def _slices(sums: Sums, judging: tuple[str, ...]) -> tuple[SliceView, ...]:
+    """Every slice, compared with all other requests. All comparisons together have a false-alarm chance of ALPHA."""
     names = sorted({segment for segment, what, _ in sums if segment and what == "pairs"})
     metrics = {what for _, what, _ in sums if what.startswith("quality ")}
     alpha = ALPHA / max(len(names) * (2 * max(len(judging), 1) + 2 * len(metrics)), 1)
-    views = [view for name in names if (view := _segment(sums, name, judging, alpha)) is not None]
+    views = [view for name in names if (view := _slice(sums, name, judging, alpha)) is not None]
     return tuple(
-        sorted(views, key=lambda view: (not (view.stands_out or view.harmed), -view.disagreement.n, view.segment))
+        sorted(views, key=lambda view: (not (view.stands_out or view.harmed), -view.disagreement.n, view.slice))
     )
 
 
-def _segment(sums: Sums, name: str, judging: tuple[str, ...], alpha: float) -> SegmentView | None:
-    """One segment. Intervals of means are two-sided, so they get twice alpha: harm alone uses half of it."""
+def _slice(sums: Sums, name: str, judging: tuple[str, ...], alpha: float) -> SliceView | None:
+    """One slice. Intervals of means are two-sided, so they get twice alpha: harm alone uses half of it."""
     quality = _quality(sums, name, 2 * alpha)
     mine = _disagreement(sums, name, alpha)
     if mine is None:
         return None
     judged = {metric: _disagreement(sums, name, alpha, f"judged {metric}") for metric in judging}
     subjects = {f"judged {metric}": estimate for metric, estimate in judged.items()} or {"pairs": mine}
-    return SegmentView(
-        segment=name,
+    return SliceView(
+        slice=name,
         disagreement=mine,
         judged={metric: estimate for metric, estimate in judged.items() if estimate is not None},
         stands_out=any(_differs_more(sums, name, subject, each, alpha) for subject, each in subjects.items()),
@@ -201,7 +201,7 @@ def _segment(sums: Sums, name: str, judging: tuple[str, ...], alpha: float) -> S
 
 
 def _differs_more(sums: Sums, segment: str, subject: str, mine: Estimate | None, alpha: float) -> bool:
-    """Whether a segment's pairs differ significantly more often than all other pairs."""
+    """Whether a slice's pairs differ significantly more often than all other pairs."""
     everyone, ours = _counts(sums, subject), _counts(sums, subject, segment)
     differ = everyone.get("differ", 0) - ours.get("differ", 0)
     n = differ + everyone.get("agree", 0) - ours.get("agree", 0)

@@ -30,7 +30,7 @@ def shadow_specs(ledger: Ledger, metrics: SpecSource, build: Callable[[BuildRef]
             return None
         stable = BuildRef(model=rollout.requested.model, version=rollout.stable)
         return ShadowSpec(
-            metrics=metric_specs, stable=rollout.stable, kinds=column_kinds(stable, build), segments=shadow.segments,
+            metrics=metric_specs, stable=rollout.stable, kinds=column_kinds(stable, build), segments=shadow.slices,
             keep=shadow.keep, keep_for=shadow.keep_for, show_values=shadow.show_values,
         )  # fmt: skip
 

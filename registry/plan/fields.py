@@ -443,7 +443,7 @@ class Shadow(Document):
     """Rules that can only stop the rollout."""
     audiences: tuple[str, ...] = ()
     """Audiences whose requests are copied; `default` for requests that no audience matches. By default all."""
-    segments: tuple[HeaderName, ...] = Field(default=(), max_length=4)
+    slices: tuple[HeaderName, ...] = Field(default=(), max_length=4)
     """Request headers, such as x-state; answers are also compared for each of their values."""
     keep: int = Field(default=20_000, ge=0, le=1_000_000)
     """How many pairs of answers are stored for labels that arrive later; beyond that, an even sample. Sums are kept."""

@@ -72,8 +72,13 @@ def _elsewhere(plan: PlanFields) -> Iterator[tuple[tuple[str | int, ...], tuple[
     )
     if plan.shadow is not None:
         for section, gates in (("gates", plan.shadow.gates), ("guardrails", plan.shadow.guardrails)):
-            fix = "write shadow: {segments: [...]}, which splits the comparison of answers"
-            yield ("shadow", section), gates, "a shadow has segments, not slices", fix
+            fix = "write shadow: {slices: [...]}; its comparisons of answers are then also shown by slice"
+            yield (
+                ("shadow", section),
+                gates,
+                "the slices of a shadow belong to the shadow as a whole, not to one gate",
+                fix,
+            )
     if plan.replay is not None:
         yield (
             ("replay", "gates"),

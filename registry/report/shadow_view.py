@@ -110,17 +110,17 @@ class JudgedView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentView:
+class SliceView:
     """How the answers compare in one part of the requests."""
 
-    segment: str
+    slice: str
     disagreement: Estimate
     judged: dict[str, Estimate]
     """By the plan's metrics that compare answers, each with its own tolerance."""
     stands_out: bool
     """Whether answers differ more than in the rest, by any metric of the plan, or without one in anything."""
     harmed: tuple[str, ...]
-    """Metrics in which the candidate is worse here, once labels came. Over all segments and metrics together, including
+    """Metrics in which the candidate is worse here, once labels came. Over all slices and metrics together, including
     `stands_out`, the chance of any wrong statement is 5 %."""
     quality: dict[str, Estimate]
     """By metric: candidate minus stable, once labels came."""
@@ -133,7 +133,7 @@ class WorstView:
     request: str
     at: datetime
     distance: float
-    segments: tuple[str, ...]
+    slices: tuple[str, ...]
     schema: str | None
     cells: tuple[dict[str, object], ...]
     beyond: tuple[str, ...] = ()
@@ -165,7 +165,7 @@ class ShadowView:
     latency: LatencyView | None
     quality: dict[str, Estimate]
     """By metric: candidate minus stable on the same requests, as labels came."""
-    segments: tuple[SegmentView, ...]
-    """Segments that stand out first, then the largest."""
+    slices: tuple[SliceView, ...]
+    """Slices that stand out first, then the largest."""
     worst: tuple[WorstView, ...]
     confidence: float = 0.95

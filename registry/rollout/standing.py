@@ -222,7 +222,7 @@ def _shadows(rollouts: Iterable[Rollout]) -> tuple[Shadowing, ...]:
     return tuple(
         Shadowing(
             build=each.candidate, share=each.weight, rollout=each.id, epoch=each.epoch,
-            segments=shadow.segments if shadow is not None else (),
+            segments=shadow.slices if shadow is not None else (),
             audiences=shadow.audiences if shadow is not None else (), serve=each.serve,
         )
         for each in sorted(copied, key=lambda each: each.id)

@@ -12,7 +12,7 @@ Envoy fills these places; no other file does. Fields of one request alone:
     dur_us   from the first byte received to the last byte sent, microseconds; null when the request ended before
     bytes_in, bytes_out
     prediction  the service's x-sluice-prediction answer header
-    segment0 to segment3  values of the request headers that the rollout's plan splits by: a shadow's segments, a
+    segment0 to segment3  values of the request headers that the rollout's plan splits by: a shadow's slices, a
              canary's slices; null for each that the plan does not name or the request does not have
 
 Fields shared with other requests:

@@ -8,11 +8,8 @@ from typing import Final
 GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
     "What is served": {
         "build": "One registered model version in MLflow, with its digest. A build never changes.",
-        "catalog": "MLflow's model registry, as the code sees it.",
         "bento": "A build packaged by BentoML. To *pack* is to make it. A *bento store* is where machines share them.",
-        "service":
-            "A running bento of one build. An *endpoint* is its address; the *fleet* is all services that were "
-            "started.",
+        "service": "A running bento of one build, which answers its requests.",
         "stable": "The build that a variation's requests go to, and that a candidate is compared with.",
         "candidate": "The build that is being tried.",
         "variation":
@@ -34,19 +31,15 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "weight":
             "The candidate's share of requests, in per cent. The *desired* weight is what the rollout asks for, "
             "the *observed* one the share that Envoy really sent.",
-        "mirror": "To copy a request to a service whose answer nobody gets. *Shadow* is the strategy that does so.",
-        "route table": "The whole desired traffic split as one value.",
+        "mirror":
+            "To copy a request to a candidate whose answer no caller gets. *Shadow* is the strategy that does so.",
+        "route table": "The list of which share of whose requests goes to which build, as the gateway is told it.",
         "stable-only":
-            "The form of a route table in which no build that is still being tried answers or gets copies. It is in "
-            "force while no keeper watches.",
-        "term":
-            "The number of a keeper's time as the leader. Each keeper that takes over has a higher one.",
-        "fencing token":
-            "What a route table says about its age, so that gateways refuse an older one: the keeper's term, the "
-            "ledger's position, and when the ledger was last said to be restored.",
-        "gateway": "An Envoy that splits and logs requests. There is one, unless you run several.",
-        "guard": "The process beside `sluice gateway` that puts the stable-only form in force while no keeper is heard "
-        "of, and ends that process if it hangs.",
+            "What a gateway does while no keeper watches it: only stable builds answer, and no candidate gets requests "
+            "or copies.",
+        "gateway":
+            "The Envoy proxy that receives every request, sends it to a build by the traffic split, and logs it. You "
+            "can run several.",
         "undeploy": "To empty a variation: first its routes are removed, then its service drains and stops.",
     },
     "How a rollout goes": {
@@ -57,8 +50,8 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "strategy": "How a plan uses traffic: `canary` (step by step), `shadow` (copies only) or `ab` (an experiment).",
         "step": "One stage of a plan: a weight, and what must hold before the next one.",
         "trigger":
-            "The change in MLflow that starts a rollout: an alias, a tag or a stage. A *sighting* is what the "
-            "keeper last saw of it.",
+            "The change in MLflow that starts a rollout: an alias, a tag or a stage. Sluicegate "
+            "looks for such changes every few seconds, and MLflow's webhooks report some at once.",
         "order":
             "What a person or a trigger asks for: start, deploy, pause, resume, approve, jump, promote, abort, retry, "
             "roll back. To *approve* is to let a step end once its gates have passed; to *jump* is to go to another "
@@ -91,12 +84,12 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "What is compared. Its *source* says where values come from: status, latency, outcome, prediction, "
             "contract or disagreement.",
         "stratum":
-            "One interval of constant weight and five minutes. Builds are compared within strata, so that a "
-            "change of weight or of the day's traffic cannot pass for a difference.",
+            "Requests of the same five minutes and the same weight. Builds are compared only within such groups, so "
+            "that a change of weight or of the day's traffic is not taken for a difference between builds.",
         "information":
-            "How much a comparison can tell: n1 n0 / n of each stratum, added up. It decides when a look is taken and "
-            "how much of alpha that look may spend.",
-        "tally": "The sums of one metric in one stratum, for each build. Tallies can be added.",
+            "How much the data can tell so far, as a share of what the plan expects. It grows with the number of "
+            "compared requests, and most with those of the build that has fewer. It decides when the next look is "
+            "taken.",
         "look": "One recorded comparison of a metric. Looking often does not raise the chance of a false alarm.",
         "alpha": "The chance that a rule ever stops a candidate that is as good as stable, however often it looks.",
         "margin":
@@ -104,7 +97,9 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
         "sample ratio":
             "Whether requests arrive in the shares that the weights ask for. If not, some requests are lost, and no "
             "gate can pass.",
-        "slice": "The requests whose header has one value, such as those of one state; judged beside the whole.",
+        "slice":
+            "A part of the requests: those whose header has one value, such as those from one state, or those of one "
+            "audience. Slices are compared beside the whole.",
         "gate": "A rule over a metric that must pass before a step ends.",
         "guardrail": "A rule over a metric that can only stop a rollout.",
         "external gate":
@@ -133,21 +128,20 @@ GLOSSARY: Final[Mapping[str, Mapping[str, str]]] = {
             "in a confirmation the requests that stay with the former stable, to compare with.",
     },
     "What keeps it going": {
-        "ledger": "Our append-only record of facts and looks.",
-        "fact": "An entry of the ledger, in the past tense: Requested, Packed, StepEntered, Judged, Promoted, Aborted.",
+        "ledger": "The record of everything that happened to every rollout. Entries are added, never changed.",
+        "fact":
+            "An entry of the ledger, which says what happened: Requested, Packed, StepEntered, Judged, Promoted, "
+            "Aborted.",
         "epoch":
-            "A number that counts a rollout's weight changes. A request, and later its label, belongs to the "
-            "epoch in which it was sent.",
-        "tick": "One pass: read, judge, decide, record.",
-        "driver": "The Prefect flow run that advances a rollout.",
+            "How many times a rollout's weight has changed. Each request carries this number, so that it and its label "
+            "are counted with the weight at which it was sent.",
+        "driver": "The Prefect flow run that judges a rollout's gates and moves it to its next step.",
         "keeper":
-            "The small process that makes services and routes follow the ledger. It can stop a rollout, and never "
-            "advances one.",
-        "console": "The HTTP API, the pages, and the intake of outcomes and webhooks.",
-        "door": "A way to give an order: command line, console, Prefect, schedule, MLflow webhook, poll.",
-        "finding": "One result of `sluice doctor`: PASS, WARN or FAIL.",
-        "room": "A folder of the code, with one sentence that says what is in it and a place in the order of imports.",
-        "pure": "Said of a file that uses no store, vendor, network, clock or randomness, itself or through others.",
+            "The process that starts services and sets the traffic split as the ledger says. It can stop a rollout "
+            "that does harm, and never advances one.",
+        "console": "These pages, with the HTTP API that also receives outcomes and webhooks.",
+        "finding":
+            "One result of `sluice doctor`, also on the page *Health*: PASS, WARN or FAIL, with what to do.",
     },
 }  # fmt: skip
 """Words by subject. Meanings are Markdown that uses only `code` and *emphasis*."""

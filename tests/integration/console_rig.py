@@ -136,7 +136,7 @@ def shadowed(at: Console) -> tuple[Rollout, Rollout]:
         **shadow_lab.PLAN, "model": "credit",
         "metrics": {"errors": {"source": "status"}, "far_apart": {"source": "disagreement", "agree_within": 0.05}},
         "shadow": {
-            "sample": 100, "max_time": "2h", "segments": ["x-state"], "soak": "25m", "show_values": True,
+            "sample": 100, "max_time": "2h", "slices": ["x-state"], "soak": "25m", "show_values": True,
             "then": "canary",
             "gates": [{"metric": "far_apart", "below": "5%"}], "guardrails": [{"metric": "errors", "alpha": 0.01}],
         },

@@ -38,7 +38,7 @@ def test_what_a_shadow_showed_is_told_without_a_server(tmp_path: Path) -> None:
     told = json.loads(sluice(tmp_path, "shadow", "show", name, "-o", "json"))
     assert told["coverage"]["pairs"] == {"agree": 36, "differ": 4}
     assert told["columns"][0]["confusion"][0] == {"stable": "a", "candidate": "b", "n": 4}
-    assert "x-state=NY" in {segment["segment"] for segment in told["segments"]}
+    assert "x-state=NY" in {each["slice"] for each in told["slices"]}
     assert "flips 10 %" in sluice(tmp_path, "shadow", "show", name)
     report = json.loads(sluice(tmp_path, "report", name, "-o", "json"))
     assert report["shadow"]["coverage"] == told["coverage"]

@@ -22,7 +22,7 @@ gates:
 shadow:
   sample: 50
   max_time: 10m
-  segments: [x-user-id]
+  slices: [x-user-id]
   gates:
     - {metric: moved, below: 5%, alpha: 0.02}
   guardrails:

@@ -159,10 +159,10 @@ def segmented(rng: np.random.Generator, n: int, harm: float) -> set[str]:
             sums.count("pairs", "differ", (segment,), differ)
             sums.count("pairs", "agree", (segment,), int(many) - differ)
     view = shadow_view(sums.tallies(), ShadowContext(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
-    return {each.segment for each in view.segments if each.stands_out}
+    return {each.slice for each in view.slices if each.stands_out}
 
 
-def test_a_harmed_segment_of_eight_per_cent_stands_out() -> None:
+def test_a_harmed_slice_of_eight_per_cent_stands_out() -> None:
     """15 % of its answers flipped beside 1 % elsewhere: power at least 0.9 at 3,000 pairs; equal ones do not."""
     rng = np.random.default_rng(9)
     found = [segmented(rng, 3_000, 0.14) for _ in range(40)]
@@ -184,10 +184,10 @@ def labelled(rng: np.random.Generator, n: int, harm: float) -> set[str]:
             for _ in range(times):
                 sums.add("quality wrong", "difference", difference, (segment,))
     view = shadow_view(sums.tallies(), ShadowContext(rollout="s", model="m", stable="1", candidate="2", sample=1.0))
-    return {each.segment for each in view.segments if each.harmed}
+    return {each.slice for each in view.slices if each.harmed}
 
 
-def test_a_segment_of_eight_per_cent_in_which_quality_falls_is_found() -> None:
+def test_a_slice_of_eight_per_cent_in_which_quality_falls_is_found() -> None:
     """15 % more answers wrong there: power at least 0.9 at 5,000 labelled pairs; equal ones are not named."""
     rng = np.random.default_rng(12)
     found = [labelled(rng, 5_000, 0.15) for _ in range(20)]

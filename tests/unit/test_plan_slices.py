@@ -69,7 +69,7 @@ def test_every_metric_of_zeros_and_ones_may_be_sliced(metric: dict[str, Any]) ->
             {"gates": [PLAN["guardrails"][0] | {"margin": "10%"}], "guardrails": PLAN["guardrails"][1:]},
             "a slice can only stop",
         ),
-        (SHADOW, "a shadow has segments, not slices"),
+        (SHADOW, "the slices of a shadow belong to the shadow as a whole"),
         (AB, "the variations of an experiment are not compared by slices"),
     ],
 )

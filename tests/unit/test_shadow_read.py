@@ -1,4 +1,4 @@
-"""What a shadow's sums say: by kind of output, by segment, over time; and how it is shown."""
+"""What a shadow's sums say: by kind of output, by slice, over time; and how it is shown."""
 
 from __future__ import annotations
 
@@ -98,10 +98,10 @@ def test_bins_of_numbers_hold_what_they_say() -> None:
 
 def view_of(pairs: list[tuple[Exposure, Exposure, tuple[str, ...]]], around: ShadowContext = AROUND) -> ShadowView:
     sums = PairSums()
-    for served, copied, segments in pairs:
+    for served, copied, slices in pairs:
         pair = Pair(served=served, copied=copied)
         sums.count("copies", "answered")
-        sums.take(pair, compare_pair(served, copied, {}), segments)
+        sums.take(pair, compare_pair(served, copied, {}), slices)
     return shadow_view(sums.tallies(), around)
 
 
@@ -169,16 +169,16 @@ def harmed(seed: int = 3) -> ShadowView:
         )
         pairs.append((served, copied, (f"x-state={state}",)))
     worst = WorstView(
-        request="r9", at=datetime(2026, 1, 1, tzinfo=UTC), distance=1.0, segments=("x-state=NY",), schema=None,
+        request="r9", at=datetime(2026, 1, 1, tzinfo=UTC), distance=1.0, slices=("x-state=NY",), schema=None,
         cells=({"column": "prediction", "row": 0, "distance": 1.0},),
     )  # fmt: skip
     return view_of(pairs, replace(AROUND, worst=(worst,)))
 
 
-def test_a_harmed_segment_stands_out_and_no_other() -> None:
+def test_a_harmed_slice_stands_out_and_no_other() -> None:
     view = harmed()
-    assert [each.segment for each in view.segments if each.stands_out] == ["x-state=NY"]
-    assert view.segments[0].segment == "x-state=NY"
+    assert [each.slice for each in view.slices if each.stands_out] == ["x-state=NY"]
+    assert view.slices[0].slice == "x-state=NY"
 
 
 def test_it_is_shown_as_json_as_a_page_and_as_text() -> None:
@@ -216,7 +216,7 @@ def test_pairs_are_judged_by_the_plans_own_tolerance_and_by_any_difference_besid
     [judged] = view.judged
     assert (view.disagreement.value, judged.disagreement.value, judged.within) == (1.0, 0.0, 0.05)
     assert [differ for _, _, differ in judged.over_time] == [0, 0]
-    assert not any(each.stands_out for each in view.segments)
+    assert not any(each.stands_out for each in view.slices)
     assert judged_view(0.005).judged[0].disagreement.value == 1.0
     assert "differ   apart 0 %" in _table(to_jsonable_python(view), head="")
     page = shadow_page(view)
@@ -224,10 +224,10 @@ def test_pairs_are_judged_by_the_plans_own_tolerance_and_by_any_difference_besid
     assert "anything differs at all, however little" in page
 
 
-def test_a_segment_stands_out_by_the_plans_tolerance() -> None:
+def test_a_slice_stands_out_by_the_plans_tolerance() -> None:
     view = judged_view(0.05, far_in_ny=0.2)
-    assert [each.segment for each in view.segments if each.stands_out] == ["x-state=NY"]
-    assert {each.segment: each.judged["apart"].value > 0 for each in view.segments} == {
+    assert [each.slice for each in view.slices if each.stands_out] == ["x-state=NY"]
+    assert {each.slice: each.judged["apart"].value > 0 for each in view.slices} == {
         "x-state=NY": True, "x-state=CA": False, "x-state=TX": False,
     }  # fmt: skip
 

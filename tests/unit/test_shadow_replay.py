@@ -97,10 +97,10 @@ def test_refusals_and_failures_are_told_apart() -> None:
     assert view.coverage.pairs == {"agree": 3, "copy failed": 1, "differ": 1}
 
 
-def test_segments_come_from_captured_headers() -> None:
+def test_slices_come_from_captured_headers() -> None:
     some = [*requests(3, answer=["a"], headers={"x-state": "NY"}), *requests(2, answer=["a"])]
-    view = run(some, model(lambda _: "a"), None, segments=("x-state",))
-    assert {each.segment: each.disagreement.n for each in view.segments} == {"x-state=NY": 3, "x-state=(none)": 2}
+    view = run(some, model(lambda _: "a"), None, slices=("x-state",))
+    assert {each.slice: each.disagreement.n for each in view.slices} == {"x-state=NY": 3, "x-state=(none)": 2}
 
 
 def apart(served: object, copied: object) -> float:

@@ -29,7 +29,7 @@ from tests.plans import plan_from_values
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ADA = Giver(actor="ada", cause="cli")
 SHADOW = {
-    "sample": 20, "max_time": "2h", "soak": "10m", "segments": ["X-State"], "then": "canary",
+    "sample": 20, "max_time": "2h", "soak": "10m", "slices": ["X-State"], "then": "canary",
     "gates": [{"metric": "flips", "below": "2%"}],
 }  # fmt: skip
 PLAN = {
@@ -85,7 +85,7 @@ def test_a_shadow_follows_its_own_part_of_the_plan() -> None:
     assert [step.weight for step in rollout.plan.steps] == [2_000]
     assert [gate.metric for gate in rollout.plan.gates] == ["flips"]
     assert rollout.plan.shadow is not None
-    assert rollout.plan.shadow.segments == ("x-state",)
+    assert rollout.plan.shadow.slices == ("x-state",)
 
 
 def test_a_shadow_keeps_no_canary_away_and_is_not_kept_away() -> None:

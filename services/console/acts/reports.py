@@ -50,7 +50,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
     return (
         Operation(
             method="GET", path="/api/v1/rollouts/{id}/shadow", role=Role.VIEWER, act=acts.shadow,
-            summary="A shadow's pairs of answers: coverage, differences, segments, the worst disagreements.",
+            summary="A shadow's pairs of answers: coverage, differences, slices, the worst disagreements.",
         ),
         Operation(
             method="GET", path="/api/v1/rollouts/{id}/report", role=Role.VIEWER, act=acts.show,

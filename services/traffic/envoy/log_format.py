@@ -19,7 +19,7 @@ SHADOW_HEADER = "x-sluice-shadow"
 GENERATED_HEADER = "x-sluice-generated"
 """Tells a service that no caller sent this request. Only the listener of generated requests can set it."""
 SEGMENT_HEADERS = tuple(f"x-sluice-segment-{position}" for position in range(4))
-"""Values of the request headers by which a rollout is split, in the order of the plan: a shadow's segments, a canary's
+"""Values of the request headers by which a rollout is split, in the order of the plan: a shadow's slices, a canary's
 slices."""
 PREDICTION_HEADER = "x-sluice-prediction"
 BUILD_HEADER = "x-sluice-build"
