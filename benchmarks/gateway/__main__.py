@@ -71,7 +71,7 @@ def _runs(folder: Path, endpoints: Endpoints, chosen: argparse.Namespace) -> dic
 
     return {
         "cost": lambda: cost.measure(folder, endpoints, chosen.rounds, chosen.requests),
-        "latency": lambda: latency.measure(folder / "bento", chosen.rounds),
+        "latency": lambda: latency.measure(folder / "bento", 2 * chosen.rounds + 2),
         "changes": lambda: changing(1, 100),
         "gateways": lambda: changing(10, 250),
         "joined": lambda: changing_joined(10, 250),

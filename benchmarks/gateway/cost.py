@@ -48,13 +48,13 @@ def as_it_is(_: Config) -> None:
     """Nothing is changed."""
 
 
-def bare(manager: Config) -> None:
+def bare(manager: Config, cluster: str = "delays.v1", path: str = "/", **route: object) -> None:
     """One route to one cluster, no log, no filter but the router."""
     for key in ("early_header_mutation_extensions", "access_log", "local_reply_config", "request_id_extension", "rds"):
         manager.pop(key)
     manager["http_filters"] = manager["http_filters"][-1:]  # type: ignore[index]
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "delays.v1"}}
-    host = {"name": "all", "domains": ["*"], "routes": [route]}
+    only = {"match": {"prefix": path}, "route": {"cluster": cluster, **route}}
+    host = {"name": "all", "domains": ["*"], "routes": [only]}
     manager["route_config"] = {"name": "bare", "validate_clusters": False, "virtual_hosts": [host]}
 
 
@@ -97,11 +97,11 @@ def measure(folder: Path, endpoints: Endpoints, rounds: int, requests: int) -> l
 def _variants(folder: Path, endpoints: Endpoints) -> Iterator[dict[str, Variant]]:
     running: dict[str, Variant] = {}
     try:
-        running["bare Envoy"] = _envoy(folder / "bare", table(endpoints), bare)
-        running["gateway"] = _envoy(folder / "gateway", table(endpoints), as_it_is)
-        running["gateway, 3 audiences"] = _envoy(folder / "three", table(endpoints, 3), as_it_is)
-        running["gateway, 20 audiences"] = _envoy(folder / "twenty", table(endpoints, 20), as_it_is)
-        running["gateway, 50 models"] = _envoy(folder / "fifty", crowd(endpoints, 50), as_it_is)
+        running["bare Envoy"] = envoy(folder / "bare", table(endpoints), bare)
+        running["gateway"] = envoy(folder / "gateway", table(endpoints), as_it_is)
+        running["gateway, 3 audiences"] = envoy(folder / "three", table(endpoints, 3), as_it_is)
+        running["gateway, 20 audiences"] = envoy(folder / "twenty", table(endpoints, 20), as_it_is)
+        running["gateway, 50 models"] = envoy(folder / "fifty", crowd(endpoints, 50), as_it_is)
         for kind in ("aiohttp", "starlette"):
             running[f"Python, {kind}"] = _python(folder, kind, endpoints)
         for variant in running.values():
@@ -113,7 +113,8 @@ def _variants(folder: Path, endpoints: Endpoints) -> Iterator[dict[str, Variant]
             end(variant.process)
 
 
-def _envoy(folder: Path, routed: Routed, change: Callable[[Config], None]) -> Variant:
+def envoy(folder: Path, routed: Routed, change: Callable[[Config], None]) -> Variant:
+    """Start an Envoy of one worker thread with the gateway's configuration, changed."""
     plane = Envoy(folder, port=free_port())
     plane.prepare()
     path = folder / "bootstrap.json"
