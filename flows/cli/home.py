@@ -68,8 +68,8 @@ def describe(
     if is_stopped:
         yield "Nothing runs here now, so nobody is answered. To start everything: sluice up\nThe record says:\n"
     open_rollouts = [view for view in rollouts if view["ending"] is None]
-    waiting = [view for view in open_rollouts if view["needs_person"]]
-    others = [view for view in open_rollouts if not view["needs_person"]]
+    waiting = [view for view in open_rollouts if view["needs_person"] or view["held_up"]]
+    others = [view for view in open_rollouts if view not in waiting]
     yield f"Needs you: {len(waiting) + len(proposals) or 'nothing'}"
     for each in proposals:
         yield f"  {', '.join(each['targets'])} is protected; {each['asked_by']} asked for {each['says']}"
@@ -101,8 +101,12 @@ def _rollout(view: View) -> Iterator[str]:
     if view["strategy"] != "shadow" and view["weight"]:
         yield f"    {bar(view['weight'])} {per_cent(view['weight'])} of requests to v{view['candidate']}"
     paused = f"paused by {view['actor']}: {view['reason']}" if view["phase"] == "paused" else None
-    yield f"    {view['blind'] or view['no_driver'] or paused or view['waits_for'] or view['reason']}"
+    hindrance = view["held_up"] or view["blind"] or view["no_driver"]
+    yield f"    {hindrance or paused or view['waits_for'] or view['reason']}"
 
 
-def _orders(view: View) -> tuple[str, str]:
-    return ("resume" if view["phase"] == "paused" else "approve", "abort")
+def _orders(view: View) -> tuple[str, ...]:
+    """What a person may do about it; what is held up or finds harm after its promotion can only be aborted."""
+    if view["phase"] == "paused":
+        return "resume", "abort"
+    return ("approve", "abort") if view["needs_person"] and view["phase"] != "confirming" else ("abort",)

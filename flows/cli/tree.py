@@ -156,4 +156,5 @@ def _external(gate: View) -> str:
 def _gate(gate: View) -> str:
     kind = "watch" if gate.get("then") == "nothing" else "guard" if gate["guardrail"] else "gate"
     worst = (f"\n|     {SliceFigures(**each)}" for each in gate.get("slices", ()))
-    return f"{kind} {gate['metric']:<12} {gate['verdict']:<10}{_BESIDE}{gate['reason']}{''.join(worst)}"
+    earlier = f"at step {gate['step']}, not judged at this step yet: " if gate.get("must_pass_again") else ""
+    return f"{kind} {gate['metric']:<12} {gate['verdict']:<10}{_BESIDE}{earlier}{gate['reason']}{''.join(worst)}"

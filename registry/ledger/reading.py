@@ -16,7 +16,6 @@ from sluicegate.registry.rollout.depending import waits_for_service
 from sluicegate.registry.rollout.freeze import Freeze
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout
-from sluicegate.registry.words.launching import Reached
 from sluicegate.registry.words.obstacle import Undriven
 from sluicegate.registry.words.readiness import Readiness
 from sluicegate.registry.words.sight import Sights
@@ -100,17 +99,12 @@ def _last_looks(ledger: Ledger, rollouts: Iterable[Rollout]) -> Mapping[str, lis
 
 def _read_for_people(ledger: Ledger, rollout: Rollout, common: Common | None = None) -> RolloutRecord:
     samples = read_samples(ledger, rollout) if rollout.is_judged else {}
-    return replace(
-        read_for_policy(ledger, rollout, common),
-        launch=_launch(ledger, rollout),
-        delay=_delay(ledger, rollout),
-        samples=samples,
-    )
+    return replace(with_launch(ledger, read_for_policy(ledger, rollout, common)), samples=samples)
 
 
-def _launch(ledger: Ledger, rollout: Rollout) -> tuple[Reached, ...]:
-    return reached(ledger, rollout.id) if rollout.is_being_launched else ()
-
-
-def _delay(ledger: Ledger, rollout: Rollout) -> str:
-    return delay(ledger, rollout.id) if rollout.is_being_launched else ""
+def with_launch(ledger: Ledger, record: RolloutRecord) -> RolloutRecord:
+    """The record with the stages of its launch, if it is being launched."""
+    name = record.rollout.id
+    if not record.rollout.is_being_launched:
+        return record
+    return replace(record, launch=reached(ledger, name), delay=delay(ledger, name))

@@ -300,6 +300,9 @@ class SeenRollout:
     seq: int
 
 
+NO_REASON = "no reason given"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SeenConnections:
     """The state that the giver of the order read: the digest of the model's connections; empty: none."""
@@ -324,7 +327,8 @@ class Order:
     """The actor's proven identity, by a token; None: no named person."""
     follows: str | None = None
     """The rollout or experiment that a rollout created by this order follows."""
-    reason: str = "no reason given"
+    reason: str = NO_REASON
+    """Why the giver gives it. A blank one says that none was given."""
     override_freeze: str | None = None
     """Why what it starts ignores a freeze in force; None: it does not."""
     override_assessment: str | None = None
@@ -335,6 +339,9 @@ class Order:
     """The named people behind the order, if it was proposed and approved."""
     key: str | None = None
     """Chosen by the giver, so that sending an order twice gives it once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", self.reason.strip() or NO_REASON)
 
     def known_by(self, now: datetime) -> OrderKey | None:
         """The key by which the ledger recognises the order when it is sent again."""

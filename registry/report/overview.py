@@ -43,9 +43,6 @@ class Served:
     """When it got this share: when stable became stable, or when the candidate's step began."""
 
 
-_IN_STEPS = (Phase.RUNNING, Phase.PAUSED)
-
-
 def verdict_of(rollout: Rollout) -> str:
     """The worst verdict of all gates of a rollout, in one word. A guardrail counts only if it has found harm."""
     watched = {name for name, rule in rollout.plan.rules.items() if not rule.decides}
@@ -67,7 +64,4 @@ def verdict_of(rollout: Rollout) -> str:
 
 def _at_this_step(rollout: Rollout, answers: Mapping[str, Answer], name: str) -> Answer:
     """A gate's answer. One that passed at an earlier step must still pass at this one."""
-    answer = answers.get(name, Answer.NO_DATA)
-    if answer is Answer.PASS and rollout.phase in _IN_STEPS and rollout.judgements[name].step < rollout.step:
-        return Answer.UNDECIDED
-    return answer
+    return Answer.UNDECIDED if rollout.must_pass_again(name) else answers.get(name, Answer.NO_DATA)

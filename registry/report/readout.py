@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sluicegate.registry.audience.layout import SLOTS
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.report.reason import unit_of
 from sluicegate.registry.rollout.experiment import UNCOUNTED, experiment_spec, has_begun, layout
+from sluicegate.registry.rollout.facts import Party
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Ending, Rollout
+from sluicegate.registry.rollout.standing import trusted
 from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.words.verdict import Answer, Look, Verdict
 
@@ -93,6 +95,29 @@ def experiment_readout(comparisons: Sequence[RolloutRecord]) -> Readout:
         began_at=max((at for at in entered if at is not None), default=None) if has_begun(group) else None,
         lasts=ab.max_time, then=ab.then,
     )  # fmt: skip
+
+
+WAITS = timedelta(days=7)
+"""How long an ended experiment waits for somebody to release its winner."""
+
+
+def winner_to_decide(readout: Readout, comparisons: Sequence[RolloutRecord], of_model: Sequence[Rollout],
+                     now: datetime) -> Compared | None:  # fmt: skip
+    """The variation that reached the goal and that a person should release or not; None if there is nothing to decide.
+
+    There is nothing to decide if the plan promotes the winner, if a person ended the experiment, if the control has
+    another build by now, or once a week has passed since the end.
+    """
+    best = next((each for each in readout.compared if each.variation == readout.winner), None)
+    if best is None or readout.then == "promote":
+        return None
+    ended = [each.rollout for each in comparisons if each.rollout.id == best.rollout and each.rollout.ended_at]
+    if not readout.is_over:
+        return best
+    control = trusted(each for each in of_model if each.target == (readout.model, readout.control))
+    is_as_it_was = control is not None and control.requested.version == readout.control_build
+    is_open = any(each.party is Party.POLICY and each.ended_at and now - each.ended_at < WAITS for each in ended)
+    return best if is_as_it_was and is_open else None
 
 
 @dataclass(frozen=True, kw_only=True)

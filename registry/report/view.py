@@ -28,7 +28,7 @@ from sluicegate.registry.rollout.facts import HookCalled
 from sluicegate.registry.rollout.freeze import heeding
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Judgement, Phase, Rollout
-from sluicegate.registry.words.launching import launch_in_words
+from sluicegate.registry.words.launching import HELD_UP, launch_held_up, launch_in_words
 from sluicegate.registry.words.sight import Blindness
 from sluicegate.registry.words.units import format_rate
 from sluicegate.registry.words.verdict import OK, Answer, SliceFigures, Verdict
@@ -55,6 +55,8 @@ class GateView:
     """How many looks it is based on."""
     step: int
     """The step at which it was last judged, from 1; 0 before the first time."""
+    must_pass_again: bool
+    """Whether it passed at an earlier step, and is not judged at the present one yet."""
     stable: float | None
     """Stable's mean."""
     candidate: float | None
@@ -135,6 +137,8 @@ class RolloutView:
     """The stage of a launch in progress: waiting, fetching, environment, packing, starting, probing."""
     needs_person: bool
     """Whether nothing can happen until a person acts."""
+    held_up: str | None
+    """What has held it up for so long that a person should look, and what to do; None if nothing has."""
     no_driver: str | None
     """Why no driver works on it, since when, and the fix; None if one does or none is needed."""
     blind: str | None
@@ -209,7 +213,8 @@ def rollout_view(
         waits_for=decision.reason if decision else _launching(record, now),
         launch=_stage(record),
         needs_person=rollout.phase is Phase.PAUSED or (decision is not None and decision.person),
-        no_driver=_no_driver(record, decision),
+        held_up=held_up(record, now),
+        no_driver=str(record.undriven) if _lacks_driver(record, decision) else None,
         blind=str(blind) if blind is not None else None,
         actor=rollout.actor,
         cause=rollout.requested.cause,
@@ -341,13 +346,25 @@ def _withheld(gate: GateView, blind: Blindness | None) -> GateView:
     """The gate as the next tick will show it. A failure stays a failure."""
     if blind is None or gate.verdict == Answer.FAIL.label:
         return gate
-    return replace(gate, verdict=Answer.NO_DATA.label, reason=str(blind))
+    return replace(gate, verdict=Answer.NO_DATA.label, must_pass_again=False, reason=str(blind))
 
 
-def _no_driver(record: RolloutRecord, decision: Decision | None) -> str | None:
-    """The keeper's note, if the rollout still needs a driver."""
-    is_noted = record.undriven is not None and needs_driver(record.rollout, decision)
-    return str(record.undriven) if is_noted else None
+def _lacks_driver(record: RolloutRecord, decision: Decision | None) -> bool:
+    """Whether the keeper has noted that it has no driver, and it still needs one."""
+    return record.undriven is not None and needs_driver(record.rollout, decision)
+
+
+def held_up(record: RolloutRecord, now: datetime) -> str | None:
+    """What has held a rollout up for so long that a person should look, and what to do; None if nothing has."""
+    rollout, blind, undriven = record.rollout, _blindness(record, now), record.undriven
+    if blind is not None and now - blind.since >= HELD_UP:
+        return str(blind)
+    is_late = undriven is not None and now - undriven.since >= HELD_UP
+    if is_late and _lacks_driver(record, next_decision(record, now, None)):
+        return str(undriven)
+    if not rollout.is_being_launched:
+        return None
+    return launch_held_up(rollout.id, record.launch, rollout.began_at or now, now, record.delay)
 
 
 def _gates(rollout: Rollout, last: dict[str, Verdict]) -> tuple[GateView, ...]:
@@ -378,6 +395,7 @@ def _view(rollout: Rollout, gate: GateSpec, verdict: Verdict | None, *, guardrai
         unit=unit_of(rollout.plan.metrics[gate.metric]).value,
         k=verdict.k if verdict else 0,
         step=judged.step + 1 if judged else 0,
+        must_pass_again=not guardrail and rollout.must_pass_again(gate.metric),
         stable=verdict.stable_mean if verdict else None,
         candidate=verdict.candidate_mean if verdict else None,
         estimate=verdict.estimate if verdict else None,

@@ -331,6 +331,12 @@ class Rollout:
         passed = {name for name, judged in self.judgements.items() if judged.answer == "pass"}
         return bool(self.plan.deciding_gates) and self.plan.must_pass <= passed
 
+    def must_pass_again(self, gate: str) -> bool:
+        """Whether the gate passed at an earlier step and has not been judged at the present one yet."""
+        judged = self.judgements.get(gate)
+        is_in_a_step = self.phase in (Phase.RUNNING, Phase.PAUSED)
+        return is_in_a_step and judged is not None and judged.answer == "pass" and judged.step < self.step
+
     @property
     def failures(self) -> tuple[str, ...]:
         """Metrics whose rule has failed on record and pauses the rollout for a person."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
@@ -41,6 +41,24 @@ def with_stage(reached: Sequence[Reached], stage: Stage, at: datetime) -> tuple[
     """The stages reached, with this one as the present one. A launch that starts over drops the later stages."""
     order = list(Stage)
     return (*(each for each in reached if order.index(each.stage) < order.index(stage)), Reached(stage=stage, at=at))
+
+
+HELD_UP = timedelta(minutes=5)
+"""How long Prefect, a driver, the counting of requests or a service may take before a person should look."""
+HELD_UP_BUILD = timedelta(minutes=20)
+"""The same for fetching, making an environment and packing, which may take minutes."""
+
+
+def launch_held_up(
+    rollout: str, reached: Sequence[Reached], began: datetime, now: datetime, delay: str = ""
+) -> str | None:
+    """What has held a launch up for long, and what to do; None if its present stage does not take long."""
+    since = reached[-1].at if reached else began
+    is_short = not reached or reached[-1].stage in OF_A_SERVICE
+    if now - since < (HELD_UP if is_short else HELD_UP_BUILD):
+        return None
+    fix = f"sluice logs {rollout}" if reached else "sluice doctor"
+    return f"{launch_in_words(reached, began, now, delay)}. To find out why: {fix}"
 
 
 def launch_in_words(reached: Sequence[Reached], began: datetime, now: datetime, delay: str = "") -> str:

@@ -67,7 +67,9 @@ class Console:
 
     def order(self, name: str, rollout: str) -> None:
         """An order from elsewhere, such as the CLI."""
-        getattr(orders, name)(self.ledger, rollout, actor="bob", reason="from the CLI", now=datetime.now(UTC))
+        getattr(orders, name)(
+            self.ledger, rollout, actor="bob", reason="the load test needs the machine", now=datetime.now(UTC)
+        )
 
 
 @contextmanager

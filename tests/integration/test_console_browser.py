@@ -55,7 +55,7 @@ def test_an_abort_tells_its_effect_first_and_is_in_the_ledger_by_name(
         "v1 gets every request back at once (v2 has 50 %); v2 is stopped."
     )
     page.locator("details.abort").get_by_label("Why").fill("seen enough")
-    page.get_by_role("button", name="Abort v2").click()
+    page.get_by_role("button", name="Abort: every request goes back to v1").click()
     expect(page.locator("h1 .chip")).to_have_text("aborted")
     after = at.ledger.rollout(rollout.id)
     assert (after.ending, after.actor, after.reason) == (Ending.ABORTED, "ada", "seen enough")
@@ -149,7 +149,9 @@ def test_a_viewer_sees_everything_and_can_order_nothing(browser: Browser, runnin
     expect(page.locator("details.act")).to_have_count(0)
     operator = signed_in(browser, at, at.token("olga", Role.OPERATOR))
     operator.goto(f"{at.url}/rollouts/{rollout.id}")
-    expect(operator.locator("details.act summary")).to_have_text(["Pause", "Abort"])
+    expect(operator.locator("details.act summary")).to_have_text(
+        ["Pause… nothing advances until somebody resumes", "Abort… every request goes back to v1"]
+    )
 
 
 def test_a_lost_connection_is_said_and_forgotten_when_it_is_back(
@@ -178,7 +180,7 @@ def test_what_is_looked_for_is_found_and_opened_by_the_keyboard_alone(
     page.wait_for_load_state("load")
     page.keyboard.press("Control+k")
     page.keyboard.type("abort delays")
-    expect(page.locator("#palette .hits a")).to_have_text(["Abort delays v1 → v2"])
+    expect(page.locator("#palette .hits a")).to_have_text(["Abort delays v1 → v2…"])
     page.keyboard.press("Escape")
     expect(page.locator("#palette")).to_be_hidden()
     late = list[Route]()

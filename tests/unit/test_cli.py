@@ -124,6 +124,7 @@ VIEW = {
     "id": "m-v2-1", "model": "m", "strategy": "canary", "stable": "1", "candidate": "2", "phase": "running",
     "ending": None, "reason": "every gate passed at 5 %", "actor": "policy", "needs_person": False,
     "no_driver": None,
+    "held_up": None,
     "blind": None,
     "errors": {},
     "offline": [],
@@ -196,6 +197,22 @@ def test_alone_it_says_first_what_needs_somebody_and_how_to_answer() -> None:
     assert not any("m-v1-0" in line for line in lines)
     assert "  m  v1 (stable) answers 90 % of all requests" in lines
     assert lines[-1].endswith("sluice COMMAND --help explains one.")
+
+
+def test_alone_it_says_what_is_held_up_and_offers_only_what_is_possible() -> None:
+    late = VIEW | {"phase": "launching", "held_up": "packing for 21m. To find out why: sluice logs m-v2-1"}
+    lines = list(describe([late], []))
+    assert lines[0] == "Needs you: 1"
+    assert "    packing for 21m. To find out why: sluice logs m-v2-1" in lines
+    assert "    sluice rollout abort m-v2-1" in lines
+    assert not any("approve" in line for line in lines)
+    harmed = VIEW | {"phase": "confirming", "needs_person": True}
+    assert not any("approve" in line for line in describe([harmed], []))
+
+
+def test_a_gate_of_an_earlier_step_says_so_in_the_tree() -> None:
+    earlier = VIEW["gates"][1] | {"must_pass_again": True, "step": 1}  # type: ignore[index]
+    assert "PASS       at step 1, not judged at this step yet: 5% worse" in tree(VIEW | {"gates": [earlier]})
 
 
 def test_the_overview_names_those_whom_no_audience_matches_and_says_whose_time_it_is(

@@ -82,7 +82,8 @@ def test_ending_it_tells_its_effect_first_and_is_in_the_ledger_by_name(lab: Lab)
     assert "Best : b" not in ended.text
     assert "Best: b, which reached the goal." in ended.text
     assert {(each.ending, each.actor, each.reason) for each in lab.group} == {(Ending.CONCLUDED, "ada", "seen enough")}
-    assert "What you can do" not in ended.text
+    assert "End without a change" not in ended.text
+    assert "Release b…" in ended.text, "the winner can still be released"
 
 
 def test_without_the_forms_token_nothing_ends(lab: Lab) -> None:
@@ -95,13 +96,13 @@ def test_a_viewer_is_shown_no_order_and_is_refused_one(lab: Lab) -> None:
     client = signed_in(lab, Role.VIEWER)
     page = client.get(f"/experiments/{name(lab)}").text
     assert "Your role may look, not act." in page
-    assert "End the experiment" not in page
+    assert "End without a change" not in page
     token = re.search(r'/logout\?form=([^"]+)"', page)
     assert token is not None
     told = client.post(f"/experiments/{name(lab)}/end?form={token[1]}", data={"reason": "x"})
     assert 'role="alert"' in told.text
     assert not any(each.is_ended for each in lab.group)
-    assert "End the experiment" in signed_in(lab, Role.OPERATOR).get(f"/experiments/{name(lab)}").text
+    assert "End without a change" in signed_in(lab, Role.OPERATOR).get(f"/experiments/{name(lab)}").text
 
 
 def test_before_it_begins_the_page_says_so_and_without_any_how_to_make_one(lab: Lab) -> None:

@@ -507,7 +507,7 @@ def test_health_tells_what_of_the_requests_is_counted(served: int, uncounted: in
 def test_what_needs_a_person_says_on_the_overview_what_can_be_done() -> None:
     office = signed_in()
     rollout = office.running()
-    link = f'href="/rollouts/{rollout.id}#resume-effect">Resume…</a>'
+    link = f'href="/rollouts/{rollout.id}#resume-effect" title="the plan goes on at step 1 of 2">Resume…</a>'
     assert link not in office.client.get("/").text
     orders.pause(office.ledger, rollout.id, actor="bob", reason="lunch", now=NOW)
     assert link in office.client.get("/").text

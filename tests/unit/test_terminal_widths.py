@@ -13,8 +13,8 @@ RUNNING: dict[str, Any] = {
     "id": "delays-v2-32c688", "model": "delays", "strategy": "canary", "phase": "running", "ending": None, "step": 2,
     "steps": 3, "weight": 25.0, "seen": 26.1, "observed": True, "elapsed": 47.0, "stable": "1", "candidate": "2",
     "stable_requests": 635, "candidate_requests": 224, "reason": "every gate passed at 10 %", "actor": "policy",
-    "needs_person": False, "no_driver": None, "blind": None, "offline": [], "external": [], "hooks": [],
-    "errors": {}, "launch": None,
+    "needs_person": False, "no_driver": None, "held_up": None, "blind": None, "offline": [], "external": [],
+    "hooks": [], "errors": {}, "launch": None,
     "waits_for": "224 of 300 candidate requests served at this step",
     "gates": [
         {"guardrail": False, "metric": "log_loss", "verdict": "PASS",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import assert_never
 
 from sluicegate.registry.rollout.decision import needs_approval
@@ -100,6 +101,90 @@ def afterwards(rollout: Rollout, of_target: Sequence[Rollout]) -> str | None:
             return None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """An order that a page offers, in words."""
+
+    order: str
+    name: str
+    """On the button that opens the form, such as Approve step 2."""
+    hint: str
+    """What the order does, in a few words."""
+    effect: str
+    """The same in sentences, which are read before the order is given."""
+    is_primary: bool
+    """Whether a person most probably gives this order next."""
+    place: str = ""
+    """The name of its form on the page; empty: the order's."""
+
+
+def offers(rollout: Rollout, orders: Iterable[str], *, needs_person: bool) -> tuple[Offer, ...]:
+    """These orders on a rollout, in words."""
+    first = primary(rollout, needs_person=needs_person)
+    return tuple(
+        Offer(
+            order=order, name=_name(order, rollout), hint=_hint(order, rollout), effect=effect(order, rollout),
+            is_primary=order == first,
+        )
+        for order in orders
+    )  # fmt: skip
+
+
+def _name(order: str, rollout: Rollout) -> str:
+    match order:
+        case "approve":
+            return f"Approve step {rollout.step + 1}" if rollout.step >= 0 else "Approve the first request"
+        case "jump":
+            return "Jump to a step"
+        case "promote" if rollout.is_comparison:
+            return f"Release {rollout.requested.variation}"
+        case _:
+            return order.capitalize()
+
+
+def _hint(order: str, rollout: Rollout) -> str:
+    candidate = f"v{rollout.requested.version}"
+    match order:
+        case "pause":
+            return "nothing advances until somebody resumes"
+        case "resume" if rollout.is_judged and rollout.step >= 0 and not rollout.is_aside:
+            return f"the plan goes on at step {rollout.step + 1} of {len(rollout.plan.steps)}"
+        case "resume":
+            return "it goes on"
+        case "approve":
+            return _hint_of_approval(rollout, candidate)
+        case "jump":
+            return f"{candidate} gets the share of the step that you choose"
+        case "promote" if rollout.is_comparison:
+            return f"{candidate} takes the place of v{rollout.stable} in {rollout.plan.variation}"
+        case "promote":
+            return f"every request goes to {candidate} now"
+        case "abort":
+            return _hint_of_abort(rollout, candidate)
+        case _:
+            return f"{candidate} starts again at step 1"
+
+
+def _hint_of_abort(rollout: Rollout, candidate: str) -> str:
+    if rollout.is_comparison:
+        return f"{rollout.requested.variation} is stopped, the other variations go on"
+    if rollout.is_shadow:
+        return f"{candidate} gets no more copies"
+    if rollout.weight and rollout.stable:
+        return f"every request goes back to v{rollout.stable}"
+    return f"{candidate} is not tried"
+
+
+def _hint_of_approval(rollout: Rollout, candidate: str) -> str:
+    """What comes after the approved step, or before the first one."""
+    steps = rollout.plan.steps
+    if rollout.step < 0:
+        return f"{candidate} gets {format_weight(steps[0].weight)} % of the requests"
+    if rollout.step + 1 == len(steps):
+        return f"then {candidate} is promoted"
+    return f"then {format_weight(steps[rollout.step + 1].weight)} % of requests go to {candidate}"
+
+
 def effect(order: str, rollout: Rollout) -> str:
     """What an order would do to a rollout now."""
     if rollout.is_shadow:
@@ -132,6 +217,8 @@ def _on_canary(order: str, rollout: Rollout) -> str:
                 f"say. "
                 f"It is recorded as your override. {stable} {_kept(rollout)}."
             )
+        case "abort" if rollout.stable is None:
+            return f"{candidate} is stopped. Nothing else changes: the variation has no other build."
         case "abort":
             return f"{stable} gets every request back at once ({candidate} has {weight} %); {candidate} is stopped."
         case "retry":

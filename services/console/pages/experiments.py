@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import quote
@@ -10,14 +13,19 @@ from starlette.requests import Request
 
 from sluicegate.registry.ledger.experiments import find_experiment, last_experiments
 from sluicegate.registry.ledger.reading import read_for_readout
-from sluicegate.registry.report.readout import Readout, arrivals, experiment_readout
-from sluicegate.registry.rollout.rollout import Ending
+from sluicegate.registry.ledger.selection import Selection
+from sluicegate.registry.orders.progress import stable
+from sluicegate.registry.report.readout import WAITS, Readout, arrivals, experiment_readout, winner_to_decide
+from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.units import format_share
 from sluicegate.services.console import counted
-from sluicegate.services.console.pages.ordering import ordering
+from sluicegate.services.console.if_match import rollout_tag
+from sluicegate.services.console.pages.effects import Offer, offers
+from sluicegate.services.console.pages.ordering import admitted, ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
+from sluicegate.services.console.tokens import Caller
 from sluicegate.services.report.exposures_chart import exposures_chart
 from sluicegate.services.report.forest_chart import forest_chart
 from sluicegate.services.report.page import drawn
@@ -61,8 +69,11 @@ def page(desk: Desk) -> Endpoint:
             "goal": goal(readout),
             "forest": drawn(partial(forest_chart, readout), "forest"),
             "ends_by": readout.began_at + timedelta(seconds=readout.lasts) if readout.began_at else None,
-            "may_end": request.state.caller.role >= Role.OPERATOR and not readout.is_over,
-            "effect": effect(readout),
+            "acts": [
+                {"offer": offer, "action": action, "tag": tag}
+                for offer, action, tag in _acts(desk, readout, comparisons, request.state.caller)
+            ],
+            "key": secrets.token_urlsafe(12),
             "refused": request.query_params.get("refused"),
         }
 
@@ -87,10 +98,59 @@ def goal(readout: Readout) -> str:
     return f"{readout.metric} {how} {readout.control}"
 
 
-def effect(readout: Readout) -> str:
-    """What ending the experiment now would do."""
+def decisions(desk: Desk, caller: Caller) -> list[dict[str, object]]:
+    """The experiments whose goal is reached and that a person should decide about, newest first."""
+    now = desk.clock()
+    comparisons = [
+        *desk.ledger.rollouts(Selection(comparisons=True, ended_since=now - WAITS)),
+        *desk.ledger.rollouts(Selection(comparisons=True, is_ended=False)),
+    ]
+    reached = {each.requested.experiment or "": each.requested_at for each in comparisons if each.has_passed}
+    return [
+        found
+        for name in sorted(reached, key=reached.__getitem__, reverse=True)
+        if (found := _decision(desk, name, caller, now)) is not None
+    ]
+
+
+def _decision(desk: Desk, name: str, caller: Caller, now: datetime) -> dict[str, object] | None:
+    comparisons = desk.ledger.rollouts(Selection(experiment=name))
+    records = read_for_readout(desk.ledger, comparisons)
+    readout = experiment_readout(records)
+    best = winner_to_decide(readout, records, desk.ledger.current(readout.model), now)
+    if best is None:
+        return None
+    acts = [
+        offer for offer, _, _ in _acts(desk, readout, comparisons, caller) if offer.is_primary or offer.order == "end"
+    ]
+    return {"readout": readout, "best": best, "offers": acts}
+
+
+def _acts(
+    desk: Desk, readout: Readout, comparisons: Sequence[Rollout], caller: Caller
+) -> Iterator[tuple[Offer, str, str]]:
+    """What the caller may do: release a variation, the winner first, or end the experiment without a change. Each with
+    the path of its form and the entity tag of what was seen.
+
+    A variation is released by the order `promote` on its comparison, while the control has the build that it had.
+    """
+    if stable(desk.ledger, readout.model, readout.control) == readout.control_build:
+        for each in sorted(comparisons, key=lambda each: each.requested.variation != readout.winner):
+            may_release = [order for order in admitted(each, caller) if order == "promote"]
+            for offer in offers(each, may_release, needs_person=False):
+                variation = each.requested.variation
+                released = replace(offer, is_primary=variation == readout.winner, place=f"release-{variation}")
+                yield released, f"/rollouts/{quote(each.id)}/promote", rollout_tag(each.id, each.seq)
+    if caller.role >= Role.OPERATOR and not readout.is_over:
+        yield _end(readout), f"/experiments/{quote(readout.experiment)}/end", ""
+
+
+def _end(readout: Readout) -> Offer:
     running = [compared.variation for compared in readout.compared if compared.state not in _ENDINGS]
-    return (
+    effect = (
         f"The comparison of {', '.join(running)} with {readout.control} ends as it stands. Requests of audience "
-        f"{readout.audience} go where they went before the experiment. No build changes."
+        f"{readout.audience} go where they went before the experiment. No build changes; a variation can be released "
+        "afterwards, too."
     )
+    hint = f"{readout.control} keeps v{readout.control_build}"
+    return Offer(order="end", name="End without a change", hint=hint, effect=effect, is_primary=False)

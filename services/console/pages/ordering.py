@@ -10,9 +10,12 @@ from starlette import requests
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
+from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import SluiceError
+from sluicegate.services.console.acts.rollouts import ORDERS
 from sluicegate.services.console.acts.table import find
 from sluicegate.services.console.operations import Request
+from sluicegate.services.console.pages.effects import possible
 from sluicegate.services.console.pages.rendering import Endpoint
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.recording import Recorder, allow
@@ -20,6 +23,11 @@ from sluicegate.services.console.tokens import Caller
 
 BACK = "back to "
 """The prefix of a step's number in the form, if that step lies before the current one."""
+
+
+def admitted(rollout: Rollout, caller: Caller) -> list[str]:
+    """The orders that the rollout admits now and that the caller may give."""
+    return [name for name in possible(rollout) if caller.role >= ORDERS[name].role]
 
 
 def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dict[str, Any]], str]) -> Endpoint:
@@ -34,7 +42,7 @@ def ordering(desk: Desk, pages: str, judged: frozenset[str], done: Callable[[dic
     async def endpoint(http: requests.Request) -> Response:
         name, act = http.path_params["id"], http.path_params["act"]
         form = await http.form(max_fields=5)
-        body: dict[str, object] = {"reason": str(form.get("reason") or "no reason given")}
+        body: dict[str, object] = {"reason": str(form.get("reason") or "")}
         if "step" in form:
             step = str(form["step"])
             body["step"] = _number(step.removeprefix(BACK))

@@ -20,7 +20,7 @@ def decide(desk: Desk) -> Endpoint:
     async def endpoint(http: Request) -> Response:
         form = await http.form(max_fields=5)
         name, act = (quote(http.path_params[each], safe="") for each in ("id", "act"))
-        body: dict[str, object] = {"reason": str(form.get("reason") or "no reason given")}
+        body: dict[str, object] = {"reason": str(form.get("reason") or "")}
         return await carried_out(
             desk, recorder, http, f"/api/v1/proposals/{name}/{act}", body, if_match=None,
             key=str(form.get("key") or "") or None, back="/", done=lambda _: "/",

@@ -13,17 +13,18 @@ from starlette.responses import HTMLResponse, Response
 from sluicegate.registry.ledger.reading import read_for_report
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.naming import find
-from sluicegate.registry.report.report import rollout_report
+from sluicegate.registry.report.pulse import silence
+from sluicegate.registry.report.report import Report, rollout_report
 from sluicegate.registry.rollout.facts import AtOnce
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console import counted
-from sluicegate.services.console.acts.rollouts import ORDERS, fact_json
+from sluicegate.services.console.acts.rollouts import fact_json
 from sluicegate.services.console.if_match import rollout_tag
-from sluicegate.services.console.pages.effects import afterwards, effect, possible, primary, reachable
+from sluicegate.services.console.pages.effects import afterwards, offers, reachable
 from sluicegate.services.console.pages.elsewhere import elsewhere
-from sluicegate.services.console.pages.ordering import ordering
+from sluicegate.services.console.pages.ordering import admitted, ordering
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.pages.routine import stretches
 from sluicegate.services.console.ports import Desk
@@ -42,7 +43,7 @@ def page(desk: Desk) -> Endpoint:
     def context(request: Request) -> Context:
         rollout = find(desk.ledger, request.path_params["id"])
         caller: Caller = request.state.caller
-        admitted = [name for name in possible(rollout) if caller.role >= ORDERS[name].role]
+        orders = admitted(rollout, caller)
         record = read_for_report(desk.ledger, rollout)
         report = rollout_report(record, desk.clock(), counted.evidence(desk, rollout))
         return {
@@ -53,8 +54,8 @@ def page(desk: Desk) -> Endpoint:
             "baked_at": _baked_at(rollout),
             "happened": stretches(record.entries, report.timeline),
             "facts": [fact_json(entry) for entry in reversed(record.entries)],
-            "acts": {name: effect(name, rollout) for name in admitted},
-            "primary": primary(rollout, needs_person=report.rollout.needs_person),
+            "acts": offers(rollout, orders, needs_person=report.rollout.needs_person),
+            "silence": _silence(desk, report),
             "refused": request.query_params.get("refused"),
             "elsewhere": elsewhere(desk, rollout) | _logs(rollout, caller),
             "afterwards": _afterwards(desk, rollout),
@@ -62,10 +63,18 @@ def page(desk: Desk) -> Endpoint:
             "tag": rollout_tag(rollout.id, rollout.seq),
             "key": secrets.token_urlsafe(12),
             "step": rollout.step + 1,
-            "reachable": reachable(rollout) if "jump" in admitted else (),
+            "reachable": reachable(rollout) if "jump" in orders else (),
         }
 
     return template(desk, "rollout.html", context)
+
+
+def _silence(desk: Desk, report: Report) -> str | None:
+    """That requests to the model have stopped, if the rollout waits for them."""
+    view = report.rollout
+    if view.ending is not None or report.unread is not None:
+        return None
+    return silence(view, counted.pulses(desk, [view.model]).get(view.model))
 
 
 def _logs(rollout: Rollout, caller: Caller) -> dict[str, str]:

@@ -14,8 +14,8 @@ from sluicegate.registry.orders.audience_store import audiences
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.glossary import anchor, meanings
 from sluicegate.registry.words.roles import Role
-from sluicegate.services.console.acts.rollouts import ORDERS
-from sluicegate.services.console.pages.effects import possible
+from sluicegate.services.console.pages.effects import offers
+from sluicegate.services.console.pages.ordering import admitted
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.ports import Desk
 from sluicegate.services.console.tokens import Caller
@@ -112,10 +112,12 @@ def _names(models: Sequence[str], text: str) -> list[str]:
 def _acts(rollouts: Iterable[Rollout], caller: Caller) -> Iterator[Hit]:
     """The orders that this caller may give on these rollouts. Each links to its form, which states the effect."""
     for rollout in rollouts:
-        for order in possible(rollout):
-            if caller.role >= ORDERS[order].role:
-                name, url = f"{order.capitalize()} {_title(rollout)}", f"/rollouts/{quote(rollout.id)}#{order}-effect"
-                yield Hit(kind="What you can do", name=name, about="asks before anything happens", url=url)
+        for offer in offers(rollout, admitted(rollout, caller), needs_person=False):
+            name, url = (
+                f"{offer.order.capitalize()} {_title(rollout)}…",
+                f"/rollouts/{quote(rollout.id)}#{offer.order}-effect",
+            )
+            yield Hit(kind="What you can do", name=name, about=f"{offer.hint}; asks before anything happens", url=url)
 
 
 def _title(rollout: Rollout) -> str:

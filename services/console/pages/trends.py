@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 from sluicegate.registry.ledger.port import Ledger
+from sluicegate.registry.report.pulse import Pulse
 from sluicegate.registry.report.trend import Trend, trends
 from sluicegate.registry.rollout.rollout import Rollout
-from sluicegate.services.console import counted
-from sluicegate.services.console.ports import Desk
 from sluicegate.services.report.sparkline import pulse_line, sparkline
 
 Drawn = Mapping[str, tuple[Trend, Markup]]
 """The trend and its sparkline, by metric."""
 
 
-def drawn_pulses(desk: Desk, models: Collection[str]) -> dict[str, Markup]:
+def drawn_pulses(pulses: Mapping[str, Pulse]) -> dict[str, Markup]:
     """The requests of the last minutes as a sparkline, by model; models without requests are left out."""
-    pulses = counted.pulses(desk, models)
     return {model: Markup(line) for model, pulse in pulses.items() if (line := pulse_line(pulse))}  # noqa: S704
 
 

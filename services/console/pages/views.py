@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 
-from sluicegate.registry.ledger.reading import Common, read_for_policy, read_for_views
+from sluicegate.registry.ledger.reading import Common, read_for_policy, read_for_views, with_launch
 from sluicegate.registry.report.overview import Served
-from sluicegate.registry.report.view import RolloutView, next_decision, rollout_view
+from sluicegate.registry.report.view import RolloutView, held_up, next_decision, rollout_view
 from sluicegate.registry.rollout.record import RolloutRecord
 from sluicegate.registry.rollout.rollout import Phase, Rollout
+from sluicegate.registry.words.launching import HELD_UP
 from sluicegate.registry.words.metric import Arm
 from sluicegate.services.console import counted
 from sluicegate.services.console.ports import Desk
@@ -29,19 +30,26 @@ def lines(desk: Desk, rollouts: Sequence[Rollout], common: Common) -> list[Rollo
 
 
 def waiting(desk: Desk, rollouts: Sequence[Rollout], common: Common) -> list[RolloutView]:
-    """The views of the rollouts that wait for a person.
+    """The views of the rollouts that wait for a person, or that something has held up for long.
 
     Requests are counted only if the answer depends on them, so that this is cheap for all rollouts in progress.
     """
-    records = [read_for_policy(desk.ledger, each, common) for each in rollouts]
-    doubtful = [record.rollout for record in records if _may_need_person(record, desk.clock())]
+    now = desk.clock()
+    records = [_with_long_launch(desk, read_for_policy(desk.ledger, each, common), now) for each in rollouts]
+    doubtful = [record.rollout for record in records if _may_need_person(record, now)]
     requests = counted.requests(desk, doubtful)
     views = (
-        rollout_view(record, desk.clock(), requests.get(record.rollout.id))
+        rollout_view(record, now, requests.get(record.rollout.id))
         for record in records
-        if record.rollout.phase is Phase.PAUSED or record.rollout in doubtful
+        if record.rollout.phase is Phase.PAUSED or record.rollout in doubtful or held_up(record, now)
     )
-    return [view for view in views if view.needs_person]
+    return [view for view in views if view.needs_person or view.held_up]
+
+
+def _with_long_launch(desk: Desk, record: RolloutRecord, now: datetime) -> RolloutRecord:
+    """The record, with the stages of its launch if that has been going on for long."""
+    began = record.rollout.began_at
+    return with_launch(desk.ledger, record) if began is not None and now - began >= HELD_UP else record
 
 
 def _may_need_person(record: RolloutRecord, now: datetime) -> bool:
