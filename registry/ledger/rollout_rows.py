@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, insert, or_, select, true, update
 
@@ -128,18 +129,25 @@ def current_ids(connection: Connection) -> list[str]:
 
 
 def selected_ids(connection: Connection, selection: Selection) -> list[str]:
-    """The ids of the rollouts that the selection admits, oldest first. Raises NotFound for an unknown `before`."""
+    """The ids of the rollouts that the selection admits, the first opened or ended first. Raises NotFound for an
+    unknown `before`."""
     _refuse_unknown(connection, selection)
-    newest = select(rollouts.c.rollout).where(*_conditions(selection)).order_by(_order(selection).desc())
+    newest = (
+        select(rollouts.c.rollout)
+        .where(*_conditions(selection))
+        .order_by(*(column.desc() for column in _order(selection)))
+    )
     limited = newest if selection.newest is None else newest.limit(selection.newest)
     return list(connection.scalars(limited))[::-1]
 
 
-def _order(selection: Selection) -> ColumnElement[int]:
-    """The order in which rollouts were opened. If they are selected by their end or their last fact, the order is a
-    sum, which no index has: otherwise the database would scan all rollouts from the newest on."""
-    has_own_index = selection.ended_since is not None or selection.changed_after is not None
-    return rollouts.c.place + 0 if has_own_index else rollouts.c.place
+def _order(selection: Selection) -> tuple[ColumnElement[Any], ...]:
+    """The order in which rollouts were opened, or in which they ended if they are selected by that. If they are
+    selected by their last fact, the order is a sum, which no index has: otherwise the database would scan all rollouts
+    from the newest on."""
+    if selection.ended_since is not None:
+        return rollouts.c.ended_at, rollouts.c.place
+    return (rollouts.c.place + 0 if selection.changed_after is not None else rollouts.c.place,)
 
 
 def count_selected(connection: Connection, selection: Selection, most: int | None = None) -> int:

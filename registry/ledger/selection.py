@@ -36,12 +36,13 @@ class Selection:
     text: str = ""
     """Part of the id, the variation or the reason, ignoring case; searched in the newest `SEARCHED`."""
     ended_since: datetime | None = None
+    """Only those that ended since then; they come in the order in which they ended, not in that of their opening."""
     changed_after: int | None = None
     """Only those with a fact after this place of the feed."""
     before: str | None = None
     """Only those opened before this rollout."""
     newest: int | None = None
-    """At most this many, the last ones opened."""
+    """At most this many, the last ones opened or, with `ended_since`, the last ones that ended."""
 
     def refuse_unknown(self, *, is_known: bool) -> None:
         """Raise NotFound if the rollout in `before` does not exist."""
@@ -74,6 +75,8 @@ class Selection:
         earlier = list(takewhile(lambda rollout: rollout.id != self.before, rollouts))
         of_model = [rollout for rollout in earlier if _is(self.model, rollout.requested.model)]
         admitted = [rollout for rollout in _last(of_model, SEARCHED if self.text else None) if self.admits(rollout)]
+        if self.ended_since is not None:
+            admitted.sort(key=lambda rollout: rollout.ended_at or rollout.requested_at)
         return tuple(_last(admitted, self.newest))
 
 

@@ -13,7 +13,7 @@ from functools import reduce
 
 from sluicegate.registry.plan.fields import GateSpec
 from sluicegate.registry.report.course import StepReport, WeightPoint, step_reports, weight_points
-from sluicegate.registry.report.reason import counted
+from sluicegate.registry.report.reason import counted, unit_noun
 from sluicegate.registry.report.shadow_view import ShadowView
 from sluicegate.registry.report.timeline import Moment, timeline
 from sluicegate.registry.report.view import GateView, RolloutView, rollout_view
@@ -213,6 +213,10 @@ class GateReport:
     """The direction in which the metric gets worse: higher or lower."""
     counted: str
     """What is compared: requests, labels, predictions or pairs."""
+    units: str | None
+    """The noun for the plan's units, such as users; None if it names none."""
+    since: str
+    """What began when counting began: the rollout, the shadow or the experiment."""
     source: str
     alpha: float
     alpha_spent: float | None
@@ -220,6 +224,18 @@ class GateReport:
     beta: float
     looks: tuple[LookPoint, ...]
     turns: tuple[Turn, ...]
+
+    @property
+    def population(self) -> str:
+        """Which values its figures count, in sentences."""
+        if not self.looks:
+            return "Nothing is counted for it yet: its first look comes once enough has come."
+        what = "pairs of answers to one request" if self.counted == "pairs" else f"{self.counted} of both builds"
+        first, last = self.looks[0].step, self.looks[-1].step
+        steps = f"step {last}" if first == last else f"steps {first} to {last}"
+        where = f" at {steps}" if self.since == "rollout" else f" since the {self.since} began"
+        users = f" Where the sentence counts {self.units}, each of them may have several." if self.units else ""
+        return f"Counted: {what}{where}, up to look {self.looks[-1].k}; what came later enters at the next one.{users}"
 
     @property
     def decided(self) -> Turn | None:
@@ -318,6 +334,8 @@ def _gate(record: RolloutRecord, view: GateView, spec: GateSpec) -> GateReport:
         view=view,
         worse=metric.worse.value,
         counted="pairs" if record.rollout.is_shadow else counted(metric),
+        units=unit_noun(record.rollout.plan.unit) if record.rollout.plan.unit else None,
+        since="shadow" if record.rollout.is_shadow else "experiment" if record.rollout.is_comparison else "rollout",
         source=metric.source.value,
         alpha=spec.alpha,
         alpha_spent=points[-1].alpha_spent if points else None,

@@ -107,6 +107,7 @@ def selections(every: list[Rollout], end: int, chance: random.Random) -> Iterato
     yield Selection(text="ENOUGH")
     yield Selection(text="50%_off")
     yield Selection(ended_since=at(chance.randrange(200)))
+    yield Selection(ended_since=at(chance.randrange(100)), newest=2)
     yield Selection(changed_after=chance.randrange(end + 1))
     yield Selection(before=chance.choice(every).id, newest=chance.randrange(1, 6))
 

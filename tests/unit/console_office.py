@@ -163,12 +163,12 @@ class Office:
             orders.apply_plan(self.ledger, PLAN, NOW)
         self.client = TestClient(create(self.desk, hosts=["127.0.0.1"]), base_url="http://127.0.0.1")
 
-    def running(self, plan: Plan = PLAN) -> Rollout:
+    def running(self, plan: Plan | None = None) -> Rollout:
         who = Giver(actor="ada", cause="cli")
         first = orders.deploy(self.ledger, plan=PLAN, version="1", request=who, now=NOW).rollout
         self._launch(first.id)
         orders.complete(self.ledger, first.id, NOW)
-        second = orders.start(self.ledger, plan=plan, version="2", request=who, now=NOW).rollout
+        second = orders.start(self.ledger, plan=plan or PLAN, version="2", request=who, now=NOW).rollout
         self._launch(second.id)
         entered = StepEntered(step=0, weight=1000, actor="policy", reason="ready")
         return self.ledger.append(second.id, self.ledger.rollout(second.id).seq + 1, entered, NOW)

@@ -1,4 +1,5 @@
-"""Activity: what happened, who did it and why, newest first, grouped by rollout, with routine facts folded."""
+"""Activity: what happened, who did it and why, by rollout. The rollout of the newest event comes first; its own events
+are in order, with routine ones folded."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ STRETCHES = 25
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """Facts of one rollout, newest first."""
+    """Facts of one rollout, in order."""
 
     rollout: str
     title: str
@@ -103,7 +104,8 @@ def episodes(ledger: Ledger, feed: Iterable[Fed]) -> Iterable[Episode]:
     for fed in feed:
         by_rollout.setdefault(fed.entry.rollout, []).append(fed.entry)
     rollouts = {each.id: each for each in ledger.rollouts(Selection(ids=tuple(by_rollout)))}
-    for name, entries in by_rollout.items():
+    for name, newest_first in by_rollout.items():
+        entries = newest_first[::-1]
         rollout = rollouts[name]
         stable = f"v{rollout.stable} → " if rollout.stable else ""
         yield Episode(

@@ -63,7 +63,7 @@ def page(desk: Desk) -> Endpoint:
             "waiting": needing,
             "offers": _offers(needing, under_way, caller),
             "decisions": decisions(desk, caller),
-            "proposals": [proposal_json(each) for each in proposals(desk.ledger)],
+            "proposals": [proposal_json(each) for each in proposals(desk.ledger)[::-1]],
             "may_approve": caller.role >= Role.APPROVER,
             "refused": request.query_params.get("refused"),
             "key": secrets.token_urlsafe(12),

@@ -53,7 +53,7 @@ def page(desk: Desk) -> Endpoint:
             "steps_planned": rollout.plan.steps,
             "baked_at": _baked_at(rollout),
             "happened": stretches(record.entries, report.timeline),
-            "facts": [fact_json(entry) for entry in reversed(record.entries)],
+            "facts": [fact_json(entry) for entry in record.entries],
             "acts": offers(rollout, orders, needs_person=report.rollout.needs_person),
             "silence": _silence(desk, report),
             "refused": request.query_params.get("refused"),

@@ -36,8 +36,8 @@ def is_routine(fact: Fact) -> bool:
 
 
 def stretches(entries: Sequence[Entry], moments: Iterable[Moment]) -> list[Stretch]:
-    """The timeline of these entries, newest first, in stretches that are routine or not."""
-    pairs = zip(reversed(entries), reversed(tuple(moments)), strict=True)
+    """The timeline of these entries, in order, in stretches that are routine or not."""
+    pairs = zip(entries, moments, strict=True)
     return [
         (routine, tuple(moment for _, moment in group))
         for routine, group in groupby(pairs, key=lambda pair: is_routine(pair[0].fact))
