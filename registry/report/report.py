@@ -235,7 +235,7 @@ class GateReport:
         steps = f"step {last}" if first == last else f"steps {first} to {last}"
         where = f" at {steps}" if self.since == "rollout" else f" since the {self.since} began"
         users = f" Where the sentence counts {self.units}, each of them may have several." if self.units else ""
-        return f"Counted: {what}{where}, up to look {self.looks[-1].k}; what came later enters at the next one.{users}"
+        return f"Counted: {what}{where}, up to look {self.looks[-1].k} and nothing that came later.{users}"
 
     @property
     def decided(self) -> Turn | None:

@@ -150,7 +150,7 @@ def test_a_viewer_sees_everything_and_can_order_nothing(browser: Browser, runnin
     operator = signed_in(browser, at, at.token("olga", Role.OPERATOR))
     operator.goto(f"{at.url}/rollouts/{rollout.id}")
     expect(operator.locator("details.act summary")).to_have_text(
-        ["Pause… nothing advances until somebody resumes", "Abort… every request goes back to v1"]
+        ["Pause… nothing advances meanwhile", "Abort… every request goes back to v1"]
     )
 
 

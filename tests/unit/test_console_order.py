@@ -81,8 +81,8 @@ def test_what_happened_in_a_rollout_is_told_in_order_everywhere() -> None:
     given = Given().runs(20_000, until=5000)
     client = signed_in(MemoryDesk(ledger=given.ledger)).client
     for path, start in (
-        (f"/rollouts/{given.name}", "Timeline first event first"),
-        (f"/rollouts/{given.name}/report", "Timeline first event first"),
+        (f"/rollouts/{given.name}", "Timeline oldest first"),
+        (f"/rollouts/{given.name}/report", "Timeline oldest first"),
         ("/activity?model=delays", "delays v1 → v2"),
     ):
         shown = text(client.get(path).text)
@@ -90,7 +90,7 @@ def test_what_happened_in_a_rollout_is_told_in_order_everywhere() -> None:
         places = [story.index(each) for each in ("canary of delays v2 requested", "step 1 began", "step 2 began")]
         assert places == sorted(places), path
     page = client.get(f"/rollouts/{given.name}").text
-    facts = re.findall(r"<strong>(\w+)</strong>", page[page.index("All facts in the ledger, the first one first") :])
+    facts = re.findall(r"<strong>(\w+)</strong>", page[page.index("All facts in the ledger, oldest first") :])
     assert facts[:2] == ["Requested", "Begun"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -189,6 +190,7 @@ def test_it_is_shown_as_json_as_a_page_and_as_text() -> None:
     for words in ("flips", "x-state=NY", "stands out", "r9", "dropped 3", "1 apart", "size (long) is new"):
         assert words in text
     page = shadow_page(view)
+    assert set(re.findall(r"<table[^>]*>\s*(<\w+)", page)) == {"<caption"}, "each table says what it counts"
     for words in ("x-state=NY", "stands out", "r9", 'class="bar"', "size (long) is new", "Share of pairs that differ"):
         assert words in page
     assert "script" not in page
@@ -220,6 +222,7 @@ def test_pairs_are_judged_by_the_plans_own_tolerance_and_by_any_difference_besid
     assert judged_view(0.005).judged[0].disagreement.value == 1.0
     assert "differ   apart 0 %" in _table(to_jsonable_python(view), head="")
     page = shadow_page(view)
+    assert set(re.findall(r"<table[^>]*>\s*(<\w+)", page)) == {"<caption"}, "each table says what it counts"
     assert "a number is more than 0.05 apart" in page
     assert "anything differs at all, however little" in page
 

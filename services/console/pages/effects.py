@@ -146,7 +146,7 @@ def _hint(order: str, rollout: Rollout) -> str:
     candidate = f"v{rollout.requested.version}"
     match order:
         case "pause":
-            return "nothing advances until somebody resumes"
+            return "nothing advances meanwhile"
         case "resume" if rollout.is_judged and rollout.step >= 0 and not rollout.is_aside:
             return f"the plan goes on at step {rollout.step + 1} of {len(rollout.plan.steps)}"
         case "resume":
@@ -154,7 +154,7 @@ def _hint(order: str, rollout: Rollout) -> str:
         case "approve":
             return _hint_of_approval(rollout, candidate)
         case "jump":
-            return f"{candidate} gets the share of the step that you choose"
+            return f"{candidate} gets the share of that step"
         case "promote" if rollout.is_comparison:
             return f"{candidate} takes the place of v{rollout.stable} in {rollout.plan.variation}"
         case "promote":
