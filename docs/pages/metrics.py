@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from docs.pages.tables import NOTICE, code, field_docs, table
+from docs.pages.tables import NOTICE, code, table
 from sluicegate.services.telemetry.store.counts import Count
 from sluicegate.services.traffic.envoy.gateway_stats import NAMES
 
@@ -56,7 +56,7 @@ def families() -> tuple[Metric, ...]:
 def page() -> str:
     """The whole page."""
     rows = [(code(_shown(it)), it.type, _labels(it.name), it.documentation) for it in families()]
-    counts = [(code(Count[name].value), meaning) for name, meaning in field_docs(Count).items() if meaning]
+    counts = [(code(each.value), each.meaning) for each in Count]
     return f"""{NOTICE}
 # Metrics
 

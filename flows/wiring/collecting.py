@@ -28,7 +28,11 @@ def telemetry_finding(where: str, why: str | None) -> Finding:
     """Where the telemetry is, and `why` it cannot be used; None if it can."""
     from sluicegate.services.host.doctor.finding import failed, passed
 
-    return passed("telemetry", where) if why is None else failed("telemetry", f"{where}: {why}", TELEMETRY_FIX)
+    return (
+        passed("telemetry", f"{where} can be used")
+        if why is None
+        else failed("telemetry", f"{where}: {why}", TELEMETRY_FIX)
+    )
 
 
 def finding(behind: Backlog, now: float) -> Finding:
@@ -36,11 +40,11 @@ def finding(behind: Backlog, now: float) -> Finding:
     from sluicegate.services.host.doctor.finding import passed, warned
 
     waits = behind.waits(now)
-    unread = f"{behind.unread_bytes:,} bytes of the access log are unread"
+    unread = f"{behind.unread_bytes:,} bytes of the access log are not counted yet"
     if waits <= _PATIENCE:
-        return passed(_CHECK, unread)
+        return passed(_CHECK, unread if behind.unread_bytes else "every line of the access log is counted")
     fix = "Check the space on the disk, and read the collector's log: sluice status. Nothing is lost meanwhile."
-    return warned(_CHECK, f"{unread}, and no line was read for {waits / 60:,.0f} min", fix)
+    return warned(_CHECK, f"{unread}, and none was counted for {waits / 60:,.0f} min", fix)
 
 
 def growth_finding(grown: Growth, free: float, kept_for: float) -> Finding:
@@ -48,9 +52,9 @@ def growth_finding(grown: Growth, free: float, kept_for: float) -> Finding:
     from sluicegate.services.host.doctor.finding import passed, warned
 
     days, more = kept_for / 86_400, grown.more(kept_for)
-    rate = f"{grown.a_day:,.0f} requests a day are kept for {days:g} days, which takes {more / 2**30:,.1f} GiB more"
+    rate = f"{grown.a_day:,.0f} requests a day, kept for {days:g} days, will need {more / 2**30:,.1f} GiB more"
     if more < free:
-        return passed("growth", f"{rate}, of {free / 2**30:,.1f} GiB free")
+        return passed("growth", f"{rate}; {free / 2**30:,.1f} GiB are free")
     fix = "Free space, or lower retention in the plans that ask for outcomes or bodies."
     return warned("growth", f"at today's rate the disk is full in {grown.days(free):,.1f} days: {rate}", fix)
 

@@ -154,6 +154,8 @@ class LocalDesk:
         return JoinedGateways(runtime=self.runtime)
 
     def counts(self) -> dict[str, object]:
+        from sluicegate.services.telemetry.store.counts import Count
+
         queries, behind = self.runtime.telemetry, self.runtime.backlog()
         return {
             "collector": {
@@ -161,6 +163,7 @@ class LocalDesk:
                 "waiting_seconds": round(behind.waits(self.runtime.wall().timestamp()), 1),
             },
             "counters": {str(name): count for name, count in queries.counters().items()},
+            "meanings": {each.value: each.meaning for each in Count},
             "waiting": queries.waiting(),
             "quarantined": queries.quarantined(),
         }

@@ -56,7 +56,7 @@ def readable(keeper: str) -> str:
 
 def named_keepers(keepers: Sequence[Keeping]) -> str:
     """Which keeper leads and which stand by, in words."""
-    leading = [f"{readable(each.keeper)} leads (term {each.term})" for each in keepers if each.until is not None]
+    leading = [f"{readable(each.keeper)} is in charge" for each in keepers if each.until is not None]
     waiting = [readable(each.keeper) for each in keepers if not each.term]
-    others = f"; standing by: {', '.join(waiting)}" if waiting else ""
-    return (leading[0] if leading else "no keeper leads") + others
+    others = f"; ready to take over: {', '.join(waiting)}" if waiting else ""
+    return (leading[0] if leading else "no keeper is in charge") + others

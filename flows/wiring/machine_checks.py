@@ -14,6 +14,7 @@ from sluicegate.flows.wiring.cluster_checks import checks_of_cluster
 from sluicegate.flows.wiring.machine import PACKAGED, recipe
 from sluicegate.flows.wiring.runtime import Runtime, current_runtime
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.words import figures
 from sluicegate.registry.words.errors import NotFound, SluiceError
 from sluicegate.registry.words.gateways import Confirmation
 from sluicegate.services.host.installation import GATEWAY
@@ -71,7 +72,7 @@ def _record_checks(runtime: Runtime) -> dict[str, Check]:
         "keepers": lambda: _keepers(runtime),
         "git": lambda: _followed(runtime),
         "sources": lambda: _sources(runtime),
-        "room": lambda: _room(runtime),
+        "cores and memory": lambda: _room(runtime),
         "gateways": lambda: _gateways(runtime),
         "watched": lambda: _watched(runtime),
     }
@@ -265,7 +266,7 @@ def _followed(runtime: Runtime) -> tuple[Finding, ...]:
             "is not shown any more",
         )
         if each.wrong
-        else passed("git", f"{each.tree} is at commit {each.commit[:12]}, checked {each.at:%Y-%m-%d %H:%M} UTC")
+        else passed("git", f"{each.tree} is at commit {each.commit[:12]}, checked {figures.moment(each.at)} UTC")
         for each in trees
     )
 
@@ -358,14 +359,14 @@ def _gateways(runtime: Runtime) -> tuple[Finding, ...]:
     except (sa.exc.SQLAlchemyError, SluiceError):
         return ()
     fix = (
-        "No weight grows until it confirms; an abort is in force at all others. See its log: sluice logs envoy, or "
-        "envoy-2 and so on. If one hangs, end its process: it is started again with the present routes."
+        "No candidate gets more requests until this gateway confirms its routes; an abort takes effect at all others. "
+        "Read its log: sluice logs envoy, or envoy-2 and so on. If it hangs, end its process: it is started again."
     )
     findings = []
     for each in states:
         reported = "no version" if each.version is None else f"version {each.version}"
         if each.confirmation is Confirmation.CONFIRMED:
-            findings.append(passed(each.name, f"serves {reported}"))
+            findings.append(passed(each.name, f"it has the current routes ({reported})"))
         else:
             findings.append(failed(each.name, f"{each}. It last reported {reported}.", fix))
     return tuple(findings)
@@ -383,7 +384,7 @@ def _watched(runtime: Runtime) -> tuple[Finding, ...]:
     return tuple(
         failed(f"{name} watched", str(unwatched[name]), fix)
         if name in unwatched
-        else passed(f"{name} watched", "by a keeper")
+        else passed(f"{name} watched", "a keeper watches it")
         for name in runtime.heard_gateways()
     )
 

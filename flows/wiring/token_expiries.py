@@ -24,7 +24,7 @@ def token_finding(tokens: Sequence[Token], now: datetime) -> Finding:
 
     soon = [token for token in tokens if token.expires_at is not None and token.expires_at - now <= SOON]
     if not soon:
-        summary = f"none of {len(tokens)} expires within {SOON.days} days" if tokens else "none besides the admin's"
+        summary = f"none of {len(tokens)} expires within {SOON.days} days" if tokens else "only the admin has one"
         return passed("tokens", summary)
     expiring = "; ".join(f"{_expiry_text(token, now)}" for token in soon)
     fix = (

@@ -81,7 +81,7 @@ def writing(engine: Engine, silence: float = SILENCE) -> Iterator[Connection]:
             outcome, fix = _IN_DOUBT  # from here on the commit may succeed and only its answer be lost
 
 
-_FIX = "check that it exists, has free space and can be written; to find out why: sluice doctor"
+_FIX = "check that its server runs, or that its disk has free space and can be written; all checks: sluice doctor"
 _NOTHING = "nothing was recorded: ", _FIX
 _IN_DOUBT = (
     "it is not known whether this was recorded: ",
@@ -130,4 +130,5 @@ def _failures_as_unreachable(
     except (DatabaseError, InterfaceError) as error:
         where = engine.url.render_as_string(hide_password=True)
         what, fix = outcome()
-        raise Unreachable(f"{what}the ledger {where} cannot be used: {error.orig}", fix=fix) from error
+        why = " ".join(str(error.orig).split())
+        raise Unreachable(f"{what}the ledger {where} cannot be used: {why}", fix=fix) from error

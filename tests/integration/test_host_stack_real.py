@@ -121,8 +121,8 @@ def test_nothing_listens_beyond_loopback_and_the_doctor_agrees(rig: Rig) -> None
     findings = [*running.programs(), *running.ports(), *running.loopback_only(), *running.reachable()]
     assert [each for each in findings if each.status is not CheckStatus.PASS] == []
     closed = {each.check: each.status for each in running.closed()}
-    assert closed["mlflow closed"] is CheckStatus.PASS
-    assert closed["prefect closed"] is CheckStatus.PASS
+    assert closed["mlflow credentials"] is CheckStatus.PASS
+    assert closed["prefect credentials"] is CheckStatus.PASS
 
 
 def test_a_second_up_starts_nothing_and_deploys_nothing(rig: Rig) -> None:

@@ -397,7 +397,7 @@ def test_the_page_of_health_names_each_gateway_its_version_and_for_how_long_it_i
     assert f"edge-2 is late since {since}: a full disk. It last reported version old." in shown
     assert f"edge-3 is away since {since}: it is cut off. It last reported no version." in shown
     for name in ("gateway", "edge-1"):
-        assert re.search(rf"{name}\s+serves version new", shown), shown
+        assert re.search(rf"{name}\s+it has the current routes \(version new\)", shown), shown
 
 
 def hit(name: str, kind: str = "Models", about: str = "") -> Hit:

@@ -90,7 +90,7 @@ def test_the_doctor_says_how_long_the_disk_lasts() -> None:
     grown, week = Growth(kept=1_000_000, a_day=86_400_000), 7 * 86_400.0
     enough, full = growth_finding(grown, 80e9, week), growth_finding(grown, 50e9, week)
     assert (enough.status, full.status) == (CheckStatus.PASS, CheckStatus.WARN)
-    assert enough.found == "86,400,000 requests a day are kept for 7 days, which takes 56.2 GiB more, of 74.5 GiB free"
+    assert enough.found == "86,400,000 requests a day, kept for 7 days, will need 56.2 GiB more; 74.5 GiB are free"
     assert full.found.startswith("at today's rate the disk is full in 5.8 days: 86,400,000 requests a day")
     assert "retention" in (full.fix or "")
     assert growth_finding(Growth(kept=0, a_day=0.0), 1.0, week).status is CheckStatus.PASS

@@ -65,7 +65,7 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
         Operation(
             method="GET", path="/api/v1/counts", role=Role.VIEWER, act=acts.counts,
             summary="What the collector has counted, what waits to be joined, and what it could not read.",
-            gives={200: "`counters`, `waiting`, `quarantined`."},
+            gives={200: "`counters`, their `meanings`, `waiting`, `quarantined`."},
         ),
         *(
             Operation(

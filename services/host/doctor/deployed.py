@@ -25,14 +25,16 @@ def deployments_finding(packaged: Packaged, registered: Sequence[Registered], re
     if paused := [each.name for each in registered if each.paused]:
         fix = "resume them in the Prefect UI"
         return warned(DEPLOYMENTS, f"paused, so their schedules do not fire: {', '.join(paused)}", fix)
-    return passed(DEPLOYMENTS, f"all {len(registered)} are of this version")
+    return passed(DEPLOYMENTS, f"all {len(registered)} are registered in this version")
 
 
 def pool_finding(pool: WorkPool, work: str = "sluice up") -> Finding:
     """Whether a worker takes the runs of this work pool. `work` is a command that starts one here."""
     if pool.paused:
-        return failed(POOL, f"{pool.name} is paused: no run starts", f"prefect work-pool resume {pool.name}")
+        return failed(POOL, f"{pool.name} is paused, so no run starts", f"prefect work-pool resume {pool.name}")
     if not pool.workers:
         fix = f"{work}, or on another machine: prefect worker start --pool {pool.name}"
-        return failed(POOL, f"no worker polls {pool.name}: no run starts", fix)
-    return passed(POOL, f"{pool.name}, polled by {pool.workers} {'worker' if pool.workers == 1 else 'workers'}")
+        return failed(POOL, f"no worker takes runs from {pool.name}, so no run starts", fix)
+    return passed(
+        POOL, f"{pool.workers} {'worker takes' if pool.workers == 1 else 'workers take'} runs from {pool.name}"
+    )

@@ -25,11 +25,11 @@ def python() -> list[Finding]:
     """Whether the Python version is supported."""
     tried = SpecifierSet(metadata(DISTRIBUTION)["Requires-Python"])
     if platform.python_version() in tried:
-        return [passed("python", platform.python_version())]
+        return [passed("python", f"Python {platform.python_version()} is supported")]
     return [
         failed(
             "python",
-            f"Python {platform.python_version()} was not tested; {tried} was",
+            f"Python {platform.python_version()} is not supported; {tried} is",
             f"Install Sluicegate with Python {tried}.",
         )
     ]
@@ -39,8 +39,8 @@ def versions() -> list[Finding]:
     """Whether every required package is installed in a supported version."""
     wrong = [problem for each in _requirements() if (problem := _mismatch(each))]
     if not wrong:
-        return [passed("versions", f"all {len(_requirements())} packages within their ranges")]
-    return [failed("versions", "; ".join(wrong), "pip install 'sluicegate[server]'")]
+        return [passed("packages", f"all {len(_requirements())} required packages have supported versions")]
+    return [failed("packages", "; ".join(wrong), "pip install 'sluicegate[server]'")]
 
 
 def state_folder(folder: StateFolder) -> list[Finding]:
@@ -56,14 +56,14 @@ def state_folder(folder: StateFolder) -> list[Finding]:
     foreign = [path for path in places if path.exists() and path.stat().st_uid != os.geteuid()]
     if foreign:
         return [failed("state folder", f"another user owns {foreign[0]}", "Set SLUICE_STATE to a folder of your own.")]
-    return [passed("state folder", f"{folder.root}, readable by its owner only")]
+    return [passed("state folder", f"only its owner can read {folder.root}")]
 
 
 def disk(path: Path) -> list[Finding]:
     """Whether there is space for bentos, logs and databases."""
     place = next(each for each in (path, *path.parents) if each.exists())
     free = shutil.disk_usage(place).free / 2**30
-    room = f"{free:.1f} GiB free"
+    room = f"{free:.1f} GiB are free"
     if free < _FAIL_BELOW_GIB:
         return [failed("disk", room, f"Free at least {_FAIL_BELOW_GIB:.0f} GiB where {place} is.")]
     if free < _WARN_BELOW_GIB:
@@ -106,4 +106,4 @@ def _mismatch(wanted: Requirement) -> str | None:
         return f"{wanted.name} is not installed"
     if wanted.specifier.contains(installed, prereleases=True):
         return None
-    return f"{wanted.name} {installed} is outside {wanted.specifier}"
+    return f"{wanted.name} {installed} is not supported; {wanted.specifier} is"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sluicegate.registry.words.units import format_memory
 from sluicegate.services.host.doctor.finding import Finding, passed, warned
 
-_CHECK = "room"
+_CHECK = "cores and memory"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,8 @@ def finding(demands: Sequence[Demand], cores: int, memory: int) -> Finding:
     ):
         return warned(
             _CHECK,
-            f"services may use {wanted:g} cores of {cores}; most of them {most.build}: {most.replicas} x {most.cpu:g}",
+            f"services may use {wanted:g} cores, and the machine has {cores}; "
+            f"{most.build} may use most: {most.replicas} x {most.cpu:g}",
             "Lower serve.replicas or serve.workers in its plan: more workers than cores are not faster.",
         )
     if needed_memory > memory:
@@ -46,5 +47,5 @@ def finding(demands: Sequence[Demand], cores: int, memory: int) -> Finding:
             "Lower serve.resources.memory or serve.replicas in the plans.",
         )
     if not demands:
-        return passed(_CHECK, "no service is to run on this machine")
-    return passed(_CHECK, f"services may use {wanted:g} cores of {cores}")
+        return passed(_CHECK, "no build is served on this machine")
+    return passed(_CHECK, f"services may use {wanted:g} of {cores} cores")

@@ -58,7 +58,9 @@ class Running:
         except Unreachable:
             left = sorted(self.supervisor.processes())
             alive = f"; still alive: {', '.join(left)}" if left else ""
-            return [failed("programs", f"the process supervisor does not run{alive}", "sluice up")]
+            return [
+                failed("programs", f"the supervisor that starts and restarts programs does not run{alive}", "sluice up")
+            ]
         bad = [state for state in states if state.condition not in WELL]
         if bad:
             ill = "; ".join(f"{state.name} is {state.condition.value}, see {state.log}" for state in bad)
@@ -70,7 +72,7 @@ class Running:
                 )
             ]
         return (
-            [passed("programs", f"all {len(states)} run")]
+            [passed("programs", f"all {len(states)} programs run")]
             if states
             else [
                 failed(
@@ -89,8 +91,8 @@ class Running:
             return []  # `programs` reports that
         if quiet:
             listed = ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in sorted(quiet.items()))
-            return [failed("heartbeats", f"running, but without a heartbeat: {listed}", _SILENT_FIX)]
-        return [passed("heartbeats", f"{', '.join(BEATING)} send heartbeats")]
+            return [failed("heartbeats", f"these run but may hang, since they report nothing: {listed}", _SILENT_FIX)]
+        return [passed("heartbeats", f"{', '.join(BEATING)} report that they are at work")]
 
     def ports(self) -> list[Finding]:
         """Whether our own programs listen on each of our ports."""
@@ -103,7 +105,7 @@ class Running:
         if foreign:
             other = f"another program listens on {', '.join(foreign)}"
             return [failed("ports", other, "End that program, or `sluice down` and `sluice up` to choose other ports.")]
-        return [passed("ports", ", ".join(f"{name} {port}" for name, port in self.site.ports.items()))]
+        return [passed("ports", ", ".join(f"{name} uses {port}" for name, port in self.site.ports.items()))]
 
     def loopback_only(self) -> list[Finding]:
         """Whether only the servers that SLUICE_LISTEN opens listen beyond loopback; they use TLS and require a
@@ -113,11 +115,11 @@ class Running:
         beyond = {door for door in self._listening() if not door[1].startswith(_LOOPBACK)}
         open_ = [f"{ip}:{port}" for port, ip in sorted(beyond - intended)]
         if open_:
-            return [failed("loopback only", f"reachable from outside: {', '.join(open_)}", "Report this as a bug.")]
+            return [failed("loopback only", f"other hosts can reach {', '.join(open_)}", "Report this as a bug.")]
         if beyond:
-            protected = f"beyond loopback only by TLS, with a token or a key of ours: {', '.join(sorted(ours))}"
+            protected = f"other hosts reach only {', '.join(sorted(ours))}, over TLS and with a token or a key"
             return [passed("loopback only", protected)]
-        return [passed("loopback only", "nothing listens beyond loopback")]
+        return [passed("loopback only", "no program can be reached from other hosts")]
 
     def reachable(self) -> list[Finding]:
         """Whether every server answers."""
@@ -144,9 +146,11 @@ class Running:
         skew = abs((parsedate_to_datetime(answer.date).astimezone(UTC) - now).total_seconds())
         if skew > _SKEW_SECONDS:
             return [
-                failed("clock", f"{skew:.0f} s different from MLflow's clock", "Set both clocks, for example by NTP.")
+                failed(
+                    "clock", f"it differs from MLflow's clock by {skew:.0f} s", "Set both clocks, for example by NTP."
+                )
             ]
-        return [passed("clock", f"agrees with MLflow's within {max(1.0, skew):.0f} s")]
+        return [passed("clock", f"it agrees with MLflow's clock within {max(1.0, skew):.0f} s")]
 
     def webhook(self) -> list[Finding]:
         """Whether MLflow's signed webhook reaches the console and is accepted."""
@@ -181,7 +185,7 @@ class Running:
     def _reached(self, part: Part) -> Finding:
         check = f"{part.name} answers"
         if part.probe is not None and is_ready(part.probe, seconds=_SECONDS):
-            return passed(check, part.probe.url)
+            return passed(check, f"it answers at {part.probe.url}")
         return failed(
             check,
             "it does not answer, or answers with an error",
@@ -211,15 +215,17 @@ _WEBHOOK_FIX = "Nothing is lost. To react at once, register a webhook at that ML
 
 
 def _closed(name: str, answer: Answer | None, *, is_foreign: bool) -> Finding:
-    check = f"{name} closed"
+    check = f"{name} credentials"
     if answer is None:
-        return failed(check, "no answer", "sluice up")
+        return failed(check, "it does not answer", "sluice up")
     if answer.status in (401, 403):
-        return passed(check, "refuses requests without credentials")
+        return passed(check, "it refuses requests without credentials")
     if is_foreign:
-        return warned(check, f"answers {answer.status} without credentials", f"Turn on authentication at {name}.")
+        return warned(
+            check, f"it answers {answer.status} to a request without credentials", f"Turn on authentication at {name}."
+        )
     return failed(
         check,
-        f"answers {answer.status} without credentials",
+        f"it answers {answer.status} to a request without credentials",
         "Run sluice down, then sluice up; if it stays, report it as a bug.",
     )

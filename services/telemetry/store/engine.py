@@ -50,10 +50,10 @@ def told_plainly(engine: Engine) -> Iterator[None]:
     except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
         raise
     except (sa.exc.DatabaseError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-        why = str(getattr(error, "orig", None) or error).strip().rstrip(".")
+        why = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip(".")
         where = "" if engine.dialect.name == "sqlite" else f" in {engine.url.render_as_string(hide_password=True)}"
         raise Unreachable(
-            f"the telemetry{where} cannot be used now: {why}.", fix="try again; to find out why: sluice doctor"
+            f"the telemetry{where} cannot be used now: {why}.", fix="try again; all checks: sluice doctor"
         ) from error
 
 
