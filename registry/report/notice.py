@@ -9,6 +9,7 @@ from datetime import datetime
 
 from sluicegate.registry.report.happening import Happening, Severity
 from sluicegate.registry.report.timeline import Moment
+from sluicegate.registry.words import figures
 
 MOST_LINES = 20
 _MARKS = {Severity.ROUTINE: "·", Severity.INFO: "✓", Severity.WARNING: "!", Severity.CRITICAL: "✕"}
@@ -51,10 +52,14 @@ def example(now: datetime) -> Happening:
 def line(happening: Happening) -> str:
     """One happening as one line."""
     moment = happening.moment
-    weight = "" if moment.before == moment.after else f" ({moment.before:g} % → {moment.after:g} %)"
+    weight = (
+        ""
+        if moment.before == moment.after
+        else f" ({figures.per_cent(moment.before)} → {figures.per_cent(moment.after)})"
+    )
     why = f": {moment.why}" if moment.why else ""
     by = f" (by {moment.actor})" if moment.actor else ""
-    at = f"{moment.at:%Y-%m-%d %H:%M:%S}"
+    at = figures.moment(moment.at)
     return (
         f"{_MARKS[happening.severity]} {at} UTC {happening.model} v{happening.version}: {moment.text}{weight}{why}{by}"
     )

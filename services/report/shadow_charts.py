@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sluicegate.registry.report.shadow_view import ColumnView
-from sluicegate.registry.words.figures import clock, count, number, share
+from sluicegate.registry.words.figures import clock, count, moment, number, share
 from sluicegate.services.report.svg import ALONE, Part, box, figure, left_margin, line, tipped, words
 
 _HEIGHT, _TOP, _BOTTOM, _RIGHT = 176, 30, 26, 18
@@ -20,11 +20,12 @@ def agreement_chart(over_time: Sequence[tuple[datetime, int, int]], name: str, w
         return ""
     most = max([0.01, *(part for _, part in rows)])
     labels = [clock(at) for at, _ in rows]
+    since = f"pairs that differ, from {moment(rows[0][0])} UTC"
     tips = [f"{label}: {share(part)}" for label, (_, part) in zip(labels, rows, strict=True)]
     about = f"{len(rows)} time buckets, from {labels[0]} to {labels[-1]}; at most {share(most)} differ."
     bars = _bars([part / most for _, part in rows], tips, width)
     ends = (share(most), labels[0], labels[-1])
-    return _chart(name, "Answers that differ, over time", about, bars, ("share of pairs that differ", *ends), width)
+    return _chart(name, "Answers that differ, over time", about, bars, (since, *ends), width)
 
 
 def difference_chart(column: ColumnView, name: str, width: int = ALONE) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sluicegate.registry.report.course import WeightPoint
 from sluicegate.registry.report.report import GateReport, Report
-from sluicegate.registry.words.figures import lasting, per_cent
+from sluicegate.registry.words.figures import lasting, moment, per_cent
 from sluicegate.services.report.scale import Scale, time_ticks
 from sluicegate.services.report.states import shown
 from sluicegate.services.report.svg import ALONE, Part, box, dot, figure, left_margin, line, path, tipped, words
@@ -64,7 +64,7 @@ def _frame(x: Scale, y: Scale, begin: datetime, seconds: float, bottom: int) -> 
         yield words("tick", x.start - 8, y.at(value) + 4, f"{value:g} %", "end")
     for value in time_ticks(seconds, int(x.end - x.start) // 68):
         yield words("tick", x.at(value), bottom + 18, _short(value), "middle")
-    yield words("axis", (x.start + x.end) / 2, bottom + 38, f"time since {begin:%Y-%m-%d %H:%M:%S} UTC", "middle")
+    yield words("axis", (x.start + x.end) / 2, bottom + 38, f"time since {moment(begin)} UTC", "middle")
     yield words("axis", 8, 14, "desired weight")
 
 
@@ -80,9 +80,9 @@ def _observed(points: Sequence[WeightPoint], begin: datetime, x: Scale, y: Scale
 def _marks(report: Report, x: Scale, begin: datetime, bottom: int) -> Iterator[Part]:
     """Labels at the top for events that changed the weight. Labels that would overlap are left out."""
     free = 0.0
-    for moment in report.timeline:
-        text = _MARKED.get(moment.fact)
-        place = x.at((moment.at - begin).total_seconds())
+    for event in report.timeline:
+        text = _MARKED.get(event.fact)
+        place = x.at((event.at - begin).total_seconds())
         if text is None or place < free:
             continue
         is_right, its = place > x.end - 90, shown(text)

@@ -380,6 +380,16 @@ def test_the_page_of_health_comes_although_something_hangs_and_says_what() -> No
     assert "All checks pass" not in shown
 
 
+def test_a_printed_page_says_the_exact_time_beside_a_relative_one() -> None:
+    printed = Path("services/console/static/console.css").read_text().rpartition("@media print")[2]
+    assert 'time[title]::after { content: " (" attr(title) ")"; }' in printed
+    relative = [
+        line for file in Path("services/console/templates").glob("*.html") for line in file.open() if "|ago" in line
+    ]
+    assert len(relative) == 1, "every relative time is written by one macro"
+    assert 'title="{{ time|moment }} UTC"' in relative[0]
+
+
 def test_the_page_of_health_names_each_gateway_its_version_and_for_how_long_it_is_behind(tmp_path: Path) -> None:
     runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: NOW)
     late = NOW - timedelta(minutes=3)

@@ -1,4 +1,4 @@
-// Keeps relative times up to date, and shows the exact time in the reader's time zone as a tooltip.
+// Shows the exact time in the reader's time zone as a tooltip.
 "use strict";
 
 function tellTimes(part) {
