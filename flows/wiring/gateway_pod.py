@@ -85,7 +85,7 @@ def serve(runtime: Runtime, port: int, mounted: Path) -> None:
     settings = runtime.settings
     if settings.cluster is None:
         raise UsageError(
-            "it is not known of which cluster this is a gateway.",
+            "this gateway does not know which cluster it belongs to.",
             fix="set SLUICE_CLUSTER to the namespace, and SLUICE_LEDGER and SLUICE_TELEMETRY to its databases.",
         )
     root, name = runtime.folder.root, os.environ.get("SLUICE_POD") or socket.gethostname()

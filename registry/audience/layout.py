@@ -36,7 +36,7 @@ def lay_out(weights: Mapping[str, int], before: Sequence[SlotRun] = ()) -> tuple
 def quotas(weights: Mapping[str, int]) -> dict[str, int]:
     """Slots of each variation: its share, rounded so that the sum is right, and at least one for a weight above 0."""
     if not 0 < sum(weight > 0 for weight in weights.values()) <= SLOTS or min(weights.values()) < 0:
-        raise ValueError(f"the weights {dict(weights)} give no shares: at least one must be above 0")
+        raise ValueError("every weight is 0, so no variation would answer: give one a weight above 0")
     total = sum(weights.values())
     shares = {name: SLOTS * weight / total for name, weight in weights.items()}
     slots = {name: max(int(share), 1 if weights[name] else 0) for name, share in shares.items()}

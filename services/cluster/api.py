@@ -289,6 +289,7 @@ def _event(question: Question, line: str) -> Event:
         raise meaning(question, int(thing.get("code", 500)), thing) if isinstance(thing, dict) else Unreachable(line)
     if not isinstance(thing, dict):
         raise Unreachable(
-            f"{question} sent a line that is no event: {line[:200]}", fix="wait: Sluicegate tries again by itself."
+            f"the cluster answered {question} with a line that cannot be read: {line[:200]}",
+            fix="wait: Sluicegate tries again by itself.",
         )
     return Event(what=str(fields.get("type")), object=thing)

@@ -94,7 +94,10 @@ class Tokens:
             )
         present = self._ledger.applied(KIND, name)
         if name == ADMIN or (present is not None and not _token(present).is_expired(now)):
-            raise Refused(f"there is a token {name!r} already.", fix=f"take it back first: sluice token revoke {name}")
+            raise Refused(
+                f"there is a token {name!r} already.",
+                fix=f"choose another name, or revoke that token first: sluice token revoke {name}",
+            )
         token = f"sluice_{secrets.token_urlsafe(32)}"
         body: dict[str, object] = {"role": role.title, "model": model, "sha256": _digest(token)}
         if person is not None:

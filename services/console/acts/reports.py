@@ -39,7 +39,7 @@ class ReportActs:
         if shadow is None:
             raise Refused(
                 f"rollout {rollout.id} is not a shadow, so it has no pairs of answers.",
-                fix=f"see its own evidence: sluice rollout show {rollout.id}",
+                fix=f"see the evidence of this rollout: sluice rollout show {rollout.id}",
             )
         return 200, shadow
 
