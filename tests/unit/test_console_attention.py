@@ -208,6 +208,10 @@ def test_an_experiment_that_ended_by_itself_waits_a_week_for_a_decision_and_one_
     assert needs_you(client).count("End without") == 0
     lab.now += WAITS
     assert needs_you(client) == ""
+    lab.now -= WAITS
+    assert "Release b" in needs_you(client)
+    lab.readies(orders.promote(lab.ledger, lab.comparison("b").id, actor="ada", reason="it won", now=lab.now).id, "2")
+    assert needs_you(client) == "", "the control has another build"
     ended = Lab(loss=EQUAL | {"b": 0.6}).begins().runs(6_000)
     orders.conclude(ended.ledger, name(ended), actor="ada", reason="enough", now=ended.now)
     assert needs_you(signed_in(ended)) == "", "who ended it has decided"

@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 
 from sluicegate.registry.plan.plan import Plan
+from sluicegate.registry.report.report import ArmCounts, ArmLatency, Evidence, OutcomeCoverage, RequestsAtWeight
+from sluicegate.registry.rollout.rollout import Rollout
 from tests import giving as orders
 from tests.acceptance.given import Given
 from tests.experiment_lab import Lab
@@ -94,16 +96,31 @@ def test_what_happened_in_a_rollout_is_told_in_order_everywhere() -> None:
     assert facts[:2] == ["Requested", "Begun"]
 
 
+class Counted(MemoryDesk):
+    """A desk whose telemetry knows requests, errors, latency and labels."""
+
+    def evidence(self, rollout: Rollout) -> Evidence:
+        del rollout
+        stable, candidate = ArmCounts(requests=900), ArmCounts(requests=100, failed=2, ends={"timeout": 2})
+        return Evidence(
+            exposures=(RequestsAtWeight(epoch=1, stable=stable, candidate=candidate),),
+            coverage=(OutcomeCoverage(metric="log_loss", exposures=1000, labelled=800, pending=0),),
+            latency=(ArmLatency(arm="stable", requests=900, p50=5, p95=9, p99=12),),
+        )
+
+
 def test_every_table_of_a_rollout_and_of_an_experiment_says_what_it_counts() -> None:
     given, lab = Given().runs(20_000, until=5000), Lab().begins().runs(2_000)
-    client = signed_in(MemoryDesk(ledger=given.ledger)).client
+    client = signed_in(Counted(ledger=given.ledger)).client
     pages = [client.get(f"/rollouts/{given.name}").text, client.get(f"/rollouts/{given.name}/report").text]
     pages.append(signed_in(LabDesk(lab)).client.get(f"/experiments/{lab.group[0].requested.experiment}").text)
     for page in pages:
         tables = re.findall(r"<table[^>]*>\s*(<\w+)", page)
-        assert len(tables) >= 2
+        assert len(tables) >= 2, "and of a rollout all that the telemetry knows"
         assert set(tables) == {"<caption"}
     of_rollout, of_experiment = text(pages[0]), text(pages[2])
+    headings = ("All requests that were assigned", "Errors by cause", "How long callers waited", "How many labels have")
+    assert all(heading in of_rollout for heading in headings)
     assert "Counted: labels of both builds at steps 1 to 2, up to look" in of_rollout
     assert "Counted: requests of both builds at" in of_rollout
     assert "compared since the experiment began, of each variation and of the control" in of_experiment
