@@ -50,7 +50,7 @@ class Agent(ABC):
     has: str = ""
     why: str = ""
     refused: bool = False
-    held: tuple[str, ...] = ()
+    refused_models: tuple[str, ...] = ()
     """Models that keep their former routes because their new ones were refused."""
     _table: RouteTable | None = None
     _builds: tuple[BuildRef, ...] = ()
@@ -70,7 +70,7 @@ class Agent(ABC):
                 self._table, self._builds = read_sheet(sheet)
             except SluiceError as error:
                 self.why = str(error)
-            self.refused, self.held = False, ()
+            self.refused, self.refused_models = False, ()
             self.hold(is_watched=is_watched)
             self.has = name
 
@@ -86,9 +86,9 @@ class Agent(ABC):
             before, stable_only = self.why, replace(self._table.stable_only, made_from=self._table.made_from)
             try:
                 self.envoy.apply(self._table if is_watched else stable_only, self.endpoints(self._builds))
-                self.why, self.refused, self.held = "", False, ()
+                self.why, self.refused, self.refused_models = "", False, ()
             except RoutesRejected as error:
-                self.why, self.refused, self.held = error.message, True, tuple(sorted(error.held))
+                self.why, self.refused, self.refused_models = error.message, True, tuple(sorted(error.models))
             except (SluiceError, OSError) as error:
                 self.why = str(error)
                 if self.why != before:
@@ -103,7 +103,7 @@ class Agent(ABC):
         under_way = {str(build): self.envoy.in_flight(build) for build in self._builds}
         return {
             "has": self.has, "serves": self.envoy.observe(), "why": self.why, "refused": self.refused,
-            "held": list(self.held),
+            "refused_models": list(self.refused_models),
             "in_flight": {name: count for name, count in under_way.items() if count is not None},
             "served": self._served(), "stable_only": self._stable_only(), **more,
         }  # fmt: skip

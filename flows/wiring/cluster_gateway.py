@@ -252,9 +252,9 @@ class ClusterAgent(Agent):
 
     def _hold_and_tell(self) -> None:
         """Apply the routes, and report at once if the result differs from before."""
-        before = (self.why, self.refused, self.held)
+        before = (self.why, self.refused, self.refused_models)
         self.hold()
-        if (self.why, self.refused, self.held) != before:
+        if (self.why, self.refused, self.refused_models) != before:
             self.news.set()
 
     def _fetched(self) -> str | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sluicegate.registry.words.errors import NotFound, Refused, Unreachable
 from sluicegate.registry.words.sight import Listener
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sluicegate.flows.wiring.runtime import Runtime
-    from sluicegate.registry.words.gateway_report import GatewayReport
+    from sluicegate.registry.words.gateway_report import GatewayReport, Served
     from sluicegate.services.traffic.joined import Mailbox
 
 COUNTED_SECONDS = 10.0
@@ -60,12 +59,13 @@ def _mark_ended(runtime: Runtime, report: GatewayReport) -> None:
     """Account for the requests whose lines it never sent, and stop waiting for its log."""
     from sluicegate.services.telemetry.tailing.readers import retire
 
-    served = report.served or {}
-    logs = served.get("logs")
-    for name, log in logs.items() if isinstance(logs, dict) else ():
+    served = report.served
+    if served is None:
+        return
+    for name, log in (served.logs or {}).items():
         if name in list(Listener):
             _close_account(runtime, str(report.instance), Listener(name), log, served)
-        retire(runtime.store, str(log).partition(":")[0])
+        retire(runtime.store, log.partition(":")[0])
 
 
 def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
@@ -80,17 +80,17 @@ def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
             _close_account(runtime, box.name, listener, log, served)
 
 
-def _close_account(runtime: Runtime, gateway: str, listener: Listener, log: str, served: Mapping[str, Any]) -> None:
+def _close_account(runtime: Runtime, gateway: str, listener: Listener, log: str, served: Served) -> None:
     """Account for one log; `log` is its name in the telemetry. What is unread now will never be read."""
     from sluicegate.services.telemetry.reading.accounts import Accountant
     from sluicegate.services.telemetry.reading.watch import Counters
     from sluicegate.services.telemetry.tailing.backlog import read_of_name
 
-    if listener.value in served["ended"]:
-        read = read_of_name(runtime.store, log, served["written"].get(listener.value, {}))
+    if listener.value in served.ended:
+        read = read_of_name(runtime.store, log, served.written.get(listener.value, {}))
         counters = Counters(
-            ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable, size=read.size,
-            unread=min(read.unread + served["buffered"], 0),
+            ended=served.ended[listener.value], lines=read.lines, unreadable=read.unreadable, size=read.size,
+            unread=min(read.unread + served.buffered, 0),
         )  # fmt: skip
         Accountant(runtime.store, gateway, log).look(counters, runtime.wall())
 

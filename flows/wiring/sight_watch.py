@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.sight import Listener, Sight, combined_sight
 
 if TYPE_CHECKING:
     from sluicegate.flows.wiring.runtime import Runtime
+    from sluicegate.registry.words.gateway_report import Served
     from sluicegate.services.telemetry.reading.accounts import Accountant
     from sluicegate.services.telemetry.reading.watch import Counters, Watch
     from sluicegate.services.telemetry.tailing.backlog import Read
@@ -99,27 +99,27 @@ class SightWatch:
             for listener in Listener:
                 read = self._read_there(name, served, listener)
                 counters[listener] = Counters(
-                    ended=served["ended"][listener.value], lines=read.lines, unreadable=read.unreadable, size=read.size,
-                    unread=read.unread, buffered=served["buffered"], failed_writes=served["failed_writes"],
+                    ended=served.ended[listener.value], lines=read.lines, unreadable=read.unreadable, size=read.size,
+                    unread=read.unread, buffered=served.buffered, failed_writes=served.failed_writes,
                 )  # fmt: skip
         except (SluiceError, OSError, sa.exc.SQLAlchemyError, KeyError):
             return None
         return counters
 
-    def _read_there(self, name: str, served: Mapping[str, Any], listener: Listener) -> Read:
+    def _read_there(self, name: str, served: Served, listener: Listener) -> Read:
         """How far a gateway's log was read, compared with its size at the report: the copy here, or, if the report
         names the log, where it is written."""
         from sluicegate.services.telemetry.tailing.backlog import read_of_name
         from sluicegate.services.telemetry.tailing.mirror import complete
         from sluicegate.services.telemetry.tailing.offsets import name_of
 
-        store, written = self._runtime.store, served["written"].get(listener.value, {})
-        if "logs" in served:
-            log = str(served["logs"][listener.value])
+        store, written = self._runtime.store, served.written.get(listener.value, {})
+        if served.logs is not None:
+            log = served.logs[listener.value]
         else:
             folder = self._runtime.access_log_folders()[name]
             log = name_of(store, folder / f"{listener.value}.jsonl")
-            written = complete(folder, listener.value) | written
+            written = {**complete(folder, listener.value), **written}
         self._names[name, listener] = log
         return read_of_name(store, log, written)
 

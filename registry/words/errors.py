@@ -127,11 +127,11 @@ class RoutesRejected(SluiceError):
     """The data plane refused a new configuration. The former one stays in force."""
 
     def __init__(
-        self, message: str, *, fix: str | None = None, held: frozenset[str] = frozenset(), serving: str | None = None
+        self, message: str, *, fix: str | None = None, models: frozenset[str] = frozenset(), serving: str | None = None
     ) -> None:
-        """`held`: the models that keep their former routes; empty: all do. `serving`: the version in force."""
+        """`models`: the models that keep their former routes; empty: all do. `serving`: the version in force."""
         super().__init__(message, fix=fix)
-        self.held = held
+        self.models = models
         self.serving = serving
 
 

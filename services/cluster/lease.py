@@ -74,10 +74,7 @@ def keeper_lease(keeper: str, watching: Watching, at: datetime) -> Object:
 def read_gateway(thing: Object) -> Spoken:
     """What a gateway's Lease says."""
     annotations = _annotations(thing)
-    try:
-        said = read_gateway_report(json.loads(annotations.get(_SAID, "{}")))
-    except ValueError:
-        said = GatewayReport()
+    said = read_gateway_report(annotations.get(_SAID, "{}"))
     return Spoken(beat=annotations.get(_BEAT, ""), said=said, retired=_RETIRED in annotations)
 
 
@@ -88,15 +85,8 @@ def unwatched(leases: Iterable[Object]) -> dict[str, Unwatched | None]:
     for lease in leases:
         name, spoken = str(lease["metadata"]["name"]), read_gateway(lease)
         if not spoken.retired:
-            by_gateway[name] = _unwatched(name, spoken.said)
+            by_gateway[name] = spoken.said.unwatched(name)
     return by_gateway
-
-
-def _unwatched(name: str, said: GatewayReport) -> Unwatched | None:
-    report = said.stable_only
-    if report is None:
-        return None
-    return Unwatched(gateway=name, since=datetime.fromisoformat(report["since"]), why=report["why"])
 
 
 def read_keeper(thing: Object) -> Watching:

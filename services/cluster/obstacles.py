@@ -35,9 +35,9 @@ def is_given_up(pod: Object, unpulled: Collection[str] = ()) -> bool:
 def unpulled_image(pod: Object) -> str | None:
     """Why an image of a pod could not be pulled at the last try; None if none is being retried."""
     for status in _containers(pod):
-        held = _held(status)
-        if held.get("reason") in _PULLING:
-            return _unpulled(status, held)
+        waiting_state = _waiting_state(status)
+        if waiting_state.get("reason") in _PULLING:
+            return _unpulled(status, waiting_state)
     return None
 
 
@@ -87,22 +87,22 @@ def _pod_given_up(pod: Object, unpulled: Collection[str]) -> str | None:
     return next(stuck, unpulled_image(pod) if _name(pod) in unpulled else None)
 
 
-def _held(status: Object) -> Object:
-    held: Object = (status.get("state") or {}).get("waiting") or {}
-    return held
+def _waiting_state(status: Object) -> Object:
+    waiting_state: Object = (status.get("state") or {}).get("waiting") or {}
+    return waiting_state
 
 
-def _unpulled(status: Object, held: Object) -> str:
-    return f"the image {status.get('image')} cannot be pulled: {said_of(held)}"
+def _unpulled(status: Object, waiting_state: Object) -> str:
+    return f"the image {status.get('image')} cannot be pulled: {said_of(waiting_state)}"
 
 
 def _stuck(pod: Object, status: Object) -> str | None:
-    held = _held(status)
-    reason = held.get("reason", "")
+    waiting_state = _waiting_state(status)
+    reason = waiting_state.get("reason", "")
     if reason in _NOT_PULLED:
-        return _unpulled(status, held)
+        return _unpulled(status, waiting_state)
     if reason in _MAKING:
-        return f"the container {status.get('name')} of {_name(pod)} cannot be created: {said_of(held)}"
+        return f"the container {status.get('name')} of {_name(pod)} cannot be created: {said_of(waiting_state)}"
     ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     if reason != _ENDING and not _failed_again(status):
         return None

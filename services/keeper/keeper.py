@@ -57,7 +57,7 @@ class Routed:
     """The version that the data plane should report."""
     endpoints: Endpoints = field(default_factory=dict)
     """The addresses of its builds."""
-    held: frozenset[str] = frozenset()
+    refused_models: frozenset[str] = frozenset()
     """Models that keep their former routes because the new ones were refused."""
 
 
@@ -125,11 +125,11 @@ class Keeper:
         except (SluiceError, OSError) as error:  # judging continues in any case
             self._say_unwritten(error)
         builds = routed_builds(standing) if is_in_force else None
-        held = routed.held if routed is not None else frozenset[str]()
+        refused_models = routed.refused_models if routed is not None else frozenset[str]()
         self._heed_blindness([each for each in rollouts if each.is_tried and not each.took_over], now)
         self.beside("readiness", lambda: self.fleet.readiness.look(rollouts, now))
         self.beside(JUDGING, lambda: self._judge_all(rollouts, now))
-        self.beside("services", lambda: self._staff(wanted, rollouts, builds, held, now))
+        self.beside("services", lambda: self._staff(wanted, rollouts, builds, refused_models, now))
         self._poll(now)
 
     def _staff(
@@ -137,17 +137,18 @@ class Keeper:
         wanted: tuple[Need, ...],
         rollouts: Sequence[Rollout],
         routed: frozenset[BuildRef] | None,
-        held: frozenset[str],
+        refused_models: frozenset[str],
         now: datetime,
     ) -> None:
         """Start and stop services. If the supervisor does not answer, judging and routing continue.
 
-        No service of a model in `held` is stopped, since that model's former routes may still lead to it.
+        No service of a model in `refused_models` is stopped, since that model's former routes may still lead to it.
         """
         try:
             self.fleet.start(wanted, rollouts, now)
             if routed is not None:
-                staying = {build for build in self.services.endpoints() if build.model in held} if held else set()
+                endpoints = self.services.endpoints() if refused_models else {}
+                staying = {build for build in endpoints if build.model in refused_models}
                 self.fleet.stop(wanted, routed | staying)
         except SluiceError as error:
             log.warning("services cannot be started or stopped now", why=str(error))
@@ -172,12 +173,15 @@ class Keeper:
             note_refusal(self.ledger, str(error), now)
         except RoutesRejected as error:
             self._refused = Routed(
-                asked=table.version, version=error.serving or table.version, endpoints=endpoints, held=error.held
+                asked=table.version,
+                version=error.serving or table.version,
+                endpoints=endpoints,
+                refused_models=error.models,
             )
             note_refusal(self.ledger, str(error), now)
             log.error("routes refused", version=table.version, why=str(error))
             for rollout in rollouts:
-                concerned = not error.held or rollout.candidate.model in error.held
+                concerned = not error.models or rollout.candidate.model in error.models
                 if concerned and rollout.phase is Phase.RUNNING and rollout.observed_epoch != rollout.epoch:
                     self._append(
                         rollout,
@@ -205,7 +209,7 @@ class Keeper:
     ) -> None:
         missing = unserved(standing, self.services.endpoints())
         for rollout in rollouts:
-            is_served = rollout.id not in missing and rollout.candidate.model not in routed.held
+            is_served = rollout.id not in missing and rollout.candidate.model not in routed.refused_models
             if rollout.epoch != rollout.observed_epoch and is_served:
                 self._append(rollout, Observed(epoch=rollout.epoch, version=routed.version), now)
 

@@ -232,14 +232,14 @@ class Gateways:
         if not refusals:
             return
         first = next(iter(refusals.values()))
-        is_whole_refused = any(not each.held for each in refusals.values())
+        is_whole_refused = any(not each.models for each in refusals.values())
         serving = {each.serving for each in refusals.values()}
-        if len(refusals) == len(self._lines) and len({(each.message, each.held) for each in refusals.values()}) == 1:
+        if len(refusals) == len(self._lines) and len({(each.message, each.models) for each in refusals.values()}) == 1:
             raise RoutesRejected(
-                first.message, fix=first.fix, held=first.held, serving=serving.pop() if len(serving) == 1 else None
+                first.message, fix=first.fix, models=first.models, serving=serving.pop() if len(serving) == 1 else None
             )
         raise RoutesRejected(
             "; ".join(f"{name}: {each.message}" for name, each in refusals.items()),
             fix=first.fix,
-            held=frozenset() if is_whole_refused else frozenset().union(*(each.held for each in refusals.values())),
+            models=frozenset() if is_whole_refused else frozenset().union(*(each.models for each in refusals.values())),
         )

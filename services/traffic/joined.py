@@ -10,15 +10,14 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.errors import RoutesRejected, TimedOut, Unreachable
 from sluicegate.registry.words.fencing import made_from
-from sluicegate.registry.words.gateway_report import GatewayReport, read_gateway_report, sheet_name
+from sluicegate.registry.words.gateway_report import GatewayReport, Served, read_gateway_report, sheet_name
 from sluicegate.registry.words.gateways import Unwatched
 from sluicegate.services import durable
 from sluicegate.services.heartbeat import Heartbeats
@@ -109,7 +108,7 @@ class Mailbox:
 
     def is_late(self, said: Mapping[str, object], now: float) -> bool:
         """Whether a report is old, or came after a newer one. `now`: the console's clock."""
-        after, last = read_gateway_report(said).after, self.said().after
+        after, last = read_gateway_report(json.dumps(said)).after, self.said().after
         is_overtaken = after is not None and last is not None and after < last <= now
         return after is None or is_overtaken or not 0 <= now - after <= LATE
 
@@ -129,8 +128,8 @@ class Mailbox:
     def said(self) -> GatewayReport:
         """Its last report."""
         try:
-            return read_gateway_report(json.loads((self.folder / "said.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+            return read_gateway_report((self.folder / "said.json").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
             return GatewayReport()
 
     def holder(self) -> str | None:
@@ -148,10 +147,7 @@ class Mailbox:
 
     def unwatched(self) -> Unwatched | None:
         """Since when and why it serves stable builds only, if it reported so lately."""
-        state = self.said().stable_only if self.is_heard() else None
-        if state is None:
-            return None
-        return Unwatched(gateway=self.name, since=datetime.fromisoformat(state["since"]), why=state["why"])
+        return self.said().unwatched(self.name) if self.is_heard() else None
 
     def level(self) -> int:
         """Until when (microseconds since 1970) its log has been received completely."""
@@ -235,8 +231,8 @@ class Joined:
             report = self._said()
             if report is not None and report.has == name:
                 if report.refused:
-                    held, fix = frozenset(report.held), f"read its log, {self._box.place}."
-                    raise RoutesRejected(report.why, fix=fix, held=held, serving=report.serves if held else None)
+                    models, fix = frozenset(report.refused_models), f"read its log, {self._box.place}."
+                    raise RoutesRejected(report.why, fix=fix, models=models, serving=report.serves if models else None)
                 if report.serves == table.version:
                     return
             if self._elapsed() > deadline:
@@ -279,7 +275,7 @@ class Joined:
         """Whether it was silent for so long that it serves stable builds only, if it runs at all."""
         return self._silence() > self._limit
 
-    def served(self) -> Mapping[str, Any] | None:
+    def served(self) -> Served | None:
         """What its logs should contain, by its last report; None if it did not report lately."""
         report = self._said()
         return None if report is None else report.served

@@ -18,7 +18,7 @@ class DataPlane(Protocol):
 
     - Once `apply` has returned, new requests are routed by the table. No request fails because of the change.
     - A refused table raises RoutesRejected with the reason. If single models can be blamed, they keep their former
-      routes while all others get theirs (see `held` and `serving`); otherwise the whole former table stays in force.
+      routes while all others get theirs (see `models` and `serving`); otherwise the whole former table stays in force.
       Both hold after a restart of the data plane too.
     - A table from an older state of the ledger than the one in force, or from a keeper that was replaced, raises Fenced
       and changes nothing, after a restart too. If two writers are in the middle of a change, the older one stops. After

@@ -398,7 +398,7 @@ def test_a_refused_model_keeps_its_routes_and_holds_up_nobody_else(subject: Subj
     for _ in range(2):
         with pytest.raises(RoutesRejected, match="malformed IP address: not-an-address") as raised:
             subject.plane.apply(refused, wrong)
-        assert raised.value.held == {"fraud"}
+        assert raised.value.models == {"fraud"}
         assert subject.plane.observe() == raised.value.serving != refused.version
         assert split(refused, "delays")
         assert split(good, "fraud")

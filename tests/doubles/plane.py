@@ -35,7 +35,7 @@ class MemoryDataPlane:
         refused_models = frozenset(refused)
         rest = table.only({route.model for route in table.models} - refused_models)
         if refused and not rest.models:
-            raise RoutesRejected(" ".join(refused.values()), held=refused_models)
+            raise RoutesRejected(" ".join(refused.values()), models=refused_models)
         taken = {ref: found for ref, found in endpoints.items() if ref.model not in refused_models}
         self._places = {**self._places, **taken}
         self._stored = _joined(rest, self._stored.only(refused_models)) if refused else table
@@ -43,7 +43,7 @@ class MemoryDataPlane:
             raise Unreachable("the data plane is stopped; the routes take effect when it starts.")
         self._serving = self._stored
         if refused:
-            raise RoutesRejected(" ".join(refused.values()), held=refused_models, serving=self._stored.version)
+            raise RoutesRejected(" ".join(refused.values()), models=refused_models, serving=self._stored.version)
 
     def renew(self) -> None:
         """Note that a keeper watches."""

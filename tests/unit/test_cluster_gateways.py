@@ -77,7 +77,7 @@ def test_a_small_sheet_can_be_read_by_people_and_a_large_one_is_compressed() -> 
 def test_a_sheet_that_no_map_holds_is_refused_with_a_way_out() -> None:
     with pytest.raises(RoutesRejected, match=r"compressed.*Fix: undeploy models") as raised:
         table_map(noise(LARGEST + 400_000))
-    assert raised.value.held == frozenset()
+    assert raised.value.models == frozenset()
 
 
 def test_what_is_no_sheet_is_told_apart(tmp_path: Path) -> None:
@@ -92,12 +92,13 @@ def test_what_is_no_sheet_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_lease_says_what_the_gateway_says_and_goes_with_its_pod() -> None:
-    said = {"has": "a", "serves": "v", "in_flight": {"delays:2": 3}, "held": ["fraud"], "refused": True, "odd": 1}
+    said = {"has": "a", "serves": "v", "in_flight": {"delays:2": 3}, "refused": True, "odd": 1}
+    said |= {"refused_models": ["fraud"]}
     lease = gateway_lease("pod-a", "b-1", said, AT, owner=Owner(name="pod-a", uid="u1"))
     spoken = read_gateway(lease)
     assert (spoken.beat, spoken.retired) == ("b-1", False)
     assert (spoken.said.has, spoken.said.serves, spoken.said.in_flight) == ("a", "v", {"delays:2": 3})
-    assert (list(spoken.said.held), spoken.said.refused) == (["fraud"], True)
+    assert (list(spoken.said.refused_models), spoken.said.refused) == (["fraud"], True)
     assert lease["metadata"]["ownerReferences"][0]["uid"] == "u1"
     assert lease["spec"]["renewTime"] == "2026-11-30T09:00:00.000000Z"
     assert read_gateway(gateway_lease("pod-a", "b-2", {}, AT, retired=True)).retired

@@ -152,7 +152,7 @@ def test_one_that_refuses_alone_is_named_and_nothing_is_observed(gateways: Gatew
     planes[0].refusing = "not like this."
     with pytest.raises(RoutesRejected, match=r"^g0: not like this\.$") as raised:
         gateways.apply(table(5000), ENDPOINTS)
-    assert (raised.value.held, raised.value.serving) == (frozenset(), None)
+    assert (raised.value.models, raised.value.serving) == (frozenset(), None)
     assert gateways.observe() is None
     assert planes[1].observe() == planes[2].observe() == table(5000).version
     assert confirmations(gateways) == [Confirmation.REFUSED, Confirmation.CONFIRMED, Confirmation.CONFIRMED]

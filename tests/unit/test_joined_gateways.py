@@ -31,7 +31,7 @@ from sluicegate.registry.words.errors import (
     UsageError,
 )
 from sluicegate.registry.words.fencing import FencingToken
-from sluicegate.registry.words.gateway_report import GatewayReport, sheet_name
+from sluicegate.registry.words.gateway_report import GatewayReport, Served, sheet_name
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.settings import Settings
 from sluicegate.services.console.acts.table import find
@@ -340,7 +340,7 @@ def test_what_a_gateway_of_a_cluster_served_and_its_pod_took_with_it_is_told(
     name = "pod-1:logs/live.jsonl"
     Accountant(runtime.store, "gateway-1", name).look(Counters(ended=100, lines=0), runtime.wall())
     logs = {"live": name, "generated": "pod-1:logs/generated.jsonl"}
-    served = {"ended": {"live": 250, "generated": 0}, "written": {}, "buffered": 0, "logs": logs}
+    served = Served(ended={"live": 250, "generated": 0}, written={}, buffered=0, failed_writes=0, logs=logs)
     lost = Lost([GatewayReport(instance="gateway-1", served=served), GatewayReport(instance="gateway-2")])
     monkeypatch.setitem(vars(runtime), "cluster_gateways", lost)
     with monkeypatch.context() as meanwhile:

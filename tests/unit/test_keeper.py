@@ -140,7 +140,7 @@ class Gateway:
             self.history.append(served.weights)
         self.table = served
         if held is not None:
-            raise RoutesRejected(f"bad cluster of {held}", held=frozenset({held}), serving=served.version)
+            raise RoutesRejected(f"bad cluster of {held}", models=frozenset({held}), serving=served.version)
 
     def renew(self) -> None:
         self.renewals += 1

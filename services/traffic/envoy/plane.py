@@ -353,7 +353,7 @@ class Envoy:
         validated = f"{shape(rest, endpoints)} {stays}", lambda: self._whole(wanted, configuration)
         if not refused or not rest.models or self._validation.reason(*validated):
             reason = f"Envoy would reject the routes: {why} The former ones stay in force."
-            return RoutesRejected(reason, fix=_FIX, held=frozenset(refused))
+            return RoutesRejected(reason, fix=_FIX, models=frozenset(refused))
         version = digest(configuration)
         routes = canonical(discovery({ROUTES: configuration}, version, _ROUTES))
         stable_only = route_configuration(rest.stable_only, self.limits, stays.routes)
@@ -363,7 +363,7 @@ class Envoy:
         return RoutesRejected(
             f"Envoy would reject routes. {reasons} The former ones of {', '.join(sorted(refused))} stay in force.",
             fix=_FIX,
-            held=frozenset(refused),
+            models=frozenset(refused),
             serving=version,
         )
 
