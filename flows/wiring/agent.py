@@ -1,7 +1,7 @@
 """Agent: runs beside the Envoy of a gateway that is not on its keeper's machine.
 
 It applies the routes that the keeper left for it, reports what it serves, and runs the dead man's switch. Its
-subclasses, in joining.py and cluster_gateway.py, fetch the routes and send the reports.
+subclasses, in joined_agent.py and cluster_gateway.py, fetch the routes and send the reports.
 """
 
 from __future__ import annotations

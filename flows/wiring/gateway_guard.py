@@ -6,7 +6,6 @@ process, until another guard takes its place.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from sluicegate.flows.wiring.agent import NAME
 from sluicegate.flows.wiring.loops import log_plainly
 from sluicegate.flows.wiring.runtime import now
 from sluicegate.services.heartbeat import Heartbeats
+from sluicegate.services.locking import try_lock
 from sluicegate.services.traffic.envoy.plane import Envoy
 from sluicegate.services.traffic.mark import Mark
 from sluicegate.services.traffic.switch import PERIOD, Switch
@@ -33,6 +33,7 @@ log = structlog.get_logger("guard")
 HANGS = 30.0
 """Seconds without a heartbeat after which the gateway's process is killed."""
 KNOWN, _LOCK = "joined.json", "guard.pid"
+_LOCK_POLL = 0.05
 
 
 @dataclass
@@ -93,25 +94,21 @@ def start(folder: Path, beats: Heartbeats) -> subprocess.Popen[bytes]:
 def end_former(folder: Path) -> None:
     """Kill the guard that holds the lock; its pid is in the lock file."""
     with (folder / _LOCK).open("a+") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                with suppress(ValueError, psutil.Error):  # the pid is not written yet, or the process is gone
-                    holder = psutil.Process(int(lock.read()))
-                    if str(folder) in holder.cmdline():
-                        holder.kill()
-                time.sleep(0.05)
-            else:
-                return
+        while not try_lock(lock.fileno()):
+            lock.seek(0)
+            with suppress(ValueError, psutil.Error):  # the pid is not written yet, or the process is gone
+                holder = psutil.Process(int(lock.read()))
+                if str(folder) in holder.cmdline():
+                    holder.kill()
+            time.sleep(_LOCK_POLL)
 
 
 def main(folder: Path, beats: Path) -> None:
     """Guard the gateway that started this process, until this process is killed."""
     log_plainly()
     with (folder / _LOCK).open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while not try_lock(lock.fileno()):
+            time.sleep(_LOCK_POLL)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds that one turn of a loop may take before the process counts as hung."""
 BEAT_SECONDS = 1.0
+PASS_SECONDS = 180.0
+"""Seconds that one pass over a log may take, including waits for a locked database."""
+UNHURRIED = 3600.0
+"""Seconds that one turn of a loop may take that nobody waits for, such as deleting old data."""
 ENDED = 70
 """Exit code of a process whose loop ended without being asked to."""
 

@@ -15,7 +15,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 if TYPE_CHECKING:
     import re2
@@ -72,14 +74,15 @@ class Not:
 class AllOf:
     """Every condition holds; true if there are none."""
 
-    conditions: tuple[Condition, ...]
+    conditions: Annotated[tuple[Condition, ...], Field(alias="all")]
+    """The alias tells it from `AnyOf` in JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnyOf:
     """At least one condition holds; false if there are none."""
 
-    conditions: tuple[Condition, ...]
+    conditions: Annotated[tuple[Condition, ...], Field(alias="any")]
 
 
 Condition = Match | Present | Range | Not | AllOf | AnyOf

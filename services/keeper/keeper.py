@@ -72,7 +72,7 @@ class Keeper:
     fleet: FleetPass
     see_to_drivers: Callable[[Sequence[Rollout], datetime], None]
     """Called at every look with the rollouts that need a driver. Returns at once."""
-    catalog_look: Callable[[datetime], None]
+    catalog_look: Callable[[datetime], object]
     made_from: Callable[[], FencingToken]
     """Returns the present state of the ledger."""
     leads: Callable[[], bool]

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.collector_lines import START_US, assigned, line
 from sluicegate.flows.rehearsal.rejudge import rejudge
 from sluicegate.flows.stages.attempts import gates_of_attempt
-from sluicegate.flows.wiring.processes import rollout_spec
+from sluicegate.flows.wiring.rollout_specs import rollout_spec
 from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.report.timeline import timeline
 from sluicegate.registry.words.verdict import Answer

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.collector_lines import START_US, assigned, line
-from sluicegate.flows.wiring.processes import rollout_spec
+from sluicegate.flows.wiring.rollout_specs import rollout_spec
 from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.plan.fields import thresholds_of
 from sluicegate.registry.rollout.facts import Frozen

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from sluicegate.flows.wiring import processes
+from sluicegate.flows.wiring.listening import listen_to_ledger
 from sluicegate.flows.wiring.loops import Loops
 from sluicegate.flows.wiring.runtime import Runtime, now
 from sluicegate.registry.ledger import notices
@@ -91,7 +91,7 @@ def test_the_bell_of_a_keeper_rings_for_what_another_host_records(
 ) -> None:
     runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path), "SLUICE_LEDGER": database}), now)
     loops, bell = Loops("keeper", runtime.heartbeats), Doorbell(tmp_path / "bell")
-    processes._listen_to_ledger(runtime, loops, bell.ring)
+    listen_to_ledger(runtime, loops, bell.ring)
     try:
         assert select.select(bell.sockets(), [], [], 30)[0], "once when it is connected"
         bell.drain()

@@ -18,7 +18,8 @@ import pytest
 import uvicorn
 
 from sluicegate.flows.wiring.desk import LocalDesk
-from sluicegate.flows.wiring.joining import Console, JoinedAgent
+from sluicegate.flows.wiring.joined_agent import JoinedAgent
+from sluicegate.flows.wiring.joined_console import Console
 from sluicegate.flows.wiring.runtime import Runtime, now
 from sluicegate.registry.words.build import BuildRef, Endpoints
 from sluicegate.registry.words.fencing import made_from

@@ -62,7 +62,7 @@ def test_every_role_has_its_command(run: Run) -> None:
 def test_what_roles_import_is_there(run: Run) -> None:
     program = (
         "import bentoml, mlflow, prefect_kubernetes, boto3, psycopg, sklearn, ssl, sqlite3, subprocess;"
-        "from sluicegate.flows.wiring import processes, pod;"
+        "from sluicegate.flows.wiring import collector_process, console_process, keeper_process, pod;"
         "from sluicegate.services.traffic.envoy.plane import find_binary;"
         "print(subprocess.run([find_binary(), '--version'], capture_output=True, text=True).stdout)"
     )

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sluicegate.flows.wiring.processes import rollout_spec
+from sluicegate.flows.wiring.rollout_specs import rollout_spec
 from sluicegate.registry.audience.connections import Connections, Weighted
 from sluicegate.registry.rollout.rollout import Ending
 from sluicegate.registry.words.build import BuildRef, Endpoint

@@ -20,7 +20,8 @@ import psutil
 import pytest
 
 from sluicegate.flows.wiring.gateway_guard import Guard, end_former, limit_in, mark
-from sluicegate.flows.wiring.joining import Console, JoinedAgent
+from sluicegate.flows.wiring.joined_agent import JoinedAgent
+from sluicegate.flows.wiring.joined_console import Console
 from sluicegate.flows.wiring.successor import is_changed, note_started
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Unreachable

@@ -14,7 +14,7 @@ import pytest
 
 from sluicegate.flows.views.overview import overview
 from sluicegate.flows.wiring.gateway_plane import GatewayPlane
-from sluicegate.flows.wiring.processes import rollout_spec
+from sluicegate.flows.wiring.rollout_specs import rollout_spec
 from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.ledger.restoration import MadeFrom
 from sluicegate.registry.plan.fields import Serve

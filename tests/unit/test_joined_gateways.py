@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.flows.wiring import processes, removing
+from sluicegate.flows.wiring import collector_process, removing
 from sluicegate.flows.wiring.desk import LocalDesk
 from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.audience.audience import AllOf, AnyOf, Match, Not, Operator, Present, Range
@@ -79,7 +79,7 @@ def test_a_table_arrives_as_it_was_sent_whatever_its_audiences() -> None:
 
 def test_what_is_not_the_table_that_was_sent_is_refused() -> None:
     text = write_sheet(table(), BUILDS)
-    for wrong in (text[:-20], text.replace('"2"', '"3"'), text.replace("RouteTable", "Path"), "[]", "{}"):
+    for wrong in (text[:-20], text.replace('"2"', '"3"'), text.replace('"models"', '"model"'), "[]", "{}"):
         with pytest.raises(UsageError):
             read_sheet(wrong)
 
@@ -218,11 +218,11 @@ def test_one_on_stable_alone_is_shown_while_it_is_heard_and_what_makes_no_sense_
 def test_the_collector_starts_again_for_a_gateway_that_is_new_and_for_none_that_ends_or_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LISTEN_SECONDS", 0.01)
+    monkeypatch.setattr(collector_process, "LISTEN_SECONDS", 0.01)
     runtime = Runtime(Settings.read({"SLUICE_STATE": str(tmp_path)}), lambda: datetime.now(UTC))
     box, stop = Mailbox(folder=tmp_path / "gateways" / "edge-1"), threading.Event()
     box.hear({}, 5.0)
-    watching = threading.Thread(target=processes.until_joined, args=(runtime, stop), daemon=True)
+    watching = threading.Thread(target=collector_process.until_joined, args=(runtime, stop), daemon=True)
     watching.start()
     for _ in range(20):
         box.retire()
@@ -236,11 +236,11 @@ def test_the_collector_starts_again_for_a_gateway_that_is_new_and_for_none_that_
 
 
 def test_nothing_waits_for_the_log_of_a_gateway_that_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "LISTEN_SECONDS", 0.01)
+    monkeypatch.setattr(collector_process, "LISTEN_SECONDS", 0.01)
     box, levels, stop, clock = Mailbox(folder=tmp_path / "edge-1"), Levels(["l"], ["l"]), threading.Event(), count(10)
     box.hear({}, 5.0)
     words = (box, levels, "l", lambda: datetime.fromtimestamp(next(clock), UTC), stop)
-    hearing = threading.Thread(target=processes._hear, args=words, daemon=True)
+    hearing = threading.Thread(target=collector_process._hear, args=words, daemon=True)
     hearing.start()
 
     def is_over_5() -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate.flows.wiring.keeper_process import _set_clock
 from sluicegate.flows.wiring.machine_checks import _wall_clock
-from sluicegate.flows.wiring.processes import _set_clock
 from sluicegate.flows.wiring.record_clock import RecordClock
 from sluicegate.flows.wiring.runtime import Runtime
 from sluicegate.registry.plan.plan import Plan
