@@ -103,7 +103,7 @@ def image(
     if base is not None and not base.is_file():
         raise NotFound(f"{base} is not there.", fix="name a root file system's tar: --base.")
     try:
-        digest = write_image(output, name=name, base=base, tell=Progress())
+        digest = write_image(output, name=name, base=base, progress=Progress())
     except OSError as error:
         raise Refused(f"the image cannot be written: {error}.", fix="name another folder: --output.") from error
     print(digest)

@@ -94,11 +94,7 @@ class Agent(ABC):
                 if self.why != before:
                     log.warning("the routes are not in force", why=self.why)
 
-    def heed(self, age: float) -> None:
-        """Note that a keeper watched `age` seconds ago, or later."""
-        self.envoy.renew(age)
-
-    def said(self, **more: object) -> dict[str, object]:
+    def report(self, **more: object) -> dict[str, object]:
         """The gateway's report on itself."""
         under_way = {str(build): self.envoy.in_flight(build) for build in self._builds}
         return {
@@ -122,7 +118,7 @@ class Agent(ABC):
             return None
         return {**counted, "written": {path.stem: Tail(path).sizes() for path in access_logs(self.envoy.logs)}}
 
-    def mind(self, stop: threading.Event) -> None:
+    def keep_running(self, stop: threading.Event) -> None:
         """Keep Envoy running until stopped. An Envoy that an earlier process left running counts as well."""
         while not stop.is_set():
             if self._process is not None and self._process.poll() is not None:

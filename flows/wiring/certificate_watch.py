@@ -24,12 +24,12 @@ _HANDSHAKE_SECONDS = 3.0
 _CHECK = "certificate"
 
 
-def watch_certificate(door: ServedName, stop: threading.Event) -> None:
+def watch_certificate(served_name: ServedName, stop: threading.Event) -> None:
     """Load certificates that others renew, and renew our own, until stopped. Logs each fault once."""
     log, logged = structlog.get_logger("certificate"), ""
     while not stop.is_set():
         try:
-            door.take_up()
+            served_name.take_up()
             why = ""
         except (InvalidSetting, OSError) as error:
             why = str(error)
@@ -41,24 +41,24 @@ def watch_certificate(door: ServedName, stop: threading.Event) -> None:
         stop.wait(PERIOD)
 
 
-def findings(door: ServedName, site: Site, now: datetime) -> tuple[Finding, ...]:
+def findings(served_name: ServedName, site: Site, now: datetime) -> tuple[Finding, ...]:
     """Which certificate other hosts are shown and until when, why a renewed one is not used, who does not show it."""
     from sluicegate.services.host.doctor.finding import failed, passed, warned
 
     fix = (
         "sluice up makes another one."
-        if door.files is None
-        else f"Renew {door.files[0]}; Sluicegate then uses it by itself."
+        if served_name.files is None
+        else f"Renew {served_name.files[0]}; Sluicegate then uses it by itself."
     )
     try:
-        pair = door.pair_in_use()
+        pair = served_name.pair_in_use()
     except InvalidSetting as error:
         return (failed(_CHECK, error.message, error.fix or fix),)
     left = pair.ends - now
     summary = f"for {', '.join(pair.names)}, until {pair.ends:%Y-%m-%d} ({left.days} days)"
     results = [passed(_CHECK, summary) if left > _WARN else warned(_CHECK, summary, fix)]
     try:
-        door.take_up()
+        served_name.take_up()
     except InvalidSetting as error:
         what = f"the files cannot be used: {error.message} Other hosts are still shown the previous certificate"
         results.append(failed(_CHECK, what, error.fix or fix))

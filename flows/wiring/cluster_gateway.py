@@ -27,7 +27,7 @@ from sluicegate.registry.words.errors import NotFound, SluiceError
 from sluicegate.registry.words.gateway_report import sheet_name
 from sluicegate.services.cluster.following import follow
 from sluicegate.services.cluster.kinds import CONFIG_MAP, ENDPOINT_SLICE, LEASE, Object
-from sluicegate.services.cluster.lease import KEEPER, Owner, gateway_lease, read_keeper
+from sluicegate.services.cluster.lease import KEEPER, Owner, gateway_lease, read_keeper_lease
 from sluicegate.services.cluster.names import Component, build_name, labels
 from sluicegate.services.cluster.objects import PORT
 from sluicegate.services.cluster.slices import endpoints_of
@@ -142,7 +142,7 @@ class ClusterAgent(Agent):
         for update in follow(self.api, ENDPOINT_SLICE, labels(Component.SERVICE), stop.wait):
             if update.why is None:
                 self._slices = tuple(update.objects.values())
-                self._hold_and_tell()
+                self._hold_and_report()
 
     def follow_keeper(self, stop: threading.Event) -> None:
         """Follow the keeper's Lease, until stopped."""
@@ -162,7 +162,7 @@ class ClusterAgent(Agent):
 
     def see_keeper(self, thing: Object) -> None:
         """Note that a keeper watches, if its Lease repeats a recent beat of ours and we have the routes it left."""
-        keeper = read_keeper(thing)
+        keeper = read_keeper_lease(thing)
         self.unwatched = keeper.unwatched or self.unwatched
         sent = self._beats.get(keeper.heard.get(self.name, ""))
         if sent is None or self.elapsed() - sent >= _FRESH:
@@ -179,8 +179,8 @@ class ClusterAgent(Agent):
         if sheet is not None:
             self._take(sheet)
         elif not self.refused:
-            self._hold_and_tell()
-        self.heed(self.elapsed() - sent)
+            self._hold_and_report()
+        self.envoy.renew(self.elapsed() - sent)
 
     def run(self, stop: threading.Event) -> None:
         """Report regularly, and at once if there is news, until stopped."""
@@ -191,7 +191,7 @@ class ClusterAgent(Agent):
             self.news.clear()
             due = self.elapsed() + self.beat_every
             try:
-                self.say()
+                self.send_report()
                 was_logged = False
             except SluiceError as error:
                 if not was_logged:
@@ -199,20 +199,20 @@ class ClusterAgent(Agent):
                 was_logged = True
                 due = self.elapsed() + 2 * _PAUSE
 
-    def say(self, *, retired: bool = False) -> None:
+    def send_report(self, *, retired: bool = False) -> None:
         """Write the report into our Lease. Raises SluiceError."""
         self._count += 1
         beat = f"{self._process_id}-{self._count}"
-        report = self.said()
+        report = self.report()
         self._beats[beat] = self.elapsed()
         for old_beat in list(self._beats)[:-_KEPT]:
             del self._beats[old_beat]
         lease = gateway_lease(self.name, beat, report, self.wall(), owner=self.owner, retired=retired)
         self.api.apply(LEASE, lease, manager="sluicegate-gateway")
 
-    def said(self, **more: object) -> dict[str, object]:
+    def report(self, **more: object) -> dict[str, object]:
         """The gateway's report on itself."""
-        report = super().said(instance=self.name, **more)
+        report = super().report(instance=self.name, **more)
         under_way = report["in_flight"]
         assert isinstance(under_way, dict)
         report["in_flight"] = {build: count for build, count in under_way.items() if count}
@@ -223,7 +223,7 @@ class ClusterAgent(Agent):
 
     def _is_greeted(self) -> bool:
         """Whether a keeper shows in time that it hears and watches this gateway."""
-        self.say()
+        self.send_report()
         deadline, watched = self.elapsed() + self.greeting, self.envoy.renewed_at()
         while self.elapsed() < deadline:
             for each in self.api.select(LEASE, labels(Component.CONTROL)).items:
@@ -250,7 +250,7 @@ class ClusterAgent(Agent):
                 self.take(self._coming, sheet)
         self.news.set()
 
-    def _hold_and_tell(self) -> None:
+    def _hold_and_report(self) -> None:
         """Apply the routes, and report at once if the result differs from before."""
         before = (self.why, self.refused, self.refused_models)
         self.hold()

@@ -83,7 +83,7 @@ def run() -> None:
     loops.beside("drops", partial(watch_drops, runtime), PASS_SECONDS)
     loops.beside("watch", end_hanging(runtime, loops, "collector"))
     _run_switches(runtime, loops)
-    served_name = runtime.door(runtime.site)
+    served_name = runtime.served_name(runtime.site)
     if served_name is not None:
         loops.beside("certificate", partial(watch_certificate, served_name))
     loops.run("log", first.run, PASS_SECONDS)

@@ -26,10 +26,10 @@ def run() -> None:
     config = uvicorn.Config(app, host=place, port=port, log_level="warning", server_header=False)
     loops = Loops("console", runtime.heartbeats)
     loops.beside("watch", end_hanging(runtime, loops, "console"))
-    listen_to_ledger(runtime, loops, console_desk.changes.tell)
-    door, others = runtime.door(site), None
-    if door is not None:
+    listen_to_ledger(runtime, loops, console_desk.changes.notify)
+    served_name, others = runtime.served_name(site), None
+    if served_name is not None:
         names = [str(site.listen), str(site.address)]
-        others = answering_others(create(console_desk, hosts=names, secure=True), door.in_use)
+        others = answering_others(create(console_desk, hosts=names, secure=True), served_name.in_use)
     answering = Answering(uvicorn.Server(config), others, at=(str(site.address), port))
     asyncio.run(answering.serve(lambda: runtime.heartbeats.beat("console"), BEAT_SECONDS))

@@ -69,7 +69,7 @@ class GatewayPlane:
         """Let the gateways that have joined reach the services that run, before a route leads there."""
         if self._relay is None:
             return
-        reports = [box.said() for box in self._runtime.joined()]
+        reports = [box.report() for box in self._runtime.joined()]
         addresses = frozenset(filter(None, (at for each in reports for at in (each.address, each.own_address))))
         if (endpoints, addresses) != self._relayed:
             self._relay_failed = True

@@ -49,7 +49,7 @@ class Collecting:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _since: float = field(default=0.0, init=False)
 
-    def mind(self, stop: threading.Event) -> None:
+    def keep_running(self, stop: threading.Event) -> None:
         """Keep the collector running until stopped."""
         pause = _SHORTEST
         while not stop.is_set():
@@ -102,8 +102,8 @@ def serve(runtime: Runtime, port: int, mounted: Path) -> None:
     )  # fmt: skip
     agent.begin()
     loops = Loops("gateway", runtime.heartbeats)
-    loops.beside("envoy", agent.mind)
-    loops.beside("collector", collecting.mind)
+    loops.beside("envoy", agent.keep_running)
+    loops.beside("collector", collecting.keep_running)
     loops.beside("routes", agent.follow_table)
     loops.beside("addresses", agent.follow_addresses)
     loops.beside("keeper", agent.follow_keeper)
@@ -129,7 +129,7 @@ def end(agent: ClusterAgent, collecting: Collecting, runtime: Runtime) -> None:
         return
     try:
         retire(runtime.store, runtime.host)
-        agent.say(retired=True)
+        agent.send_report(retired=True)
     except SluiceError as error:
         log.error("the keeper cannot be told that this gateway ended; it finds out by itself", why=str(error))
     log.warning("ended; all that was logged has been read")

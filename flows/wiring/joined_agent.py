@@ -61,11 +61,11 @@ class JoinedAgent(Agent):
     def turn(self) -> None:
         """Report to the console once, and apply what is new."""
         sent_at = time.monotonic()
-        answer = self.console.talk(self.said())
+        answer = self.console.exchange(self.report())
         took, ago = time.monotonic() - sent_at - answer["waited"], answer["renewed_ago"]
         is_watched = ago is not None and took + ago < ON_THE_WAY
         if is_watched:
-            self.heed(took + ago)
+            self.envoy.renew(took + ago)
         self.unwatched = answer["unwatched"]
         if "relay" in answer:
             self.relay = answer["relay"]
@@ -103,11 +103,11 @@ class JoinedAgent(Agent):
                 log.error("Envoy goes on by what it read at its start", why=str(error))
                 stop.wait(_SUCCEED_AGAIN)
 
-    def said(self, **more: object) -> dict[str, object]:
+    def report(self, **more: object) -> dict[str, object]:
         """The gateway's report on itself."""
         until = None if self.shipped_at is None else self.console.time_of(self.shipped_at)
         own_address = address_towards(str(self.relay["address"]), int(self.relay["port"])) if self.relay else None
-        return super().said(shipped_until=until, own_address=own_address, **more)
+        return super().report(shipped_until=until, own_address=own_address, **more)
 
     def run(self, stop: threading.Event) -> None:
         """Report and apply routes until stopped."""
@@ -151,7 +151,7 @@ class JoinedAgent(Agent):
             try:
                 if _all_shipped(shippers):
                     self.shipped_at = time.monotonic()
-                    if self.console.talk(self.said(retired=True))["heard"]:
+                    if self.console.exchange(self.report(retired=True))["heard"]:
                         log.warning("ended; all that was logged has been sent")
                         return
             except (SluiceError, OSError) as error:

@@ -35,15 +35,15 @@ class Console:
             base_url=url, headers=headers, verify=trusted, timeout=patience, trust_env=False
         )  # fmt: skip
 
-    def talk(self, report: Mapping[str, object]) -> dict[str, Any]:
+    def exchange(self, report: Mapping[str, object]) -> dict[str, Any]:
         """Send a report and return the console's answer. Raises Unreachable, also with the reason of a refusal.
 
         The console heeds a report only soon after an answer of its own, so the first one after a pause is sent again.
         """
-        answer = self._say(report)
-        return answer if answer["heard"] else self._say(report)
+        answer = self._exchange_once(report)
+        return answer if answer["heard"] else self._exchange_once(report)
 
-    def _say(self, report: Mapping[str, object]) -> dict[str, Any]:
+    def _exchange_once(self, report: Mapping[str, object]) -> dict[str, Any]:
         after = None if self._answered is None else self._answered[0]
         answer: dict[str, Any] = self._post(_PATH, json={**report, "instance": self._instance, "after": after})
         self._answered = answer["at"], time.monotonic()

@@ -25,23 +25,23 @@ class JoinedGateways:
 
     runtime: Runtime
 
-    def hear(self, name: str, said: Mapping[str, object]) -> bool:
+    def hear(self, name: str, report: Mapping[str, object]) -> bool:
         """Record the status that a gateway reports, unless it comes late. Returns whether it was recorded.
 
         Raises Refused if another gateway goes by its name.
         """
-        box, shipped, now = self._mailbox(name), said.get("shipped_until"), self.runtime.wall().timestamp()
+        box, shipped, now = self._mailbox(name), report.get("shipped_until"), self.runtime.wall().timestamp()
         holder = box.holder()
-        if holder is not None and holder != said.get("instance"):
+        if holder is not None and holder != report.get("instance"):
             fix = f"end one of the two, or give this one a token of its own: sluice token give {name}-2 --role gateway"
             raise Refused(f"another gateway goes by the token of {name}: {holder}.", fix=fix)
-        if box.is_late(said, now):
+        if box.is_late(report, now):
             return False
         level = None
         if isinstance(shipped, float) and 0 <= shipped < math.inf:
             level = min(shipped, now)  # never in the future
-        box.hear(said, level)
-        if said.get("retired"):
+        box.hear(report, level)
+        if report.get("retired"):
             box.retire()
         return True
 

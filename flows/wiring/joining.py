@@ -56,9 +56,9 @@ def serve(runtime: Runtime, port: int) -> None:
     own_folder(runtime.folder.root)
     own_folder(folder)
     connection = _connection(console, folder)
-    door = _door(runtime, folder)
-    if door is not None:
-        door.take_up()
+    served_name = _served_name(runtime, folder)
+    if served_name is not None:
+        served_name.take_up()
     relay, callers = connection["relay"], str(connection["callers"])
     authority = settings.ca or Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt")
     relayed = Relayed(name=relay["name"], pair=folder / "pair" / "pair.pem", authority=authority)
@@ -66,7 +66,7 @@ def serve(runtime: Runtime, port: int) -> None:
 
     def with_token(token: str) -> Envoy:
         return Envoy(
-            gateway_guard.envoy_folder(folder), port=port, outside=_outside(door, token), relayed=relayed,
+            gateway_guard.envoy_folder(folder), port=port, outside=_outside(served_name, token), relayed=relayed,
             binary=binary, spans=settings.spans,
         )  # fmt: skip
 
@@ -76,30 +76,34 @@ def serve(runtime: Runtime, port: int) -> None:
         successor.note_started(envoy)
     agent = JoinedAgent(
         folder=folder, console=console, envoy=envoy, relay=relay, unwatched=connection["unwatched"], callers=callers,
-        with_token=None if door is None else with_token,
+        with_token=None if served_name is None else with_token,
     )  # fmt: skip
     agent.begin()
     loops = Loops("gateway", runtime.heartbeats)
-    loops.beside("envoy", agent.mind)
+    loops.beside("envoy", agent.keep_running)
     loops.beside("successor", agent.succeed, _SUCCEED_PATIENCE)
     loops.beside("logs", agent.ship, _SHIP_PATIENCE)
     loops.beside("guard", partial(agent.guard, runtime.heartbeats))
-    if door is not None:
-        loops.beside("certificate", partial(watch_certificate, door))
+    if served_name is not None:
+        loops.beside("certificate", partial(watch_certificate, served_name))
     loops.beside("watch", loops.end_where_one_hangs)
     loops.run("routes", agent.run, 60.0)
     gateway_guard.end_former(folder)
     agent.end()
 
 
-def _outside(door: ServedName | None, token: str) -> Outside | None:
+def _outside(served_name: ServedName | None, token: str) -> Outside | None:
     """The listener for callers on other hosts; None if they are not answered."""
     from sluicegate.services.host.installation import address_of
 
-    return None if door is None else Outside(host=address_of(door.host), certificate=door.in_use, token=token)
+    return (
+        None
+        if served_name is None
+        else Outside(host=address_of(served_name.host), certificate=served_name.in_use, token=token)
+    )
 
 
-def _door(runtime: Runtime, folder: Path) -> ServedName | None:
+def _served_name(runtime: Runtime, folder: Path) -> ServedName | None:
     from sluicegate.services.host.served_name import ServedName
 
     host = runtime.settings.listen
@@ -114,7 +118,7 @@ def _connection(console: Console, folder: Path) -> dict[str, Any]:
     logged = ""
     while True:
         try:
-            answer = console.talk({"at_once": True})
+            answer = console.exchange({"at_once": True})
             if answer.get("sheet") is not None:
                 return keep_connection(folder, answer)
             why = "it has no routes for this gateway yet"

@@ -114,14 +114,14 @@ def _process(name: str) -> tuple[str, ...]:
 
 def _prepare(runtime: Runtime, site: Site) -> None:
     """Write the files that the gateways read. Raises InvalidSetting if no certificate can be shown to other hosts."""
-    door = runtime.door(site)
-    if door is not None:
+    served_name = runtime.served_name(site)
+    if served_name is not None:
         try:
-            door.take_up()
+            served_name.take_up()
         except InvalidSetting:  # the one in use may still be valid, as when a new one is just being written
-            if not door.in_use.exists():
+            if not served_name.in_use.exists():
                 raise
-            door.pair_in_use()
+            served_name.pair_in_use()
         joining_pair(runtime.folder.tls, runtime.wall())
     for envoy in runtime.envoys_of(site).values():
         envoy.prepare()

@@ -128,10 +128,10 @@ def _certificate(runtime: Runtime) -> Sequence[Finding]:
     from sluicegate.flows.wiring.certificate_watch import findings
 
     try:
-        door = runtime.door(runtime.site)
+        served_name = runtime.served_name(runtime.site)
     except NotFound:
         return ()
-    return () if door is None else findings(door, runtime.site, runtime.wall())
+    return () if served_name is None else findings(served_name, runtime.site, runtime.wall())
 
 
 def _environment_of_keeper(runtime: Runtime) -> Mapping[str, str]:

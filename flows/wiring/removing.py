@@ -72,7 +72,7 @@ def _close_accounts(runtime: Runtime, box: Mailbox) -> None:
     """Account for the requests that it reported and whose lines it never sent."""
     from sluicegate.services.telemetry.tailing.offsets import name_of
 
-    served = box.said().served
+    served = box.report().served
     for listener in Listener:
         _await_read(runtime, box, listener)
         if served is not None:

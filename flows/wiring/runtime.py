@@ -258,7 +258,7 @@ class Runtime:
         outside = self._outside(site)
         return {name: self.envoy_at(port, name, outside) for name, port in site.gateways().items()}
 
-    def door(self, site: Site) -> ServedName | None:
+    def served_name(self, site: Site) -> ServedName | None:
         """The certificate and name with which this host answers others; None if it does not."""
         from sluicegate.services.host.served_name import ServedName
 
@@ -269,10 +269,10 @@ class Runtime:
     def _outside(self, site: Site) -> Outside | None:
         from sluicegate.services.traffic.envoy.bootstrap import Outside
 
-        door = self.door(site)
-        if door is None or site.address is None:
+        served_name = self.served_name(site)
+        if served_name is None or site.address is None:
             return None
-        return Outside(host=site.address, certificate=door.in_use, token=self.keys.gateway_token)
+        return Outside(host=site.address, certificate=served_name.in_use, token=self.keys.gateway_token)
 
     def envoy_at(self, port: int, name: str = "gateway", outside: Outside | None = None) -> Envoy:
         """A gateway of this machine. Its port need not be recorded yet."""
@@ -358,11 +358,11 @@ class Runtime:
         from sluicegate.services.traffic.envoy.plane import find_binary
         from sluicegate.services.traffic.envoy.relay import NAME, Relay
 
-        door = self.door(site)
-        if door is None or site.address is None or NAME not in site.ports:
+        served_name = self.served_name(site)
+        if served_name is None or site.address is None or NAME not in site.ports:
             return None
         return Relay(
-            folder=self.folder.root / NAME, host=site.address, port=site.ports[NAME], pair=door.in_use,
+            folder=self.folder.root / NAME, host=site.address, port=site.ports[NAME], pair=served_name.in_use,
             authority=authority_file(self.folder.tls),
             binary=Path(self.settings.envoy_bin) if self.settings.envoy_bin else find_binary(),
         )  # fmt: skip

@@ -21,10 +21,10 @@ class Breaks:
     """How many of the last samples must break the limit for the gate to fail."""
 
     broken: int
-    of: int
+    samples: int
 
     def __str__(self) -> str:
-        return f"{self.broken} of {self.of}"
+        return f"{self.broken} of {self.samples}"
 
 
 def _breaks(value: object) -> Breaks:
@@ -36,7 +36,7 @@ def _breaks(value: object) -> Breaks:
         raise ValueError(
             f"not a number of samples: {value!r}; write such as 3 of 5, with at most {MOST_SAMPLES} samples"
         )
-    return Breaks(broken=broken, of=samples)
+    return Breaks(broken=broken, samples=samples)
 
 
 Fails = Annotated[
@@ -93,7 +93,7 @@ class ExternalGate(Document):
     """Age at which a value no longer counts (NO DATA), by the source's own time of measurement if it gives one."""
     after: Duration = 0.0
     """How long after a weight took effect the first sample of the step is taken; earlier samples cannot end a step."""
-    fails: Fails = Breaks(broken=3, of=5)
+    fails: Fails = Breaks(broken=3, samples=5)
     """How many of the last samples break the limit before it fails. It passes once the step has as
     many samples, fewer of them break the limit, and the last one keeps it."""
     guardrail: bool = False

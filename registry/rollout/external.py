@@ -63,8 +63,8 @@ def _answer(gate: ExternalGate, samples: Sequence[Sample], began: datetime | Non
     doubt = _doubt(gate, of_step, began, now)
     if doubt is not None:
         return Answer.NO_DATA, doubt
-    window = [each for each in _values(of_step, began) if now - each.measured_at <= _span(gate)][-gate.fails.of :]
-    last, window_size = window[-1], gate.fails.of
+    window = [each for each in _values(of_step, began) if now - each.measured_at <= _span(gate)][-gate.fails.samples :]
+    last, window_size = window[-1], gate.fails.samples
     current = f"{_text(last)}, {'' if gate.keeps(_value(last)) else 'not '}{gate.limit}"
     breaking = sum(not gate.keeps(_value(each)) for each in window)
     if len(window) < window_size:
@@ -83,7 +83,7 @@ def _broken(gate: ExternalGate, samples: Sequence[Sample]) -> str | None:
     """Describes the first window in which too many samples broke the limit; None if there is none."""
     values = list(_values(samples, None))
     for end in range(1, len(values) + 1):
-        window = values[max(end - gate.fails.of, 0) : end]
+        window = values[max(end - gate.fails.samples, 0) : end]
         breaking = [each for each in window if not gate.keeps(_value(each))]
         if len(breaking) >= gate.fails.broken:
             shown = ", ".join(number(_value(each)) for each in breaking)
@@ -113,7 +113,7 @@ def _doubt(gate: ExternalGate, of_step: Sequence[Sample], began: datetime | None
 
 def _span(gate: ExternalGate) -> timedelta:
     """How old the oldest sample may be that counts for a pass."""
-    return timedelta(seconds=gate.fails.of * gate.every + gate.max_age)
+    return timedelta(seconds=gate.fails.samples * gate.every + gate.max_age)
 
 
 def _values(samples: Sequence[Sample], began: datetime | None) -> Iterator[Sample]:

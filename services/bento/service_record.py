@@ -59,10 +59,10 @@ def is_open(record: ServiceRecord, folder: Path) -> bool:
     process is ready.
     """
     try:
-        sign = json.loads((folder / "door.json").read_text())
-        is_ours = Path(record.socket).stat().st_ino == sign["file"]
-        process = psutil.Process(sign["pid"])
-        return is_ours and process.status() != psutil.STATUS_ZOMBIE and _start_ticks(process.pid) == sign["ticks"]
+        owner = json.loads((folder / "socket.json").read_text())
+        is_ours = Path(record.socket).stat().st_ino == owner["file"]
+        process = psutil.Process(owner["pid"])
+        return is_ours and process.status() != psutil.STATUS_ZOMBIE and _start_ticks(process.pid) == owner["ticks"]
     except (OSError, ValueError, LookupError, TypeError, psutil.Error):
         return False
 

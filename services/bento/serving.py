@@ -33,17 +33,17 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 class Worker:
     """One worker process."""
 
-    def __init__(self, number: int, door: ServiceSocket | Port, grace: str, bento: str, memory: str) -> None:
+    def __init__(self, number: int, endpoint: ServiceSocket | Port, grace: str, bento: str, memory: str) -> None:
         self.number = number
         self._began = time.monotonic()
-        listener = door.listener.fileno()
+        listener = endpoint.listener.fileno()
         command = (
             sys.executable, "-m", _WORKER, bento, "--fd", str(listener), "--backlog", str(_BACKLOG),
             "--worker-id", str(number), "--timeout-graceful-shutdown", grace,
         )  # fmt: skip
         self.process = subprocess.Popen(
             command,
-            env={**os.environ, **door.known_by},
+            env={**os.environ, **endpoint.known_by},
             pass_fds=(listener,),
             preexec_fn=partial(_set_up, memory),  # noqa: PLW1509
         )
@@ -67,14 +67,14 @@ class ServiceSocket:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._draft = path.with_name(f".{path.name}")
-        self._sign = Path("door.json").absolute()
-        self._knock: socket.socket | None = None
+        self._owner_file = Path("socket.json").absolute()
+        self._probe: socket.socket | None = None
         self.listener = self._listen()
 
     @property
     def known_by(self) -> dict[str, str]:
         """Environment variables by which workers that outlive this process see whether callers still reach them."""
-        return {"BENTO_DOOR": str(self._path), "BENTO_DOOR_FILE": str(self._file)}
+        return {"BENTO_SOCKET": str(self._path), "BENTO_SOCKET_FILE": str(self._file)}
 
     @property
     def is_shut(self) -> bool:
@@ -103,11 +103,11 @@ class ServiceSocket:
     def _open(self) -> None:
         """Take the path over from an earlier listener, without a moment in which nobody listens.
 
-        First writes the owner into door.json: if that process has ended, only workers that it left answer there.
+        First writes the owner into socket.json: if that process has ended, only workers that it left answer there.
         """
-        draft = self._sign.with_name(f".{self._sign.name}")
+        draft = self._owner_file.with_name(f".{self._owner_file.name}")
         draft.write_text(json.dumps({"pid": os.getpid(), "ticks": _start_ticks(), "file": self._file}))
-        draft.replace(self._sign)
+        draft.replace(self._owner_file)
         self._draft.replace(self._path)
 
     def _is_ours(self, path: Path) -> bool:
@@ -118,19 +118,19 @@ class ServiceSocket:
 
     def _is_answered(self) -> bool:
         try:
-            if self._knock is None:
-                self._knock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                self._knock.connect(str(self._draft))
-                self._knock.sendall(b"GET /readyz HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n")
-                self._knock.setblocking(False)
-            answer = self._knock.recv(64)
+            if self._probe is None:
+                self._probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                self._probe.connect(str(self._draft))
+                self._probe.sendall(b"GET /readyz HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n")
+                self._probe.setblocking(False)
+            answer = self._probe.recv(64)
         except BlockingIOError:
             return False
         except OSError:
             answer = b""
-        assert self._knock is not None
-        self._knock.close()
-        self._knock = None
+        assert self._probe is not None
+        self._probe.close()
+        self._probe = None
         return b" 200 " in answer
 
 
@@ -170,29 +170,31 @@ def main(path: str, workers: str, grace: str, bento: str, memory: str = "") -> i
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     os.umask(0o077)
     os.environ["BENTO_PARENT_PID"] = str(os.getpid())
-    door = Port(int(path)) if path.isdigit() else ServiceSocket(Path(path))
-    crew = [Worker(number, door, grace, bento, memory) for number in range(1, int(workers) + 1)]
-    while (signal_number := _next_signal(door)) in (None, signal.SIGCHLD):
+    endpoint = Port(int(path)) if path.isdigit() else ServiceSocket(Path(path))
+    running = [Worker(number, endpoint, grace, bento, memory) for number in range(1, int(workers) + 1)]
+    while (signal_number := _next_signal(endpoint)) in (None, signal.SIGCHLD):
         if signal_number is None:
-            door.reopen()
+            endpoint.reopen()
             continue
-        ended = [worker for worker in crew if not worker.lives]
-        if len(ended) == len(crew):
+        ended = [worker for worker in running if not worker.lives]
+        if len(ended) == len(running):
             if not any(worker.has_settled for worker in ended):
                 return 1  # no worker has started; the supervisor decides when to give up
-            door.shut()
-        crew = [worker if worker.lives else Worker(worker.number, door, grace, bento, memory) for worker in crew]
-    door.listener.close()
-    for worker in crew:
+            endpoint.shut()
+        running = [
+            worker if worker.lives else Worker(worker.number, endpoint, grace, bento, memory) for worker in running
+        ]
+    endpoint.listener.close()
+    for worker in running:
         worker.process.terminate()
-    for worker in crew:
+    for worker in running:
         worker.process.wait()
     return 0
 
 
-def _next_signal(door: ServiceSocket | Port) -> int | None:
-    """The next signal; None after a short time while the door is waiting to be opened again."""
-    if not door.is_shut:
+def _next_signal(endpoint: ServiceSocket | Port) -> int | None:
+    """The next signal; None after a short time while the endpoint is waiting to be opened again."""
+    if not endpoint.is_shut:
         return signal.sigwait(_SIGNALS)
     received = signal.sigtimedwait(_SIGNALS, _LOOK_SECONDS)
     return None if received is None else received.si_signo

@@ -24,7 +24,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class TextOrFile:
     """A text: given directly, or in a file that may change."""
 
     text: str = field(default="", repr=False)
@@ -58,10 +58,10 @@ class Access:
     """The address of the API, and where our credentials are."""
 
     url: str
-    authority: Source | None = None
+    authority: TextOrFile | None = None
     """None: the authorities that the system trusts."""
-    token: Source | None = None
-    certificate: tuple[Source, Source] | None = None
+    token: TextOrFile | None = None
+    certificate: tuple[TextOrFile, TextOrFile] | None = None
     server_name: str | None = None
     """The name in the server's certificate, if the URL has another one."""
     is_unchecked: bool = False
@@ -98,8 +98,8 @@ def find_access(environment: Mapping[str, str], account: Path = ACCOUNT) -> Acce
         shown = f"[{host}]" if ":" in host else host
         return Access(
             url=f"https://{shown}:{port}",
-            authority=Source(path=account / "ca.crt"),
-            token=Source(path=account / "token"),
+            authority=TextOrFile(path=account / "ca.crt"),
+            token=TextOrFile(path=account / "token"),
         )
     named = environment.get("KUBECONFIG", "").strip()
     if not named:
@@ -133,23 +133,23 @@ def _access(cluster: Mapping[str, Any], user: Mapping[str, Any], folder: Path) -
             "its user logs in by another program (exec or auth-provider), which Sluicegate does not run; use a token "
             "or a client certificate"
         )
-    certificate = _source(user, "client-certificate", folder)
-    key = _source(user, "client-key", folder)
-    token = Source(path=folder / user["tokenFile"]) if "tokenFile" in user else None
+    certificate = _text_or_file(user, "client-certificate", folder)
+    key = _text_or_file(user, "client-key", folder)
+    token = TextOrFile(path=folder / user["tokenFile"]) if "tokenFile" in user else None
     return Access(
         url=str(cluster["server"]).rstrip("/"),
-        authority=_source(cluster, "certificate-authority", folder),
-        token=token or (Source(text=user["token"]) if user.get("token") else None),
+        authority=_text_or_file(cluster, "certificate-authority", folder),
+        token=token or (TextOrFile(text=user["token"]) if user.get("token") else None),
         certificate=(certificate, key) if certificate and key else None,
         server_name=cluster.get("tls-server-name"),
         is_unchecked=bool(cluster.get("insecure-skip-tls-verify")),
     )
 
 
-def _source(section: Mapping[str, Any], name: str, folder: Path) -> Source | None:
+def _text_or_file(section: Mapping[str, Any], name: str, folder: Path) -> TextOrFile | None:
     if section.get(f"{name}-data"):
-        return Source(text=base64.b64decode(section[f"{name}-data"], validate=True).decode())
-    return Source(path=folder / section[name]) if section.get(name) else None
+        return TextOrFile(text=base64.b64decode(section[f"{name}-data"], validate=True).decode())
+    return TextOrFile(path=folder / section[name]) if section.get(name) else None
 
 
 def _named(config: Mapping[str, Any], what: str, name: str) -> Mapping[str, Any]:

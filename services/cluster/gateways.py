@@ -27,7 +27,7 @@ from sluicegate.registry.words.gateway_report import GatewayReport, sheet_name
 from sluicegate.services.cluster.api import Api
 from sluicegate.services.cluster.following import follow
 from sluicegate.services.cluster.kinds import CONFIG_MAP, LEASE, Object
-from sluicegate.services.cluster.lease import Watching, keeper_lease, read_gateway
+from sluicegate.services.cluster.lease import Watching, keeper_lease, read_gateway_lease
 from sluicegate.services.cluster.names import Component, labels
 from sluicegate.services.cluster.table_map import TABLE, sheet_of, table_map
 
@@ -47,7 +47,7 @@ class _Heard:
     """What is known of one gateway."""
 
     beat: str
-    said: GatewayReport
+    report: GatewayReport
     at: float | None
     """When its last beat was read, by the monotonic clock; None: what its Lease says may be old."""
     echo: str | None = None
@@ -91,7 +91,7 @@ class ClusterGateways:
             now = self._elapsed()
             for name, each in list(self._heard.items()):
                 if each.is_gone and (each.at is None or now - each.at > self._forgotten):
-                    self._lost.append(self._heard.pop(name).said)
+                    self._lost.append(self._heard.pop(name).report)
             return tuple(LeaseBox(name, self) for name in sorted(self._heard))
 
     def lost(self) -> tuple[GatewayReport, ...]:
@@ -99,10 +99,10 @@ class ClusterGateways:
         with self._known:
             return tuple(self._lost)
 
-    def forget(self, said: GatewayReport) -> None:
+    def forget(self, report: GatewayReport) -> None:
         """Note that a lost gateway has been dealt with."""
         with self._known:
-            self._lost = [each for each in self._lost if each is not said]
+            self._lost = [each for each in self._lost if each is not report]
 
     def leave(self, sheet: str) -> str:
         """Leave this sheet for every gateway, and return its name. A sheet that is there already is not written.
@@ -145,15 +145,15 @@ class ClusterGateways:
         with self._known:
             now = self._elapsed()
             for name, lease in leases.items():
-                spoken = read_gateway(lease)
-                if spoken.retired:
+                gateway = read_gateway_lease(lease)
+                if gateway.retired:
                     retired.append(name)
                     self._heard.pop(name, None)
                 elif name not in self._heard:
-                    self._heard[name] = _Heard(spoken.beat, spoken.said, now if self._has_listed else None)
-                elif spoken.beat != self._heard[name].beat:
+                    self._heard[name] = _Heard(gateway.beat, gateway.report, now if self._has_listed else None)
+                elif gateway.beat != self._heard[name].beat:
                     known = self._heard[name]
-                    known.beat, known.said, known.at, known.is_gone = spoken.beat, spoken.said, now, False
+                    known.beat, known.report, known.at, known.is_gone = gateway.beat, gateway.report, now, False
             for name, each in self._heard.items():
                 each.is_gone = name not in leases
             self._has_listed = True
@@ -164,7 +164,7 @@ class ClusterGateways:
         has_warned = False
         while not stop.wait(_LOOK):
             try:
-                self.tell()
+                self.renew_lease()
                 has_warned = False
             except SluiceError as error:
                 if not has_warned:
@@ -172,7 +172,7 @@ class ClusterGateways:
                 has_warned = True
                 stop.wait(_SOONEST)
 
-    def tell(self) -> None:
+    def renew_lease(self) -> None:
         """Write the keeper's Lease if it is time to."""
         with self._known:
             echoes = {name: each.echo for name, each in self._heard.items() if each.echo is not None}
@@ -186,7 +186,7 @@ class ClusterGateways:
         self._api.apply(LEASE, keeper_lease(self._keeper, watching, self._wall()))
         self._renewed = echoes, now
 
-    def of(self, name: str) -> _Heard | None:
+    def known_of(self, name: str) -> _Heard | None:
         """What is known of a gateway."""
         with self._known:
             return self._heard.get(name)
@@ -201,7 +201,7 @@ class ClusterGateways:
 
     def silence(self, name: str) -> float | None:
         """Seconds since its last beat was read."""
-        each = self.of(name)
+        each = self.known_of(name)
         return None if each is None or each.at is None else self._elapsed() - each.at
 
     def place(self, name: str) -> str:
@@ -256,10 +256,10 @@ class LeaseBox:
         """Leave a sheet for this gateway and all others."""
         return self.gateways.leave(text)
 
-    def said(self) -> GatewayReport:
+    def report(self) -> GatewayReport:
         """The gateway's last report."""
-        each = self.gateways.of(self.name)
-        return GatewayReport() if each is None or each.at is None else each.said
+        each = self.gateways.known_of(self.name)
+        return GatewayReport() if each is None or each.at is None else each.report
 
     def silence(self) -> float | None:
         """Seconds since its last beat was read."""
@@ -271,5 +271,5 @@ class LeaseBox:
 
     def renewed_at(self) -> float | None:
         """When `renew` last noted that a keeper watches."""
-        each = self.gateways.of(self.name)
+        each = self.gateways.known_of(self.name)
         return None if each is None else each.renewed_at

@@ -19,7 +19,7 @@ from sluicegate.services.cluster.kinds import Object
 from sluicegate.services.cluster.names import Component, labels
 
 KEEPER = "sluicegate-keeper"
-_BEAT, _SAID, _RETIRED = "sluicegate.dev/beat", "sluicegate.dev/said", "sluicegate.dev/retired"
+_BEAT, _REPORT, _RETIRED = "sluicegate.dev/beat", "sluicegate.dev/report", "sluicegate.dev/retired"
 _HEARD, _SHEET, _UNWATCHED = "sluicegate.dev/heard", "sluicegate.dev/sheet", "sluicegate.dev/unwatched"
 
 
@@ -32,11 +32,11 @@ class Owner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spoken:
+class GatewayLease:
     """What the Lease of a gateway says."""
 
     beat: str = ""
-    said: GatewayReport = field(default_factory=GatewayReport)
+    report: GatewayReport = field(default_factory=GatewayReport)
     retired: bool = False
     """Whether it ended in order: its log was read to the end."""
 
@@ -54,10 +54,16 @@ class Watching:
 
 
 def gateway_lease(
-    name: str, beat: str, said: Mapping[str, object], at: datetime, *, owner: Owner | None = None, retired: bool = False
+    name: str,
+    beat: str,
+    report: Mapping[str, object],
+    at: datetime,
+    *,
+    owner: Owner | None = None,
+    retired: bool = False,
 ) -> Object:
     """The Lease of a gateway."""
-    annotations = {_BEAT: beat, _SAID: json.dumps(said)} | ({_RETIRED: "true"} if retired else {})
+    annotations = {_BEAT: beat, _REPORT: json.dumps(report)} | ({_RETIRED: "true"} if retired else {})
     return _lease(name, Component.GATEWAY, annotations, name, at, owner)
 
 
@@ -71,11 +77,11 @@ def keeper_lease(keeper: str, watching: Watching, at: datetime) -> Object:
     return _lease(KEEPER, Component.CONTROL, annotations, keeper, at)
 
 
-def read_gateway(thing: Object) -> Spoken:
+def read_gateway_lease(thing: Object) -> GatewayLease:
     """What a gateway's Lease says."""
     annotations = _annotations(thing)
-    said = read_gateway_report(annotations.get(_SAID, "{}"))
-    return Spoken(beat=annotations.get(_BEAT, ""), said=said, retired=_RETIRED in annotations)
+    report = read_gateway_report(annotations.get(_REPORT, "{}"))
+    return GatewayLease(beat=annotations.get(_BEAT, ""), report=report, retired=_RETIRED in annotations)
 
 
 def unwatched(leases: Iterable[Object]) -> dict[str, Unwatched | None]:
@@ -83,13 +89,13 @@ def unwatched(leases: Iterable[Object]) -> dict[str, Unwatched | None]:
     it, if there is one."""
     by_gateway: dict[str, Unwatched | None] = {}
     for lease in leases:
-        name, spoken = str(lease["metadata"]["name"]), read_gateway(lease)
-        if not spoken.retired:
-            by_gateway[name] = spoken.said.unwatched(name)
+        name, gateway = str(lease["metadata"]["name"]), read_gateway_lease(lease)
+        if not gateway.retired:
+            by_gateway[name] = gateway.report.unwatched(name)
     return by_gateway
 
 
-def read_keeper(thing: Object) -> Watching:
+def read_keeper_lease(thing: Object) -> Watching:
     """What the keeper's Lease says. Content of another form counts as missing."""
     annotations = _annotations(thing)
     try:

@@ -15,7 +15,7 @@ class Changes:
         self._lock = threading.Lock()
         self._views: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Wake every view. Thread-safe."""
         with self._lock:
             for view, loop in self._views.items():

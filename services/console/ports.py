@@ -50,7 +50,7 @@ class LogLine(Protocol):
 class GatewaysElsewhere(Protocol):
     """What gateways of other hosts report, ask and send."""
 
-    def hear(self, name: str, said: Mapping[str, object]) -> bool:
+    def hear(self, name: str, report: Mapping[str, object]) -> bool:
         """Record the status that a gateway reports. Returns whether it was recorded: one that comes late is not."""
         ...
 

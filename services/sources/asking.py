@@ -11,7 +11,7 @@ from sluicegate.registry.words.sample import Lacking, Measured, Reading
 from sluicegate.services.sources.http_json import ask_http
 from sluicegate.services.sources.no_number import NoNumber
 from sluicegate.services.sources.prometheus import ask_prometheus
-from sluicegate.services.sources.source import Source, read_source
+from sluicegate.services.sources.source import ExternalSource, read_source
 from sluicegate.services.sources.sql import ask_sql
 
 SECONDS = 10.0
@@ -30,7 +30,7 @@ def ask_source(
         return Lacking(reason=error.message)
 
 
-def _ask(gate: ExternalGate, values: Mapping[str, str], source: Source, seconds: float) -> Measured:
+def _ask(gate: ExternalGate, values: Mapping[str, str], source: ExternalSource, seconds: float) -> Measured:
     is_http = gate.sql is None
     if is_http != source.speaks_http:
         raise NoNumber(

@@ -8,13 +8,13 @@ import httpx
 
 from sluicegate.registry.deadline import bounded
 from sluicegate.services.sources.no_number import NoNumber
-from sluicegate.services.sources.source import Source
+from sluicegate.services.sources.source import ExternalSource
 
 LARGEST = 256 * 1024
 """The largest accepted response, in bytes; only one number is needed."""
 
 
-def get(source: Source, path: str, seconds: float, params: dict[str, str] | None = None) -> httpx.Response:
+def get(source: ExternalSource, path: str, seconds: float, params: dict[str, str] | None = None) -> httpx.Response:
     """The response with its body. Raises NoNumber for redirects, refused credentials and network errors."""
     headers = {"accept": "application/json"} | ({"authorization": f"Bearer {source.token}"} if source.token else {})
     try:

@@ -11,10 +11,10 @@ from sluicegate.registry.plan.external import HttpValue
 from sluicegate.registry.words.sample import Measured
 from sluicegate.services.sources.get import get
 from sluicegate.services.sources.no_number import NoNumber, finite
-from sluicegate.services.sources.source import Source
+from sluicegate.services.sources.source import ExternalSource
 
 
-def ask_http(source: Source, wanted: HttpValue, path: str, seconds: float) -> Measured:
+def ask_http(source: ExternalSource, wanted: HttpValue, path: str, seconds: float) -> Measured:
     """The number in the response. Raises NoNumber."""
     answer = get(source, path, seconds)
     if not answer.is_success:

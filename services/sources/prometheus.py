@@ -9,10 +9,10 @@ from typing import Any
 from sluicegate.registry.words.sample import Measured
 from sluicegate.services.sources.get import get
 from sluicegate.services.sources.no_number import NoNumber, finite
-from sluicegate.services.sources.source import Source
+from sluicegate.services.sources.source import ExternalSource
 
 
-def ask_prometheus(source: Source, query: str, seconds: float) -> Measured:
+def ask_prometheus(source: ExternalSource, query: str, seconds: float) -> Measured:
     """The value of the single series, with the time at which Prometheus evaluated it. Raises NoNumber."""
     answer = get(source, "/api/v1/query", seconds, {"query": query, "timeout": f"{seconds:g}s"})
     try:

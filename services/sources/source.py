@@ -12,7 +12,7 @@ _HTTP, _DATABASES = ("http://", "https://"), ("postgresql://", "sqlite:///")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class ExternalSource:
     """An address and its credentials. Never shown, not even in a traceback."""
 
     url: str = field(repr=False)
@@ -25,7 +25,7 @@ class Source:
         return self.url.startswith(_HTTP)
 
 
-def read_source(name: str, environment: Mapping[str, str]) -> Source:
+def read_source(name: str, environment: Mapping[str, str]) -> ExternalSource:
     """The source with this name. Raises NotFound and InvalidSetting, which do not contain the setting's value."""
     variable = f"{PREFIX}{name.upper().replace('-', '_')}"
     setting = environment.get(variable, "").strip()
@@ -36,4 +36,4 @@ def read_source(name: str, environment: Mapping[str, str]) -> Source:
     if len(token) > 1 or not (is_database or url.startswith(_HTTP)):
         kinds = "http(s)://HOST, postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:////PATH"
         raise InvalidSetting(f"{variable} is not {kinds}. A bearer token may follow an HTTP address after a space.")
-    return Source(url=url.rstrip("/"), token="".join(token))
+    return ExternalSource(url=url.rstrip("/"), token="".join(token))

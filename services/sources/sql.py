@@ -23,10 +23,10 @@ from sluicegate.registry.ledger.patience import Connecting, PatientConnection
 from sluicegate.registry.plan.placeholders import bind_sql
 from sluicegate.registry.words.sample import Measured
 from sluicegate.services.sources.no_number import NoNumber, finite
-from sluicegate.services.sources.source import Source
+from sluicegate.services.sources.source import ExternalSource
 
 
-def ask_sql(source: Source, query: str, values: Mapping[str, str], seconds: float) -> Measured:
+def ask_sql(source: ExternalSource, query: str, values: Mapping[str, str], seconds: float) -> Measured:
     """The number in the single row, and its time if there is a second column. Raises NoNumber."""
     bound, names = bind_sql(query)
     # The limit is a parameter: with parameters, PostgreSQL accepts only a single statement.

@@ -60,7 +60,7 @@ def mirrors(
     connected = (mirror for each in copied if each.variation in standings
                  for mirror in _connected(standings[each.variation], each.sample, running))  # fmt: skip
     shadows = (
-        _shadow(standings[name], shadow, of=name if len(served) > 1 else None)
+        _shadow(standings[name], shadow, copied=name if len(served) > 1 else None)
         for name in served
         for shadow in standings[name].shadows
         if shadow.build in running and (not shadow.audiences or audience in shadow.audiences)
@@ -97,12 +97,12 @@ def _connected(standing: Standing, sample: int, running: Running) -> Iterator[Mi
             yield Mirror(assigned=replace(_mark(standing, arm, build, weight), rollout=None), share=share)
 
 
-def _shadow(standing: Standing, shadow: Shadowing, of: str | None) -> Mirror:
+def _shadow(standing: Standing, shadow: Shadowing, copied: str | None) -> Mirror:
     mark = Assigned(
         variation=standing.variation, arm=Arm.CANDIDATE, build=shadow.build.version, rollout=shadow.rollout,
         epoch=shadow.epoch, weight=shadow.share,
     )  # fmt: skip
-    return Mirror(assigned=mark, share=shadow.share, of=of, segments=shadow.segments)
+    return Mirror(assigned=mark, share=shadow.share, copied_variation=copied, segments=shadow.segments)
 
 
 def _target(standing: Standing, arm: Arm, build: BuildRef, weight: int, running: Running) -> Target:

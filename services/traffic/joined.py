@@ -34,7 +34,7 @@ LATE = 10.0
 network or by a console that was stopped, so its gateway is asked to report again."""
 _SLACK = 3.0
 _POLL = 0.005
-_SAID, _RENEWED = "said", "renewed"
+_REPORT, _RENEWED = "report", "renewed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,39 +106,39 @@ class Mailbox:
         """Seconds since a keeper last watched."""
         return self._beats.silence(_RENEWED)
 
-    def is_late(self, said: Mapping[str, object], now: float) -> bool:
+    def is_late(self, report: Mapping[str, object], now: float) -> bool:
         """Whether a report is old, or came after a newer one. `now`: the console's clock."""
-        after, last = read_gateway_report(json.dumps(said)).after, self.said().after
+        after, last = read_gateway_report(json.dumps(report)).after, self.report().after
         is_overtaken = after is not None and last is not None and after < last <= now
         return after is None or is_overtaken or not 0 <= now - after <= LATE
 
-    def hear(self, said: Mapping[str, object], level: float | None) -> None:
+    def hear(self, report: Mapping[str, object], level: float | None) -> None:
         """Store its report, and until when (seconds since 1970) its log has been received completely."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.folder / "retired").unlink(missing_ok=True)
-        _write(self.folder / "said.json", json.dumps(said))
+        _write(self.folder / "report.json", json.dumps(report))
         if level is not None:
             _write(self.folder / "level", str(round(level * 1e6)))
-        self._beats.beat(_SAID)
+        self._beats.beat(_REPORT)
 
     def retire(self) -> None:
         """Note that it has ended and its log is complete."""
         (self.folder / "retired").touch(mode=0o600)
 
-    def said(self) -> GatewayReport:
+    def report(self) -> GatewayReport:
         """Its last report."""
         try:
-            return read_gateway_report((self.folder / "said.json").read_text(encoding="utf-8"))
+            return read_gateway_report((self.folder / "report.json").read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             return GatewayReport()
 
     def holder(self) -> str | None:
         """The instance that uses this mailbox, if it reported lately."""
-        return self.said().instance if self.is_heard() else None
+        return self.report().instance if self.is_heard() else None
 
     def silence(self) -> float | None:
         """Seconds since its last report; None if there was none since this host started."""
-        return self._beats.silence(_SAID)
+        return self._beats.silence(_REPORT)
 
     def is_heard(self) -> bool:
         """Whether it reported lately and has not ended."""
@@ -147,7 +147,7 @@ class Mailbox:
 
     def unwatched(self) -> Unwatched | None:
         """Since when and why it serves stable builds only, if it reported so lately."""
-        return self.said().unwatched(self.name) if self.is_heard() else None
+        return self.report().unwatched(self.name) if self.is_heard() else None
 
     def level(self) -> int:
         """Until when (microseconds since 1970) its log has been received completely."""
@@ -165,7 +165,7 @@ def _name_at(mailbox: Mailbox, _: tuple[int, int]) -> str | None:
 
 def mailboxes(folder: Path) -> tuple[Mailbox, ...]:
     """The mailboxes of all gateways that ever joined."""
-    return tuple(Mailbox(folder=path.parent) for path in sorted(folder.glob("*/said.json")))
+    return tuple(Mailbox(folder=path.parent) for path in sorted(folder.glob("*/report.json")))
 
 
 class Box(Protocol):
@@ -185,7 +185,7 @@ class Box(Protocol):
         """Leave a sheet of routes for it. Returns the sheet's name. Raises Fenced, RoutesRejected, TimedOut."""
         ...
 
-    def said(self) -> GatewayReport:
+    def report(self) -> GatewayReport:
         """Its last report."""
         ...
 
@@ -228,7 +228,7 @@ class Joined:
         self._given = name = self._box.leave(write_sheet(table, endpoints.keys()))
         deadline = self._elapsed() + self._patience
         while not self.is_away():
-            report = self._said()
+            report = self._report()
             if report is not None and report.has == name:
                 if report.refused:
                     models, fix = frozenset(report.refused_models), f"read its log, {self._box.place}."
@@ -261,12 +261,12 @@ class Joined:
 
     def observe(self) -> str | None:
         """The version that it serves; None if it did not report lately."""
-        report = self._said()
+        report = self._report()
         return None if report is None else report.serves
 
     def in_flight(self, build: BuildRef) -> int | None:
         """Open requests to a build, from a report made after it got the present routes; None without such a report."""
-        report = self._said()
+        report = self._report()
         if report is None or report.has != self._given:
             return None
         return report.in_flight.get(str(build), 0)
@@ -277,7 +277,7 @@ class Joined:
 
     def served(self) -> Served | None:
         """What its logs should contain, by its last report; None if it did not report lately."""
-        report = self._said()
+        report = self._report()
         return None if report is None else report.served
 
     def _silence(self) -> float:
@@ -285,8 +285,8 @@ class Joined:
         silence = self._box.silence()
         return since_start if silence is None else silence
 
-    def _said(self) -> GatewayReport | None:
-        return self._box.said() if self._silence() <= self._quiet else None
+    def _report(self) -> GatewayReport | None:
+        return self._box.report() if self._silence() <= self._quiet else None
 
 
 def _write(path: Path, text: str) -> None:

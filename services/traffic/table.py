@@ -61,7 +61,7 @@ class Mirror:
     assigned: Assigned
     share: int
     """Share of the requests, in basis points; drawn for each request."""
-    of: str | None = None
+    copied_variation: str | None = None
     """The variation whose requests are copied; None for the whole audience."""
     segments: tuple[str, ...] = ()
     """Request headers whose values go into the shadow log, at most four."""

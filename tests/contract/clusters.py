@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from sluicegate.services.cluster.access import Access, Source, find_access
+from sluicegate.services.cluster.access import Access, TextOrFile, find_access
 from sluicegate.services.cluster.api import Api, Limits
 from sluicegate.services.cluster.rights import Role, rules
 from tests.doubles.api_server import ApiServer
@@ -44,7 +44,7 @@ class Cluster:
             http.post(f"{rbac}/rolebindings", json=named | {"roleRef": of, "subjects": [who]}).raise_for_status()
             asked_for = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
             answer = http.post(f"{core}/serviceaccounts/{role}/token", json=asked_for).raise_for_status()
-        token = Source(text=answer.json()["status"]["token"])
+        token = TextOrFile(text=answer.json()["status"]["token"])
         return replace(self, access=replace(self.access, token=token, certificate=None))
 
     def api(self, limits: Limits = Limits(connect=30.0, whole=60.0, watch=1.0)) -> Api:  # noqa: B008

@@ -10,7 +10,7 @@ import pytest
 
 from sluicegate.registry.words.build import BuildRef
 from sluicegate.registry.words.errors import Forbidden, NotFound, ObjectConflict, Refused
-from sluicegate.services.cluster.access import Source
+from sluicegate.services.cluster.access import TextOrFile
 from sluicegate.services.cluster.answers import Expired
 from sluicegate.services.cluster.api import Api, Event, Limits
 from sluicegate.services.cluster.following import follow
@@ -187,7 +187,7 @@ def test_what_is_no_valid_object_is_refused_with_the_reason(api: Api) -> None:
 
 
 def test_who_is_unknown_is_told_so(cluster: Cluster) -> None:
-    unknown = replace(cluster.access, token=Source(text="nobody"), certificate=None)
+    unknown = replace(cluster.access, token=TextOrFile(text="nobody"), certificate=None)
     with pytest.raises(Forbidden, match="does not accept the credentials"):
         Api(unknown, cluster.namespace).get(CONFIG_MAP, "table")
 

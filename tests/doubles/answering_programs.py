@@ -31,7 +31,7 @@ class AnsweringPrograms:
         if self.mode in (Mode.READY, Mode.REFUSING):
             replica.open()
             sign = {"pid": os.getpid(), "ticks": _start_ticks(os.getpid()), "file": socket.stat().st_ino}
-            (program.cwd / "door.json").write_text(json.dumps(sign))
+            (program.cwd / "socket.json").write_text(json.dumps(sign))
         if self.mode is Mode.GIVEN_UP:
             Path(program.env["BENTO_LOAD_FAILURES"]).write_text("ValueError: no such file\n" * 2)
         self._programs[program.name] = (program, replica, self.mode)

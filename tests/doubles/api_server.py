@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from sluicegate.services.cluster.access import Access, Source
+from sluicegate.services.cluster.access import Access, TextOrFile
 from sluicegate.services.cluster.kinds import Kind
 from sluicegate.services.cluster.rights import RIGHTS, Role, Verb
 from tests.doubles.api_objects import Change, Failure, Object, Objects, Place, matches
@@ -82,8 +82,8 @@ class ApiServer:
 
     def access(self, token: str | Path = ADMIN, authority: Path | None = None) -> Access:
         """How a caller asks it: by a token, or a file that holds one."""
-        said = Source(path=token) if isinstance(token, Path) else Source(text=token)
-        return Access(url=self.url, token=said, authority=Source(path=authority) if authority else None)
+        said = TextOrFile(path=token) if isinstance(token, Path) else TextOrFile(text=token)
+        return Access(url=self.url, token=said, authority=TextOrFile(path=authority) if authority else None)
 
     def place(self, kind: Kind, namespace: str) -> Place:
         return Place(kind.group, kind.version, kind.plural, namespace)

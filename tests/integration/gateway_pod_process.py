@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sluicegate.flows.wiring.cluster_gateway import ClusterAgent
 from sluicegate.flows.wiring.loops import log_plainly
-from sluicegate.services.cluster.access import Access, Source
+from sluicegate.services.cluster.access import Access, TextOrFile
 from sluicegate.services.cluster.api import Api, Limits
 from sluicegate.services.traffic.envoy.plane import Envoy
 
@@ -31,7 +31,7 @@ def main(said: dict) -> None:
     envoy = Envoy(Path(said["folder"]), port=said["port"])
     envoy.prepare()
     limits = Limits(connect=0.5, whole=1.0, watch=10.0, grace=1.0)
-    api = Api(Access(url=said["url"], token=Source(text=said["token"])), said["namespace"], limits=limits)
+    api = Api(Access(url=said["url"], token=TextOrFile(text=said["token"])), said["namespace"], limits=limits)
     agent = Telling(
         envoy=envoy, unwatched=said["unwatched"], api=api, name=said["name"], mounted=Path(said["mounted"]),
         beat_every=said["beat_every"], greeting=said["greeting"],
@@ -39,7 +39,13 @@ def main(said: dict) -> None:
     threading.Thread(target=_end_with, args=(os.getppid(), agent), daemon=True).start()
     agent.begin()
     stop = threading.Event()
-    loops = (agent.mind, agent.follow_table, agent.follow_addresses, agent.follow_keeper, agent.look_whether_watched)
+    loops = (
+        agent.keep_running,
+        agent.follow_table,
+        agent.follow_addresses,
+        agent.follow_keeper,
+        agent.look_whether_watched,
+    )
     for each in loops:
         threading.Thread(target=each, args=(stop,), daemon=True).start()
     agent.run(stop)

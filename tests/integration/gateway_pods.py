@@ -230,8 +230,10 @@ class Keeper:
         wanted = sorted([each["metadata"]["name"], each["metadata"]["resourceVersion"]] for each in there)
         running = [pod for pod in self._pods if pod.process is not None]
         eventually(lambda: all(pod.taken() == wanted for pod in running))
-        beats = [each.beat for pod in running if (each := self.gateways.of(pod.name)) is not None]
-        eventually(lambda: not {each.beat for pod in running if (each := self.gateways.of(pod.name))} & set(beats))
+        beats = [each.beat for pod in running if (each := self.gateways.known_of(pod.name)) is not None]
+        eventually(
+            lambda: not {each.beat for pod in running if (each := self.gateways.known_of(pod.name))} & set(beats)
+        )
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         self.follow()
@@ -284,8 +286,8 @@ class Keeper:
         eventually(lambda: all(self._serves(pod) == pod.envoy.observe() for pod in self._pods))
 
     def _serves(self, pod: Pod) -> str | None:
-        heard = self.gateways.of(pod.name)
-        return None if heard is None else heard.said.serves
+        heard = self.gateways.known_of(pod.name)
+        return None if heard is None else heard.report.serves
 
     def in_flight(self, build: BuildRef) -> int | None:
         return self.several.in_flight(build)

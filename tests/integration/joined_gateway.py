@@ -78,7 +78,9 @@ class Edge:
         self.agent.places = self.places
         self.agent.begin()
         self._stop = threading.Event()
-        self._loops = [threading.Thread(target=each, args=(self._stop,)) for each in (self.agent.mind, self.agent.run)]
+        self._loops = [
+            threading.Thread(target=each, args=(self._stop,)) for each in (self.agent.keep_running, self.agent.run)
+        ]
         for each in self._loops:
             each.start()
         eventually(lambda: plain_http.get(f"{self.url}/-/ready").status_code in (200, 503))

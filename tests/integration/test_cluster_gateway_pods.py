@@ -250,7 +250,7 @@ def test_an_older_sheet_in_the_map_is_refused_also_after_a_restart(stage: Stage)
     older = table_map(write_sheet(stage.table(9000, 4), stage.endpoints.keys()))
     place = stage.server.place(CONFIG_MAP, NAMESPACE)
     stage.server.objects.apply(place, TABLE, older, "somebody", force=True)
-    eventually(lambda: all("is older than the one" in box.said().why for box in keeper.gateways.boxes()))
+    eventually(lambda: all("is older than the one" in box.report().why for box in keeper.gateways.boxes()))
     assert {pod.envoy.observe() for pod in stage.pods} == {stage.table(3000, 5).version}
     for pod in stage.pods:
         pod.kill()

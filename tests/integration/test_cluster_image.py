@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
     folder = tmp_path_factory.mktemp("image")
     layout, root = folder / "layout", folder / "root"
-    write_image(layout, name="sluicegate:test", base=None, tell=lambda *_: None)
+    write_image(layout, name="sluicegate:test", base=None, progress=lambda *_: None)
 
     def blob(described: dict[str, Any]) -> Path:
         return layout / "blobs" / "sha256" / described["digest"].removeprefix("sha256:")

@@ -48,7 +48,7 @@ class Over:
         self.pair, self.unwatched, self.is_there, self.ago = "first", 15.0, True, 0.0
         self.callers = "x"
 
-    def talk(self, said: Mapping[str, object]) -> dict[str, Any]:
+    def exchange(self, said: Mapping[str, object]) -> dict[str, Any]:
         if not self.is_there:
             raise Unreachable("cut off")
         name = sheet_name(self.sheet)
@@ -173,7 +173,7 @@ def test_the_time_that_an_answer_was_under_way_counts_as_silence(agent: JoinedAg
 
 def test_it_says_from_which_address_it_reaches_the_relay(agent: JoinedAgent) -> None:
     agent.relay = {"address": "127.0.0.1", "port": 7}
-    assert agent.said()["own_address"] == "127.0.0.1"
+    assert agent.report()["own_address"] == "127.0.0.1"
 
 
 def test_it_says_by_the_consoles_clock_until_when_its_log_has_been_sent(
@@ -190,7 +190,7 @@ def test_it_says_by_the_consoles_clock_until_when_its_log_has_been_sent(
     agent.console = console
     agent.shipped_at = time.monotonic()
     for _ in range(2):
-        console.talk(agent.said())
+        console.exchange(agent.report())
     assert [each["after"] for each in told] == [None, 7001.0, 7002.0], "what was not heard is sent again"
     assert told[0]["shipped_until"] is None
     assert 6900 < told[2]["shipped_until"] <= 7002.0, "it was sent before that answer"
@@ -203,16 +203,16 @@ def test_what_a_proxy_answers_in_the_consoles_place_ends_no_gateway(answer: byte
     replies = httpx.MockTransport(lambda _: httpx.Response(status, content=answer))
     console._http = httpx.Client(base_url="https://10.0.0.5", transport=replies)
     with pytest.raises(Unreachable, match="is not the console"):
-        console.talk({})
+        console.exchange({})
     with pytest.raises(Unreachable, match="is not the console"):
         console.send("live", "a" * 32, 0, b"x", is_whole=False)
 
 
 def test_its_console_hears_since_when_it_serves_stable_builds_alone(agent: JoinedAgent) -> None:
     agent.turn()
-    assert agent.said()["stable_only"] is None
+    assert agent.report()["stable_only"] is None
     mark(agent.folder).put("nobody watches")
-    told = cast("dict[str, str]", agent.said()["stable_only"])
+    told = cast("dict[str, str]", agent.report()["stable_only"])
     assert told["why"] == "nobody watches"
     assert datetime.fromisoformat(told["since"]).tzinfo is not None
 
@@ -234,7 +234,7 @@ def test_callers_show_another_token_and_none_is_turned_away_while_one_envoy_foll
     )  # fmt: skip
     agent.envoy.prepare()
     note_started(agent.envoy)
-    loops = [threading.Thread(target=each, args=(stop,)) for each in (agent.mind, agent.succeed)]
+    loops = [threading.Thread(target=each, args=(stop,)) for each in (agent.keep_running, agent.succeed)]
     for each in loops:
         each.start()
     trusting, seen = ssl.create_default_context(cafile=files.ca), list[set[int]]()

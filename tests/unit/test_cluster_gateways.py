@@ -23,7 +23,7 @@ from sluicegate.registry.words.gateways import Unwatched
 from sluicegate.services.cluster.api import Api, Limits
 from sluicegate.services.cluster.gateways import RENEW_EVERY, ClusterGateways
 from sluicegate.services.cluster.kinds import CONFIG_MAP, LEASE
-from sluicegate.services.cluster.lease import KEEPER, Owner, gateway_lease, read_gateway, read_keeper
+from sluicegate.services.cluster.lease import KEEPER, Owner, gateway_lease, read_gateway_lease, read_keeper_lease
 from sluicegate.services.cluster.rights import RIGHTS, Role, Verb
 from sluicegate.services.cluster.table_map import (
     LARGEST,
@@ -95,21 +95,21 @@ def test_a_lease_says_what_the_gateway_says_and_goes_with_its_pod() -> None:
     said = {"has": "a", "serves": "v", "in_flight": {"delays:2": 3}, "refused": True, "odd": 1}
     said |= {"refused_models": ["fraud"]}
     lease = gateway_lease("pod-a", "b-1", said, AT, owner=Owner(name="pod-a", uid="u1"))
-    spoken = read_gateway(lease)
-    assert (spoken.beat, spoken.retired) == ("b-1", False)
-    assert (spoken.said.has, spoken.said.serves, spoken.said.in_flight) == ("a", "v", {"delays:2": 3})
-    assert (list(spoken.said.refused_models), spoken.said.refused) == (["fraud"], True)
+    gateway = read_gateway_lease(lease)
+    assert (gateway.beat, gateway.retired) == ("b-1", False)
+    assert (gateway.report.has, gateway.report.serves, gateway.report.in_flight) == ("a", "v", {"delays:2": 3})
+    assert (list(gateway.report.refused_models), gateway.report.refused) == (["fraud"], True)
     assert lease["metadata"]["ownerReferences"][0]["uid"] == "u1"
     assert lease["spec"]["renewTime"] == "2026-11-30T09:00:00.000000Z"
-    assert read_gateway(gateway_lease("pod-a", "b-2", {}, AT, retired=True)).retired
+    assert read_gateway_lease(gateway_lease("pod-a", "b-2", {}, AT, retired=True)).retired
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"in_flight": {"a": -1}, "serves": 7}'])
 def test_what_a_lease_says_in_another_form_is_not_said(text: str) -> None:
-    annotations = {"sluicegate.dev/said": text, "sluicegate.dev/heard": text, "sluicegate.dev/unwatched": "soon"}
-    assert read_gateway({"metadata": {"annotations": annotations}}).said.serves is None
-    assert not read_keeper({"metadata": {"annotations": annotations}}).heard
-    assert not read_keeper({"metadata": {}}).heard
+    annotations = {"sluicegate.dev/report": text, "sluicegate.dev/heard": text, "sluicegate.dev/unwatched": "soon"}
+    assert read_gateway_lease({"metadata": {"annotations": annotations}}).report.serves is None
+    assert not read_keeper_lease({"metadata": {"annotations": annotations}}).heard
+    assert not read_keeper_lease({"metadata": {}}).heard
 
 
 class Clock:
@@ -151,7 +151,7 @@ class Rig:
         return sum(each.startswith("PATCH") and f"/{kind}/" in each for each in self.server.asked)
 
     def told(self) -> dict[str, str]:
-        return dict(read_keeper(self.api.get(LEASE, KEEPER)).heard)
+        return dict(read_keeper_lease(self.api.get(LEASE, KEEPER)).heard)
 
 
 @pytest.fixture
@@ -218,12 +218,12 @@ def test_routes_that_cannot_be_written_are_late_and_each_gateway_does_not_wait_i
 def test_what_a_lease_said_before_this_keeper_came_counts_for_nothing_until_the_gateway_speaks(rig: Rig) -> None:
     rig.leases(a="1")
     (box,) = rig.gateways.boxes()
-    assert (box.silence(), box.said().serves) == (None, None)
+    assert (box.silence(), box.report().serves) == (None, None)
     box.renew()
-    rig.gateways.tell()
+    rig.gateways.renew_lease()
     assert rig.writes("leases") == 0
     rig.leases(a="2")
-    assert (box.silence(), box.said().serves) == (0.0, "v")
+    assert (box.silence(), box.report().serves) == (0.0, "v")
     rig.clock.now += 4
     rig.leases(a="2")
     assert box.silence() == 4.0
@@ -236,7 +236,7 @@ def test_all_gateways_hear_by_one_write_every_few_seconds_that_they_are_watched(
         rig.leases(**dict.fromkeys(names, f"{second + 1}"))
         for box in rig.gateways.boxes():
             box.renew()
-        rig.gateways.tell()
+        rig.gateways.renew_lease()
         rig.clock.now += 1
     assert rig.writes("leases") == 31 // RENEW_EVERY + 1
     assert rig.told().keys() == set(names)
@@ -248,12 +248,12 @@ def test_one_is_told_what_was_heard_when_the_keeper_looked_and_nothing_while_it_
     (box,) = rig.gateways.boxes()
     box.renew()
     rig.leases(a="2")
-    rig.gateways.tell()
+    rig.gateways.renew_lease()
     assert rig.told() == {"a": "1"}, "2 came after its last look at the ledger"
     for beat in "3456":
         rig.clock.now += RENEW_EVERY
         rig.leases(a=beat)
-        rig.gateways.tell()
+        rig.gateways.renew_lease()
     assert (rig.told(), rig.writes("leases")) == ({"a": "1"}, 1)
 
 
@@ -293,7 +293,7 @@ def test_the_keeper_deletes_the_lease_of_one_that_ended_in_order_and_has_no_righ
     rig.leases(b="1")
     rig.leases(b="2")
     rig.gateways.note_watching("b")
-    rig.gateways.tell()
+    rig.gateways.renew_lease()
     rig.api.apply(LEASE, gateway_lease("a", "1", {}, AT, retired=True))
     stop = threading.Event()
     thread = threading.Thread(target=rig.gateways.hear, args=(cast("threading.Event", stop),), daemon=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sluicegate.registry.words.errors import Forbidden, Refused, Unreachable
-from sluicegate.services.cluster.access import Access, Papers, Source
+from sluicegate.services.cluster.access import Access, Papers, TextOrFile
 from sluicegate.services.cluster.api import Api, Limits
 from sluicegate.services.cluster.following import Seen, follow
 from sluicegate.services.cluster.kinds import CONFIG_MAP, DEPLOYMENT
@@ -153,7 +153,7 @@ def test_a_token_that_is_replaced_while_it_is_refused_is_read_again(server: ApiS
             return found
 
     server.tokens = {"second": None}
-    Api(ReplacedMeanwhile(url=server.url, token=Source(path=token)), "models").apply(CONFIG_MAP, TABLE)
+    Api(ReplacedMeanwhile(url=server.url, token=TextOrFile(path=token)), "models").apply(CONFIG_MAP, TABLE)
 
 
 def test_a_token_that_stays_unknown_is_said_to_be(server: ApiServer) -> None:
@@ -271,6 +271,6 @@ def test_a_refusal_is_not_tried_again(server: ApiServer, api: Api) -> None:
 
 
 def test_no_secret_is_shown(server: ApiServer) -> None:
-    access = Access(url=server.url, token=Source(text=ADMIN))
+    access = Access(url=server.url, token=TextOrFile(text=ADMIN))
     assert ADMIN not in repr(access)
     assert ADMIN not in repr(access.papers())

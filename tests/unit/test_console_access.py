@@ -379,7 +379,7 @@ def test_a_live_view_is_woken_by_what_another_host_records(office: Office, monke
         coming = asyncio.ensure_future(anext(facts(office.ledger, changes, end, lambda: True)))
         await asyncio.sleep(0.1)
         giving.pause(office.ledger, rollout.id, actor="eve", reason="wait", now=NOW)
-        await asyncio.get_running_loop().run_in_executor(None, changes.tell)
+        await asyncio.get_running_loop().run_in_executor(None, changes.notify)
         return await asyncio.wait_for(coming, 20)
 
     assert json.loads(str(asyncio.run(read()).data))["fact"] == "Paused"

@@ -56,7 +56,7 @@ def test_a_gateway_is_known_at_the_relay_also_if_its_console_is_behind_a_proxy()
         GatewayReport(address="10.0.0.9", own_address=None),
         GatewayReport(address="10.0.0.7", own_address="192.168.0.2"),  # address translation stands between
     ):
-        rig.boxes.append(SimpleNamespace(said=lambda report=report: report))
+        rig.boxes.append(SimpleNamespace(report=lambda report=report: report))
     rig.apply()
     assert rig.let_in == {"10.0.0.9", "10.0.0.6", "10.0.0.7", "192.168.0.2"}
 

@@ -280,7 +280,7 @@ def lost(tmp_path: Path, *, ago: float) -> tuple[LocalDesk, Mailbox]:
     Accountant(runtime.store, "edge-1", log).look(Counters(ended=100, lines=0), runtime.wall())
     ended = {"live": 250, "shadow": 0, "generated": 0}
     box.hear({"served": {"ended": ended, "written": {"live": {"a": 9}}, "buffered": 0, "failed_writes": 0}}, 5.0)
-    Heartbeats(folder=box.folder / "beats").beat("said", ago)
+    Heartbeats(folder=box.folder / "beats").beat("report", ago)
     return desk, box
 
 
@@ -314,7 +314,7 @@ def test_a_gateway_that_runs_is_not_removed_nor_one_that_nobody_knows_nor_by_a_d
     assert "stop it on its host" in str(refused.value.fix)
     with pytest.raises(NotFound, match="edge-9"):
         desk.remove_gateway("edge-9")
-    Heartbeats(folder=box.folder / "beats").beat("said", 60)
+    Heartbeats(folder=box.folder / "beats").beat("report", 60)
     with pytest.raises(UsageError, match="no dry run"):
         desk.over(MemoryLedger()).remove_gateway("edge-1")
     assert not box.is_retired
@@ -476,7 +476,7 @@ def test_a_part_that_comes_again_while_it_is_being_written_is_there_once(
 def test_what_a_gateway_says_in_another_form_counts_as_not_said(tmp_path: Path, said: dict[str, object]) -> None:
     box = Mailbox(folder=tmp_path / "edge-a")
     box.hear(said, None)
-    assert box.said() == GatewayReport()
+    assert box.report() == GatewayReport()
 
 
 AT = 1_800_000_000.0
@@ -513,9 +513,9 @@ def test_a_report_that_comes_late_says_nothing_of_now(tmp_path: Path) -> None:
     for late in (AT, AT + 49, AT + 61):
         assert not desk.gateways.hear("edge-a", {"serves": "2", "retired": True, "after": late})
     (box,) = desk.runtime.joined()
-    assert (box.said().serves, box.is_retired) == ("1", False)
+    assert (box.report().serves, box.is_retired) == ("1", False)
     assert desk.gateways.hear("edge-a", {"serves": "3", "after": AT + 59})
-    assert box.said().serves == "3"
+    assert box.report().serves == "3"
 
 
 def test_a_report_that_another_one_has_overtaken_changes_nothing_also_if_it_comes_twice(tmp_path: Path) -> None:
@@ -527,7 +527,7 @@ def test_a_report_that_another_one_has_overtaken_changes_nothing_also_if_it_come
         assert desk.gateways.hear("edge-a", back)
         assert not desk.gateways.hear("edge-a", ended)
     (box,) = desk.runtime.joined()
-    assert box.said().serves == "2"
+    assert box.report().serves == "2"
     clock.append(AT - 3600)
     assert desk.gateways.hear("edge-a", {"serves": "3", "after": AT - 3600}), "somebody set the console's clock back"
 
@@ -545,8 +545,8 @@ def test_two_gateways_with_one_token_are_not_taken_for_one(tmp_path: Path) -> No
     desk.gateways.hear("edge-a", {"instance": "host-a:/s", "serves": "1", "after": AT})
     with pytest.raises(Refused, match="another gateway goes by the token of edge-a: host-a:/s"):
         desk.gateways.hear("edge-a", {"instance": "host-b:/s", "serves": "2", "after": AT})
-    assert desk.runtime.joined()[0].said().serves == "1"
+    assert desk.runtime.joined()[0].report().serves == "1"
     desk.gateways.hear("edge-a", {"instance": "host-a:/s", "serves": "3", "after": AT})
     desk.gateways.hear("edge-a", {"instance": "host-a:/s", "retired": True, "after": AT})
     desk.gateways.hear("edge-a", {"instance": "host-b:/s", "serves": "2", "after": AT})
-    assert desk.runtime.joined()[0].said().serves == "2"
+    assert desk.runtime.joined()[0].report().serves == "2"

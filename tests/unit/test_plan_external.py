@@ -30,7 +30,7 @@ def refusal(gate: str, rest: str = STEPS) -> str:
 
 def test_a_plan_with_the_defaults() -> None:
     (gate,) = read_plan(f"{HEAD}external: [{{{GATE}}}]\n{STEPS}", "plan.yaml").external
-    assert (gate.every, gate.max_age, gate.after, gate.fails) == (60, 300, 0, Breaks(broken=3, of=5))
+    assert (gate.every, gate.max_age, gate.after, gate.fails) == (60, 300, 0, Breaks(broken=3, samples=5))
     assert (gate.limit, gate.guardrail, gate.then, gate.decides) == ("below 0.9", False, "abort", True)
 
 

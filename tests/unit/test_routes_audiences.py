@@ -138,7 +138,8 @@ def test_connected_copies_are_split_like_their_variation() -> None:
         MODEL
     )
     mirrors = [
-        (m.assigned.variation, m.assigned.arm, m.assigned.build, m.share, m.of) for m in found.audiences[0].mirrors
+        (m.assigned.variation, m.assigned.arm, m.assigned.build, m.share, m.copied_variation)
+        for m in found.audiences[0].mirrors
     ]
     assert mirrors == [("a", Arm.STABLE, "2", 3_000, None), ("a", Arm.CANDIDATE, "3", 1_000, None)]
     assert [(m.assigned.build, m.share) for m in found.audiences[1].mirrors] == [("4", 10)]
@@ -150,7 +151,12 @@ def test_a_shadow_gets_copies_of_its_own_variation_s_requests(weights: dict[str,
     shadow = Shadowing(build=BUILDS["7"], share=500, rollout="r-s", epoch=1)
     found = table([DEFAULT, replace(THREE[1], shadows=(shadow,)), THREE[2]], connection("NY", **weights)).model(MODEL)
     (mirror,) = found.audiences[0].mirrors
-    assert (mirror.of, mirror.assigned.build, mirror.assigned.rollout, mirror.share) == (of, "7", "r-s", 500)
+    assert (mirror.copied_variation, mirror.assigned.build, mirror.assigned.rollout, mirror.share) == (
+        of,
+        "7",
+        "r-s",
+        500,
+    )
     assert found.audiences[-1].mirrors == ()
 
 

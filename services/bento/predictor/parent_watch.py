@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 _PARENT = "BENTO_PARENT_PID"
-_DOOR, _DOOR_FILE = "BENTO_DOOR", "BENTO_DOOR_FILE"
+_SOCKET, _SOCKET_FILE = "BENTO_SOCKET", "BENTO_SOCKET_FILE"
 _POLL_SECONDS = 0.5
 _LINGER_SECONDS = 1.0
 """Time in which callers that connected before the takeover are still accepted and answered."""
@@ -51,6 +51,6 @@ def _watch(parent: int) -> None:
 def _is_reachable() -> bool:
     """Whether callers still reach this worker, because its socket is still at the service's path."""
     try:
-        return str(Path(os.environ[_DOOR]).stat().st_ino) == os.environ[_DOOR_FILE]
+        return str(Path(os.environ[_SOCKET]).stat().st_ino) == os.environ[_SOCKET_FILE]
     except (KeyError, OSError):
         return False

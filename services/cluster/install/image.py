@@ -38,22 +38,24 @@ _ELF = b"\x7fELF"
 _AT_ONCE = 100
 
 
-def write_image(output: Path, *, name: str, base: Path | None, tell: Callable[[str, float], None]) -> str:
+def write_image(output: Path, *, name: str, base: Path | None, progress: Callable[[str, float], None]) -> str:
     """Write the image as an OCI layout, and give its digest.
 
-    `base`: the tar of a root file system underneath; without one, the libraries of this machine are underneath. `tell`
-    gets the present step, and the share of it that is done.
+    `base`: the tar of a root file system underneath; without one, the libraries of this machine are underneath.
+    `progress` gets the present step, and the share of it that is done.
     """
     layout, plain = Layout(output), [*python_files(), *package_files()]
-    compiled = with_bytecode(watched(plain, partial(tell, f"compiling {len(plain):,} files of Python and packages")))
+    compiled = with_bytecode(
+        watched(plain, partial(progress, f"compiling {len(plain):,} files of Python and packages"))
+    )
     files = [*compiled, *_scripts(), *_account()]
     if base is not None:
-        tell("copying the base", 0.0)
+        progress("copying the base", 0.0)
         layout.add_tar(base)
     else:
-        tell("looking for the libraries that they load", 0.0)
+        progress("looking for the libraries that they load", 0.0)
         layout.add_files(library_files(files))
-    layout.add_files(files, partial(tell, f"compressing {len(files):,} files"))
+    layout.add_files(files, partial(progress, f"compressing {len(files):,} files"))
     return layout.close(config(), name=name)
 
 

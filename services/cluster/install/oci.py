@@ -67,11 +67,11 @@ class Layout:
         shutil.rmtree(self._blobs, ignore_errors=True)
         self._blobs.mkdir(parents=True)
 
-    def add_files(self, files: Sequence[File], tell: Callable[[float], None] = lambda _: None) -> None:
-        """Add a layer of these files and their folders, in the order of their paths. `tell` gets the share that is
+    def add_files(self, files: Sequence[File], progress: Callable[[float], None] = lambda _: None) -> None:
+        """Add a layer of these files and their folders, in the order of their paths. `progress` gets the share that is
         done."""
         with self._new_layer() as layer:
-            _write_tar(layer, files, tell)
+            _write_tar(layer, files, progress)
         self._layers.append(layer.blob(self._blobs))
 
     def add_tar(self, path: Path) -> None:
@@ -146,21 +146,21 @@ class _Layer(io.RawIOBase):
         return Blob(digest=f"sha256:{digest}", size=size, diff=f"sha256:{self._plain.hexdigest()}")
 
 
-def watched(items: Sequence[T], tell: Callable[[float], None]) -> Iterator[T]:
-    """The items, one after the other; `tell` gets the share that was taken."""
+def watched(items: Sequence[T], progress: Callable[[float], None]) -> Iterator[T]:
+    """The items, one after the other; `progress` gets the share that was taken."""
     for number, each in enumerate(items):
-        tell(number / len(items))
+        progress(number / len(items))
         yield each
 
 
-def _write_tar(into: IO[bytes] | io.RawIOBase, files: Sequence[File], tell: Callable[[float], None]) -> None:
+def _write_tar(into: IO[bytes] | io.RawIOBase, files: Sequence[File], progress: Callable[[float], None]) -> None:
     there = {each.path: each for each in files}
     for path in list(there):
         for parent in Path(path).parents:
             if str(parent) != ".":
                 there.setdefault(str(parent), File(path=str(parent)))
     with tarfile.open(fileobj=into, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for path in watched(sorted(there), tell):
+        for path in watched(sorted(there), progress):
             _add(tar, there[path])
 
 

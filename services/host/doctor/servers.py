@@ -112,7 +112,7 @@ class Running:
         token."""
         ours = {name for name in (*self.site.gateways(), CONSOLE, RELAY) if name in self.site.ports}
         intended = {(self.site.ports[name], str(self.site.address)) for name in ours}
-        beyond = {door for door in self._listening() if not door[1].startswith(_LOOPBACK)}
+        beyond = {address for address in self._listening() if not address[1].startswith(_LOOPBACK)}
         open_ = [f"{ip}:{port}" for port, ip in sorted(beyond - intended)]
         if open_:
             return [failed("loopback only", f"other hosts can reach {', '.join(open_)}", "Report this as a bug.")]

@@ -52,7 +52,7 @@ def main() -> None:
     spec = json.loads(text)
     survivor = _survivor(Path(spec["record"]), hashlib.sha256(text).hexdigest())
     if survivor is not None:
-        _mind(survivor)
+        _wait_for(survivor)
         return
     _take_log(Path(spec["log"]))
     try:
@@ -77,7 +77,7 @@ def _survivor(record: Path, digest: str) -> int | None:
     return handle if is_it and not _has_ended(handle, 0.0) else None
 
 
-def _mind(handle: int) -> None:
+def _wait_for(handle: int) -> None:
     """Pass signals on until the process has ended. Returns early if the own supervisor has died; the next one adopts
     it."""
 

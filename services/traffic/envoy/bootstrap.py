@@ -80,7 +80,7 @@ class Places:
     """None if only callers on this host are answered."""
 
     @property
-    def doors(self) -> tuple[tuple[str, int], ...]:
+    def listening(self) -> tuple[tuple[str, int], ...]:
         """Address and port of every listener that callers reach."""
         hosts = (self.host,) if self.outside is None else (self.host, self.outside.host)
         return tuple((host, self.port) for host in hosts)

@@ -14,7 +14,7 @@ from pathlib import Path
 from sluicegate.registry.words.errors import Unreachable
 from sluicegate.services.traffic.envoy.admin import Admin
 from sluicegate.services.traffic.envoy.names import LIVE
-from sluicegate.services.traffic.envoy.steering import Door, listening, steer_no_more, steer_to_last
+from sluicegate.services.traffic.envoy.steering import Address, listening, steer_no_more, steer_to_last
 
 _POLL = 0.1
 _ACCEPTING = 1.0
@@ -26,9 +26,9 @@ _LISTENERS = "listener_manager.workers_started"
 class Handover:
     """The steps of one handover, in the order of the methods."""
 
-    def __init__(self, admin_socket: Path, doors: Sequence[Door], patience: float = 30.0) -> None:
+    def __init__(self, admin_socket: Path, addresses: Sequence[Address], patience: float = 30.0) -> None:
         """`patience`: seconds that callers of the former Envoy have to finish."""
-        self._socket, self._doors = admin_socket, doors
+        self._socket, self._addresses = admin_socket, addresses
         self._aside = admin_socket.with_name(f"{admin_socket.name}.former")
         self._patience = patience
         self._successor: int | None = None
@@ -53,8 +53,8 @@ class Handover:
     def drain(self, former: Collection[int], successor: int) -> None:
         """Move the callers of the former processes to the successor, and wait until they have moved."""
         self._successor = successor
-        sockets = {door: len(listening(former, door)) for door in self._doors}
-        are_steered = [steer_to_last(successor, door, former=count) for door, count in sockets.items() if count]
+        sockets = {address: len(listening(former, address)) for address in self._addresses}
+        are_steered = [steer_to_last(successor, address, former=count) for address, count in sockets.items() if count]
         is_steered = bool(are_steered) and all(are_steered)
         admin, began = Admin(self._aside), time.monotonic()
         with contextlib.suppress(Unreachable):  # the former one has ended by itself
@@ -65,15 +65,15 @@ class Handover:
                 if time.monotonic() - began > self._patience:
                     break
                 time.sleep(_POLL)
-        for door, count in sockets.items():
-            steer_to_last(successor, door, former=count, is_closing=True)
+        for address, count in sockets.items():
+            steer_to_last(successor, address, former=count, is_closing=True)
 
     def done(self) -> None:
         """Clean up after the former Envoy has ended: remove its socket and stop steering connections."""
         self._aside.unlink(missing_ok=True)
         if self._successor is not None:
-            for door in self._doors:
-                steer_no_more(self._successor, door)
+            for address in self._addresses:
+                steer_no_more(self._successor, address)
 
     def step_back(self) -> None:
         """Give the former Envoy its socket's name back, after the successor failed."""
@@ -81,4 +81,4 @@ class Handover:
             self._aside.replace(self._socket)
 
     def _are_open(self, former: Collection[int]) -> bool:
-        return any(listening(former, door) for door in self._doors)
+        return any(listening(former, address) for address in self._addresses)

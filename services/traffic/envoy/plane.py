@@ -173,7 +173,7 @@ class Envoy:
 
     def handover(self) -> Handover:
         """The steps by which another Envoy takes over from the running one."""
-        return Handover(self.places.admin_socket, self.places.doors)
+        return Handover(self.places.admin_socket, self.places.listening)
 
     def apply(self, table: RouteTable, endpoints: Endpoints) -> None:
         """Apply a table: first addresses, then clusters, then routes. A later call removes what is left over.

@@ -137,7 +137,7 @@ class Relay:
             WatchedFile, admin=admin, log=self.folder / "envoy.log", patience=5.0, passing=fence.passing
         )  # fmt: skip
         clusters = [_cluster(name, replicas, self.limits.connections) for name, replicas in named.items()]
-        listeners = [self._door(sorted(set(gateways))), self._builds(tuple(named))] if named else []
+        listeners = [self._gateway_listener(sorted(set(gateways))), self._builds(tuple(named))] if named else []
         for name, kind, resources, subscription in (
             ("cds.json", _CLUSTER, clusters, "cluster_manager.cds"),
             ("lds.json", _LISTENER, listeners, "listener_manager.lds"),
@@ -161,7 +161,7 @@ class Relay:
             "overload_manager": overload(self.limits, refuse="reject_incoming_connections"),
         }  # fmt: skip
 
-    def _door(self, gateways: Sequence[str]) -> Resource:
+    def _gateway_listener(self, gateways: Sequence[str]) -> Resource:
         """The public listener. Limits connections from each gateway, and from all other addresses together."""
         named = [
             _from(each, self.limits.gateway_connections, filter_chain_match={"source_prefix_ranges": [_only(each)]})

@@ -160,7 +160,7 @@ def _entry(model: ModelRoute, part: Slice, mirrors: Sequence[Mirror]) -> Resourc
     headers += [set_header(name, f"%REQ({header}):{LONGEST}%", keep_empty=False) for name, header in segments]
     headers += asking_again(model, target)
     for number, mirror in enumerate(mirrors):
-        if mirror.of == target.assigned.variation:
+        if mirror.copied_variation == target.assigned.variation:
             copied = BuildRef(model=model.model, version=mirror.assigned.build)
             headers.append(set_header(_copy_header(number), mirror_name(copied)))
     return {
@@ -184,7 +184,9 @@ def _mirror(model: ModelRoute, number: int, mirror: Mirror, place: Place) -> Res
     segments = zip(SEGMENT_HEADERS, mirror.segments, strict=False)
     added = [set_header(name, literal(value)) for name, value in headers.items()]
     added += [set_header(name, f"%REQ({header})%", keep_empty=False) for name, header in segments]
-    leads_to = {"cluster": mirror_name(build)} if mirror.of is None else {"cluster_header": _copy_header(number)}
+    leads_to = (
+        {"cluster": mirror_name(build)} if mirror.copied_variation is None else {"cluster_header": _copy_header(number)}
+    )
     return {
         **leads_to,
         "runtime_fraction": {"default_value": {"numerator": mirror.share, "denominator": "TEN_THOUSAND"}},

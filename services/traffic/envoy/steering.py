@@ -22,44 +22,44 @@ _LOAD_RANDOM = (0x20, 0xFFFFF000 + 56)
 _MODULO, _ADD, _RETURN, _RETURN_CONSTANT = 0x94, 0x04, 0x16, 0x06
 
 
-Door = tuple[str, int]
+Address = tuple[str, int]
 """Address and port."""
 
 
-def listening(pids: Collection[int], door: Door) -> list[tuple[int, int]]:
-    """The pid and descriptor of every socket on which these processes listen at the door."""
+def listening(pids: Collection[int], address: Address) -> list[tuple[int, int]]:
+    """The pid and descriptor of every socket on which these processes listen at the address."""
     sockets = []
     for pid in pids:
         with contextlib.suppress(psutil.Error):
             connections = psutil.Process(pid).net_connections(kind="tcp")
             listeners = [
-                each for each in connections if each.status == psutil.CONN_LISTEN and tuple(each.laddr) == door
+                each for each in connections if each.status == psutil.CONN_LISTEN and tuple(each.laddr) == address
             ]
             sockets += [(pid, each.fd) for each in listeners]
     return sockets
 
 
-def steer_to_last(successor: int, door: Door, *, former: int, is_closing: bool = False) -> bool:
+def steer_to_last(successor: int, address: Address, *, former: int, is_closing: bool = False) -> bool:
     """Send all new connections to the successor, which began to listen after the `former` sockets.
 
     While the former ones close, all connections go to the one socket whose index stays valid, whichever closes first.
     Returns False if the system does not allow steering; then the kernel distributes connections as before.
     """
-    count = len(listening([successor], door))
+    count = len(listening([successor], address))
     if not former or not count:
         return False
     spread = (_LOAD_RANDOM, (_MODULO, count), (_ADD, former), (_RETURN, 0))
-    return _set(successor, door, ((_RETURN_CONSTANT, former),) if is_closing else spread)
+    return _set(successor, address, ((_RETURN_CONSTANT, former),) if is_closing else spread)
 
 
-def steer_no_more(successor: int, door: Door) -> None:
+def steer_no_more(successor: int, address: Address) -> None:
     """Let the kernel distribute connections again."""
-    _set(successor, door, ())
+    _set(successor, address, ())
 
 
-def _set(successor: int, door: Door, program: tuple[tuple[int, int], ...]) -> bool:
+def _set(successor: int, address: Address, program: tuple[tuple[int, int], ...]) -> bool:
     try:
-        with _borrowed(*listening([successor], door)[0]) as listener:
+        with _borrowed(*listening([successor], address)[0]) as listener:
             if not program:
                 listener.setsockopt(socket.SOL_SOCKET, _DETACH, 0)
                 return True

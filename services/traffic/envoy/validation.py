@@ -130,7 +130,7 @@ def _audience(audience: AudienceRoute) -> tuple[object, ...]:
         )
         for part in audience.slices
     }
-    mirrors = [(each.assigned.build, each.of, each.segments) for each in audience.mirrors]
+    mirrors = [(each.assigned.build, each.copied_variation, each.segments) for each in audience.mirrors]
     return audience.name, audience.condition, audience.salt, sorted(targets), mirrors
 
 
