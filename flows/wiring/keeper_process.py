@@ -34,7 +34,6 @@ from sluicegate.services.keeper.driver_pass import DriverPass
 from sluicegate.services.keeper.fleet_pass import FleetPass
 from sluicegate.services.keeper.keeper import JUDGING, Keeper
 from sluicegate.services.keeper.leadership import Leadership
-from sluicegate.services.keeper.leading import LeadingServices
 from sluicegate.services.keeper.registration import Registration
 from sluicegate.services.keeper.sampling import Sampling
 from sluicegate.services.keeper.waking import Doorbell
@@ -88,8 +87,7 @@ def run() -> None:
 def _keeper(
     runtime: Runtime, leadership: Leadership, plane: GatewayPlane, bell: Doorbell, beside: Beside
 ) -> Keeper:  # fmt: skip
-    services = LeadingServices(runtime.fleet, leadership.check)
-    pool = ThreadPoolExecutor(8, thread_name_prefix="keeper")
+    services, pool = runtime.fleet, ThreadPoolExecutor(8, thread_name_prefix="keeper")
     drivers = DriverPass(
         ledger=runtime.ledger, drivers=runtime.drivers(in_cluster.run_pods(runtime)),
         registration=Registration(registering), fixes=in_cluster.fixes(runtime.settings),
@@ -104,7 +102,9 @@ def _keeper(
         services=services,
         plane=plane,
         judge=judge,
-        fleet=FleetPass(ledger=runtime.ledger, services=services, plane=plane, pool=pool, wake=bell.ring),
+        fleet=FleetPass(
+            ledger=runtime.ledger, services=services, plane=plane, pool=pool, wake=bell.ring, check=leadership.check
+        ),
         see_to_drivers=drivers.see_to,
         catalog_look=lambda now: look_at_catalog(runtime.ledger, runtime.catalog, now),
         made_from=MadeFrom(runtime.ledger, lambda: leadership.term),

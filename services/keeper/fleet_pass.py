@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ParamSpec
 
 import structlog
 
@@ -32,6 +32,7 @@ from sluicegate.services.keeper.ports import DataPlane, Services
 from sluicegate.services.keeper.readiness_pass import ReadinessPass
 
 log = structlog.get_logger("keeper")
+P = ParamSpec("P")
 
 REFUSALS = 3
 """Consecutive errors in answer to the model's own example after which a candidate has failed."""
@@ -97,6 +98,8 @@ class FleetPass:
     sleep: Callable[[float], None] = time.sleep
     wake: Callable[[], None] = lambda: None
     """Makes the keeper look at once."""
+    check: Callable[[], None] = lambda: None
+    """Called before each change of services. Raises NotLeading if this keeper must not make it."""
     _probes: dict[BuildRef, Future[str | None]] = field(default_factory=dict)
     _good: dict[BuildRef, int] = field(default_factory=dict)
     _refusals: dict[BuildRef, int] = field(default_factory=dict)
@@ -137,7 +140,7 @@ class FleetPass:
                 self._begin(need)
             elif running[need.build] > need.serve.replicas and need.serve.placement.autoscaler is None:
                 log.info("replicas leave", build=str(need.build), staying=need.serve.replicas)
-                self.services.retire(need.build, need.serve.replicas)
+                self._change(self.services.retire, need.build, need.serve.replicas)
         self._heed_starts(rollouts, now)
         for rollout in rollouts:
             if rollout.is_under_way and rollout.packed is not None and not rollout.ready:
@@ -170,7 +173,7 @@ class FleetPass:
         hung = [each for each, since in silent.items() if now - since >= limit]
         if hung and len(silent) < need.serve.replicas:
             log.warning("replicas hang and are restarted", build=str(build), where=[each.address for each in hung])
-            self._stops[build] = self.pool.submit(self.services.mend, build, hung)
+            self._stops[build] = self.pool.submit(self._change, self.services.mend, build, hung)
             del self._silent[build], self._checks[build]
 
     def _revive(self, need: Need) -> None:
@@ -181,13 +184,19 @@ class FleetPass:
             return
         self._revived[need.build] = self.elapsed()
         log.warning("replica was given up and is restarted", build=str(need.build))
-        self._stops[need.build] = self.pool.submit(self.services.mend, need.build)
+        self._stops[need.build] = self.pool.submit(self._change, self.services.mend, need.build)
 
     def _begin(self, need: Need) -> None:
         if self._fetching.is_here(need.packed, self.services):
             self._good.pop(need.build, None)  # found of an earlier process
             self._probes.pop(need.build, None)
-            self._starts[need.build] = self.pool.submit(self.services.start, need.build, need.packed, need.serve)
+            self._starts[need.build] = self.pool.submit(
+                self._change, self.services.start, need.build, need.packed, need.serve
+            )
+
+    def _change(self, act: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        self.check()
+        act(*args, **kwargs)
 
     def _heed_starts(self, rollouts: Iterable[Rollout], now: datetime) -> None:
         """Handle the results of finished starts."""
@@ -318,7 +327,7 @@ class FleetPass:
             is_idle = self.plane.in_flight(build) == 0 and unneeded >= SPARE_SECONDS
             if is_idle or unneeded > DRAIN_SECONDS:
                 log.info("service stopping", build=str(build))
-                self._stops[build] = self.pool.submit(self.services.stop, build)
+                self._stops[build] = self.pool.submit(self._change, self.services.stop, build)
 
     def _dismiss(self) -> None:
         """Stop retired replicas, once they have had no requests for SPARE_SECONDS."""
@@ -327,7 +336,7 @@ class FleetPass:
         for build, since in self._retired.items():
             if self.elapsed() - since >= SPARE_SECONDS:
                 log.info("replicas stopping", build=str(build))
-                self._stops[build] = self.pool.submit(self.services.dismiss, build)
+                self._stops[build] = self.pool.submit(self._change, self.services.dismiss, build)
 
 
 def routed_builds(standings: Iterable[Standing]) -> frozenset[BuildRef]:

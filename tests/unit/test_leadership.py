@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from sluicegate.flows.wiring import keeper_names
-from sluicegate.registry.words.build import BuildRef
+from sluicegate.registry.words.build import BuildRef, Endpoint
 from sluicegate.registry.words.errors import NotLeading, Unreachable
 from sluicegate.services.keeper.leadership import LASTS, RENEWED, Leadership
-from sluicegate.services.keeper.leading import LeadingServices
 from tests.doubles.ledger import MemoryLedger
-from tests.unit.test_keeper import START, Town, World
+from tests.unit.test_keeper import START, V1, V2, World
 
 
 class Hosts:
@@ -136,22 +135,32 @@ def test_whether_a_keeper_of_this_machine_has_ended_is_told_by_its_process() -> 
     assert not keeper_names.is_gone("another form")
 
 
-def test_services_of_a_keeper_that_does_not_lead_stay_as_they_are_and_no_rollout_fails_for_it() -> None:
+V9 = BuildRef(model="m", version="9")
+NEEDED = {
+    "start": lambda town: town.up.pop(V2),
+    "retire": lambda town: setattr(town, "running", lambda: {V1: 2, V2: 1}),
+    "dismiss": lambda town: setattr(town, "leaving", lambda: frozenset({V1})),
+    "mend": lambda town: town.given_up.add(V1),
+    "stop": lambda town: town.up.update({V9: (Endpoint(build=V9, host="127.0.0.1", port=9),)}),
+}
+"""What makes each change of services necessary."""
+
+
+@pytest.mark.parametrize("change", NEEDED)
+def test_services_of_a_keeper_that_does_not_lead_stay_as_they_are_and_no_rollout_fails_for_it(change: str) -> None:
     world = World().serving()
     name = world.ramping()
+    changes: list[str] = []
 
     def refuse() -> None:
         raise NotLeading("its lease has ended")
 
-    town, build = Town(), BuildRef(model="m", version="1")
-    behind = LeadingServices(town, refuse)
-    acts = (lambda: behind.stop(build), lambda: behind.retire(build, 1), lambda: behind.dismiss(build),
-            lambda: behind.mend(build))  # fmt: skip
-    for act in acts:
-        with pytest.raises(NotLeading):
-            act()
+    setattr(world.town, change, lambda *_: changes.append(change))
+    NEEDED[change](world.town)
     before = world.ledger.rollout(name)
-    world.town.up.clear()
-    world.keeper.fleet.services = LeadingServices(world.town, refuse)
-    world.look(3)
-    assert (world.town.up, world.ledger.rollout(name).phase) == ({}, before.phase)
+    world.keeper.fleet.check = refuse
+    world.look(10)
+    assert (changes, world.ledger.rollout(name).phase) == ([], before.phase)
+    world.keeper.fleet.check = lambda: None
+    world.look(40)
+    assert changes
