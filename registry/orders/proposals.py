@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -26,11 +27,10 @@ from sluicegate.registry.orders.connections_record import connections_of, read
 from sluicegate.registry.orders.guarding import disturbed
 from sluicegate.registry.orders.order import Act, ApplyAudience, ApplyDeployment, Order
 from sluicegate.registry.plan.plan import Plan
-from sluicegate.registry.rollout.facts import Approved, Fact, Jumped, Party, Promoted, Undeployed, to_payload
+from sluicegate.registry.rollout.facts import Approved, Fact, Jumped, Promoted, Undeployed, to_payload
 from sluicegate.registry.rollout.rollout import Signature, is_same_person
 from sluicegate.registry.rollout.standing import standings
 from sluicegate.registry.words.errors import Forbidden, NotFound
-from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.verdict import Answer
 
 KIND = "proposal"
@@ -39,10 +39,6 @@ ENOUGH = 2
 OPEN, APPROVED, REJECTED = "open", "approved", "rejected"
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_WORDS = (
-    "actor", "cause", "party", "person", "follows", "reason", "override_freeze", "override_assessment",
-)  # fmt: skip
-"""The fields of an order that are stored besides its act and role. What its giver had read no longer matters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,33 +155,24 @@ def applied_at(act: Act, now: datetime) -> Act:
 
 def recorded(proposal: Proposal, actor: str, now: datetime) -> Applied:
     """The document that stores a proposal."""
-    body: dict[str, object] = {
-        "act": type(proposal.order.act).__name__,
-        "order": {name: getattr(proposal.order, name) for name in _WORDS} | {"role": proposal.order.role.title},
-        "fields": TypeAdapter(type(proposal.order.act)).dump_python(proposal.order.act, mode="json"),
-        "says": proposal.says,
-        "targets": list(proposal.targets),
-        "effect": proposal.effect,
-        "asked_at": proposal.asked_at.isoformat(),
-        "people": [dataclasses.asdict(each) for each in proposal.people],
-        "state": proposal.state,
-        "closed_by": proposal.closed_by,
-        "closed_why": proposal.closed_why,
-    }
+    act = proposal.order.act
+    name = type(act).__name__
+    body: dict[str, Any] = _adapter(Proposal).dump_python(proposal, mode="json", exclude={"order": {"act"}})
+    body |= {"act": name, "fields": _adapter(getattr(orders, name)).dump_python(act, mode="json")}
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     return Applied(kind=KIND, name=proposal.name, body=body, digest=digest, actor=actor, at=now)
 
 
 def _read(document: Applied) -> Proposal:
     body: dict[str, Any] = document.body
-    act = TypeAdapter(getattr(orders, body["act"])).validate_python(body["fields"])
-    words = {**body["order"], "role": Role[body["order"]["role"].upper()], "party": Party(body["order"]["party"])}
-    order = Order(act=act, **words)
-    return Proposal(
-        name=document.name, order=order, targets=tuple(body["targets"]), effect=body["effect"],
-        asked_at=datetime.fromisoformat(body["asked_at"]), state=body["state"], closed_by=body["closed_by"],
-        closed_why=body["closed_why"], people=tuple(Signature(**each) for each in body["people"]),
-    )  # fmt: skip
+    act = _adapter(getattr(orders, body["act"])).validate_python(body["fields"])
+    proposal: Proposal = _adapter(Proposal).validate_python(body | {"order": body["order"] | {"act": act}})
+    return proposal
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _in_words(value: object) -> str:
