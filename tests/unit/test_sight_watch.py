@@ -13,6 +13,7 @@ import pytest
 from sluicegate.flows.wiring import sight_watch
 from sluicegate.flows.wiring.sight_watch import SightWatch
 from sluicegate.registry.ledger.keeper_notes import sights
+from sluicegate.registry.words.gateway_report import Served
 from sluicegate.registry.words.sight import Blindness, Listener
 from sluicegate.services.telemetry.reading.accounts import gaps
 from sluicegate.services.telemetry.store import schema
@@ -31,7 +32,7 @@ class Elsewhere:
         self.logs = folder / "logs"
         self.logs.mkdir()
         self.store, self.ledger = Store(f"sqlite:///{folder}/telemetry.db", durable=False), MemoryLedger()
-        self._names = {"logs": {each.value: f"pod:{each.value}" for each in Listener}} if in_cluster else {}
+        self._names = {each.value: f"pod:{each.value}" for each in Listener} if in_cluster else None
         self.log = "pod:live" if in_cluster else str(self.logs / "live.jsonl")
         runtime = SimpleNamespace(
             site=None, envoys_of=lambda _: {}, store=self.store, ledger=self.ledger, clock=lambda: self.now,
@@ -47,12 +48,12 @@ class Elsewhere:
     def is_away(self) -> bool:
         return self.is_cut
 
-    def served(self) -> dict[str, Any]:
+    def served(self) -> Served:
         lines = self._reported * RATE
-        return {
-            "ended": {"live": lines, "shadow": 0}, "written": {"live": {HEAD: (lines - self.lost) * LINE}},
-            "buffered": 0, "failed_writes": 0, **self._names,
-        }  # fmt: skip
+        return Served(
+            ended={"live": lines, "shadow": 0}, written={"live": {HEAD: (lines - self.lost) * LINE}},
+            buffered=0, failed_writes=0, logs=self._names,
+        )  # fmt: skip
 
     def cut_off(self, seconds: int) -> None:
         """Cut it off for so long. It serves on, and its log waits."""
