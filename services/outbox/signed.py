@@ -38,7 +38,7 @@ def post(
             _client(only, seconds) as http,
             http.stream("POST", address.url, content=body, headers=headers) as answer,
         ):
-            return httpx.Response(answer.status_code, content=_up_to(answer, LARGEST))
+            return httpx.Response(answer.status_code, content=_first_bytes(answer))
     except httpx.HTTPError as error:
         raise Unreachable(f"the webhook does not answer ({type(error).__name__}).") from None
 
@@ -55,10 +55,10 @@ def signing_key(secret: str) -> str:
     return f"whsec_{base64.b64encode(secret.encode()).decode()}"
 
 
-def _up_to(answer: httpx.Response, most: int) -> bytes:
+def _first_bytes(answer: httpx.Response) -> bytes:
     read = b""
     for chunk in answer.iter_bytes():
         read += chunk
-        if len(read) >= most:
+        if len(read) >= LARGEST:
             break
-    return read[:most]
+    return read[:LARGEST]

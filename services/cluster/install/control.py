@@ -41,7 +41,11 @@ def control(installation: Installation) -> list[Object]:
             asks.console,
             ports=[{"name": "console", "containerPort": CONSOLE_PORT, "protocol": "TCP"}],
             livenessProbe=_alive("console"),
-            readinessProbe=_http("console", "/healthz"),
+            readinessProbe={
+                "httpGet": {"port": "console", "path": "/healthz", "httpHeaders": [HEADER]},
+                "periodSeconds": 5,
+                "timeoutSeconds": 5,
+            },
         ),
     ]
     spec = pod(
@@ -102,11 +106,3 @@ def _container(installation: Installation, role: str, resources: Resources, **mo
 
 def _alive(role: str) -> Object:
     return {**beat_probe(role, _SILENT), "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3}
-
-
-def _http(port: str, path: str) -> Object:
-    return {
-        "httpGet": {"port": port, "path": path, "httpHeaders": [HEADER]},
-        "periodSeconds": 5,
-        "timeoutSeconds": 5,
-    }
