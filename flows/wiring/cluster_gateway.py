@@ -164,7 +164,7 @@ class ClusterAgent(Agent):
         """Note that a keeper watches, if its Lease repeats a recent beat of ours and we have the routes it left."""
         keeper = read_keeper_lease(thing)
         self.unwatched = keeper.unwatched or self.unwatched
-        sent = self._beats.get(keeper.heard.get(self.name, ""))
+        sent = self._beats.get(keeper.beats.get(self.name, ""))
         if sent is None or self.elapsed() - sent >= _FRESH:
             return
         sheet = None

@@ -182,7 +182,7 @@ class ClusterGateways:
         if echoes == before or now - at < waits:
             return
         sheet = "" if self._left is None else self._left[0]
-        watching = Watching(heard=echoes, sheet=sheet, unwatched=self._unwatched)
+        watching = Watching(beats=echoes, sheet=sheet, unwatched=self._unwatched)
         self._api.apply(LEASE, keeper_lease(self._keeper, watching, self._wall()))
         self._renewed = echoes, now
 

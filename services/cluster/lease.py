@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pydantic import TypeAdapter, ValidationError
+
 from sluicegate.registry.words.gateway_report import GatewayReport, read_gateway_report
 from sluicegate.registry.words.gateways import Unwatched
 from sluicegate.services.cluster.kinds import Object
@@ -20,7 +22,7 @@ from sluicegate.services.cluster.names import Component, labels
 
 KEEPER = "sluicegate-keeper"
 _BEAT, _REPORT, _RETIRED = "sluicegate.dev/beat", "sluicegate.dev/report", "sluicegate.dev/retired"
-_HEARD, _SHEET, _UNWATCHED = "sluicegate.dev/heard", "sluicegate.dev/sheet", "sluicegate.dev/unwatched"
+_WATCHING = "sluicegate.dev/watching"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +47,15 @@ class GatewayLease:
 class Watching:
     """What the keeper's Lease says."""
 
-    heard: Mapping[str, str] = field(default_factory=dict)
+    beats: Mapping[str, str] = field(default_factory=dict)
     """By gateway, its last beat that had been read when the keeper last looked at the ledger."""
     sheet: str = ""
     """The name of the sheet that the ConfigMap holds."""
     unwatched: float | None = None
     """Seconds without a keeper after which the switch of a gateway acts."""
+
+
+_KEEPER_LEASE = TypeAdapter(Watching)
 
 
 def gateway_lease(
@@ -69,11 +74,7 @@ def gateway_lease(
 
 def keeper_lease(keeper: str, watching: Watching, at: datetime) -> Object:
     """The keeper's Lease."""
-    annotations = {
-        _HEARD: json.dumps(watching.heard, sort_keys=True),
-        _SHEET: watching.sheet,
-        _UNWATCHED: f"{watching.unwatched or 0:g}",
-    }
+    annotations = {_WATCHING: _KEEPER_LEASE.dump_json(watching).decode()}
     return _lease(KEEPER, Component.CONTROL, annotations, keeper, at)
 
 
@@ -97,14 +98,10 @@ def unwatched(leases: Iterable[Object]) -> dict[str, Unwatched | None]:
 
 def read_keeper_lease(thing: Object) -> Watching:
     """What the keeper's Lease says. Content of another form counts as missing."""
-    annotations = _annotations(thing)
     try:
-        heard, unwatched = json.loads(annotations.get(_HEARD, "{}")), float(annotations.get(_UNWATCHED, "0"))
-    except ValueError:
+        return _KEEPER_LEASE.validate_json(_annotations(thing).get(_WATCHING, "{}"), strict=True)
+    except ValidationError:
         return Watching()
-    if not isinstance(heard, dict):
-        return Watching()
-    return Watching(heard=heard, sheet=annotations.get(_SHEET, ""), unwatched=unwatched or None)
 
 
 def _lease(

@@ -104,12 +104,12 @@ def test_a_lease_says_what_the_gateway_says_and_goes_with_its_pod() -> None:
     assert read_gateway_lease(gateway_lease("pod-a", "b-2", {}, AT, retired=True)).retired
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"in_flight": {"a": -1}, "serves": 7}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"in_flight": {"a": -1}, "serves": 7, "beats": {"a": 1}}'])
 def test_what_a_lease_says_in_another_form_is_not_said(text: str) -> None:
-    annotations = {"sluicegate.dev/report": text, "sluicegate.dev/heard": text, "sluicegate.dev/unwatched": "soon"}
+    annotations = {"sluicegate.dev/report": text, "sluicegate.dev/watching": text}
     assert read_gateway_lease({"metadata": {"annotations": annotations}}).report.serves is None
-    assert not read_keeper_lease({"metadata": {"annotations": annotations}}).heard
-    assert not read_keeper_lease({"metadata": {}}).heard
+    assert not read_keeper_lease({"metadata": {"annotations": annotations}}).beats
+    assert not read_keeper_lease({"metadata": {}}).beats
 
 
 class Clock:
@@ -151,7 +151,7 @@ class Rig:
         return sum(each.startswith("PATCH") and f"/{kind}/" in each for each in self.server.asked)
 
     def told(self) -> dict[str, str]:
-        return dict(read_keeper_lease(self.api.get(LEASE, KEEPER)).heard)
+        return dict(read_keeper_lease(self.api.get(LEASE, KEEPER)).beats)
 
 
 @pytest.fixture
