@@ -84,6 +84,21 @@ def test_a_launch_that_prefect_has_held_up_for_long_needs_you_with_its_reason_an
     assert "Abort…" in needs_you(office.client)
 
 
+def test_of_many_that_are_held_up_the_newest_are_listed(
+    launching: tuple[Office, Clocked, Rollout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office, desk, _ = launching
+    other, who = NEW.model_copy(update={"model": "newer"}), Giver(actor="ada", cause="cli")
+    orders.deploy(desk.ledger, plan=other, version="1", request=who, now=NOW)
+    desk.now = NOW + HELD_UP
+    monkeypatch.setattr("sluicegate.services.console.pages.overview.ROLLOUTS", 1)
+    shown = needs_you(office.client)
+    assert shown.startswith("Needs you 2 ")
+    assert shown.count("Held up:") == 1
+    assert "The newest 1 of 2 rollouts that need somebody." in shown
+    assert "new v1" not in text(office.client.get("/").text), "nor under what is in progress"
+
+
 def test_a_service_that_does_not_become_ready_and_a_slow_packing_need_you(
     launching: tuple[Office, Clocked, Rollout],
 ) -> None:

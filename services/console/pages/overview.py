@@ -30,7 +30,7 @@ from sluicegate.services.console.tokens import Caller
 MODELS = 25
 """Models on one page."""
 ROLLOUTS = 25
-"""Rollouts in progress that are listed."""
+"""Rollouts that are listed of those in progress, and of those that need a person."""
 LATELY = timedelta(days=1)
 ENDED = 10
 """Recently ended rollouts that are listed."""
@@ -60,8 +60,10 @@ def page(desk: Desk) -> Endpoint:
             "models": by_audience(served),
             "pulses": drawn_pulses(pulses),
             "silences": _silences([*needing, *listed], pulses),
-            "waiting": needing,
-            "offers": _offers(needing, under_way, caller),
+            "waiting": needing[:ROLLOUTS],
+            "waiting_total": len(needing),
+            "waiting_ids": {view.id for view in needing},
+            "offers": _offers(needing[:ROLLOUTS], under_way, caller),
             "decisions": decisions(desk, caller),
             "proposals": [proposal_json(each) for each in proposals(desk.ledger)[::-1]],
             "may_approve": caller.role >= Role.APPROVER,
