@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -498,7 +499,7 @@ def test_the_pages_of_the_console_say_so_too() -> None:
     lender = Lender(changed(margin="1%")).promoted().days(32)
     client = signed_in(MemoryDesk(ledger=lender.ledger)).client
     page, overview = client.get(f"/rollouts/{lender.name}").text, client.get("/").text
-    assert all("chip confirming" in each for each in (page, overview))
+    assert all(re.search(r'class="chip going"[^>]*>confirming<', each) for each in (page, overview))
     assert "v1 gets every request back at once (v2 has 90 %)" in page
     assert "the candidate takes 90 %; the rest stays with the former stable" in client.get("/activity").text
 

@@ -154,13 +154,13 @@ def test_long_answers_are_compared_to_their_end_and_by_segments(
     def candidate(body: bytes) -> tuple[int, str | None]:
         return 200, summary(its, whole=True)
 
-    request = ReplayRequest(model="m", requests_file=path, segments=("x-state",))
+    request = ReplayRequest(model="m", requests_file=path, slices=("x-state",))
     view = compare_captured(
         read_captures(path), candidate=candidate, stable=None, kinds={}, request=request, versions=("captured", "2"),
         timer=lambda: 0.0,
     )  # fmt: skip
     assert view.coverage.pairs == {"differ": 8}
-    assert sorted(each.segment for each in view.segments) == ["x-state=NY", "x-state=TX"]
+    assert sorted(each.slice for each in view.slices) == ["x-state=NY", "x-state=TX"]
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------
