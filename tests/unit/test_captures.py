@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_read_or_written_says_so(tmp_path: Path) -> None:
     ],
     ids=["more than 32 rows", "more than 2 KiB"],
 )
-def test_long_answers_are_compared_to_their_end_and_by_segments(
+def test_long_answers_are_compared_to_their_end_and_by_slices(
     tmp_path: Path, mine: list[dict[str, object]], its: list[dict[str, object]]
 ) -> None:
     path = tmp_path / "c.parquet"

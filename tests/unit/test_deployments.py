@@ -82,9 +82,9 @@ def test_the_packaged_file_takes_its_version_from_the_variable() -> None:
 @pytest.mark.parametrize(
     ("pool", "status", "words"),
     [
-        (WorkPool(name="p", type="process", paused=False, workers=2), CheckStatus.PASS, "p, polled by 2 workers"),
+        (WorkPool(name="p", type="process", paused=False, workers=2), CheckStatus.PASS, "2 workers take runs from p"),
         (WorkPool(name="p", type="process", paused=True, workers=2), CheckStatus.FAIL, "paused"),
-        (WorkPool(name="p", type="process", paused=False, workers=0), CheckStatus.FAIL, "no worker polls p"),
+        (WorkPool(name="p", type="process", paused=False, workers=0), CheckStatus.FAIL, "no worker takes runs from p"),
     ],
 )
 def test_a_work_pool_that_starts_no_run_fails(pool: WorkPool, status: CheckStatus, words: str) -> None:
