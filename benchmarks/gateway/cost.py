@@ -1,4 +1,5 @@
-"""What a request costs in the gateway, in a bare Envoy and in two gateways written in Python; interleaved rounds.
+"""What a request costs in the gateway, in a bare Envoy and in two gateways written in Python; short rounds, each right
+after one of the bare Envoy, because a virtual machine may be half as fast some seconds later.
 
 The processor time that a gateway itself took is the figure to trust where other processes run; requests a second are of
 sixteen connections, each with one request under way; a constant service answers at once and keeps its connections.
@@ -13,8 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import truediv
 from pathlib import Path
 
 import httpx
@@ -34,14 +36,24 @@ BODY = b'{"dataframe_split": {"columns": ["a", "b", "c", "d"], "data": [[1.0, 2.
 Config = dict[str, object]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What one round measured."""
+
+    cpu_us: float
+    """Processor time a request, in microseconds."""
+    rate: float
+    """Requests a second."""
+
+
 @dataclass
 class Variant:
-    """One gateway and what its rounds measured."""
+    """One gateway, its rounds, and the rounds of the bare Envoy right before each."""
 
     process: subprocess.Popen[bytes]
     port: int
-    cpu_us: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
+    before: list[Round] = field(default_factory=list)
 
 
 def as_it_is(_: Config) -> None:
@@ -87,9 +99,14 @@ def table(endpoints: Endpoints, audiences: int = 0) -> Routed:
 def measure(folder: Path, endpoints: Endpoints, rounds: int, requests: int) -> list[Figure]:
     """Cost of every variant, and ratios to the bare one."""
     with _variants(folder, endpoints) as running:
+        plain, *others = running.values()
         for turn in range(rounds + 1):
-            for variant in running.values():
-                _round(variant, requests, keep=turn > 0)  # the first round warms up
+            for variant in others:
+                pair = _round(plain, requests), _round(variant, requests)
+                if turn:  # the first round warms up
+                    variant.before.append(pair[0])
+                    variant.rounds.append(pair[1])
+        plain.rounds = [each for variant in others for each in variant.before]
     return [*_absolute(running), *_ratios(running)]
 
 
@@ -136,13 +153,11 @@ def _python(folder: Path, kind: str, endpoints: Endpoints) -> Variant:
     return Variant(subprocess.Popen([sys.executable, str(script), kind, str(port), *addresses], cwd=folder), port)
 
 
-def _round(variant: Variant, requests: int, *, keep: bool) -> None:
+def _round(variant: Variant, requests: int) -> Round:
     before, began = _processor_us(variant.process.pid), time.perf_counter()
     ask(variant.port, requests)
     wall, cpu = time.perf_counter() - began, _processor_us(variant.process.pid) - before
-    if keep:
-        variant.cpu_us.append(cpu / requests)
-        variant.rate.append(requests / wall)
+    return Round(cpu_us=cpu / requests, rate=requests / wall)
 
 
 def _processor_us(pid: int) -> float:
@@ -169,19 +184,22 @@ def ask(port: int, count: int) -> None:
 
 def _absolute(running: Mapping[str, Variant]) -> Iterator[Figure]:
     for name, variant in running.items():
-        yield Figure(name=f"{name}: processor time a request", value=statistics.median(variant.cpu_us), unit="us")
-        yield Figure(name=f"{name}: requests a second", value=statistics.median(variant.rate))
+        cpu_us, rate = (statistics.median(values) for values in _values(variant.rounds))
+        yield Figure(name=f"{name}: processor time a request", value=cpu_us, unit="us")
+        yield Figure(name=f"{name}: requests a second", value=rate)
 
 
 def _ratios(running: Mapping[str, Variant]) -> Iterator[Figure]:
-    plain = running["bare Envoy"]
+    """Medians of what each round took, to the bare one right before it."""
     targets = {"gateway": 0.85, "gateway, 3 audiences": 0.85}
     for name, variant in running.items():
-        if variant is plain:
+        if not variant.before:
             continue
-        pairs = zip(variant.rate, plain.rate, strict=True)
-        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
-        yield Figure(name=f"{name}: requests a second / bare Envoy", value=ratio, at_least=targets.get(name))
-        pairs = zip(variant.cpu_us, plain.cpu_us, strict=True)
-        more = statistics.median(ours / theirs for ours, theirs in pairs)
-        yield Figure(name=f"{name}: processor time / bare Envoy", value=more)
+        pairs = zip(_values(variant.rounds), _values(variant.before), strict=True)
+        cpu, rate = (statistics.median(map(truediv, ours, theirs)) for ours, theirs in pairs)
+        yield Figure(name=f"{name}: requests a second / bare Envoy", value=rate, at_least=targets.get(name))
+        yield Figure(name=f"{name}: processor time / bare Envoy", value=cpu)
+
+
+def _values(rounds: Sequence[Round]) -> tuple[list[float], list[float]]:
+    return [each.cpu_us for each in rounds], [each.rate for each in rounds]

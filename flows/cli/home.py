@@ -34,7 +34,7 @@ def home() -> int:
     if overview["unread"]:
         remark(f"no observations at present: {overview['unread']}")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    lines = describe(rollouts, overview["served"], proposals, is_stopped=_is_stopped())
+    lines = describe(rollouts, overview, proposals, is_stopped=_is_stopped())
     print("\n".join(folded(line, width) for line in lines))
     return 0
 
@@ -62,7 +62,7 @@ def folded(line: str, width: int | None) -> str:
 
 
 def describe(
-    rollouts: Sequence[View], served: Sequence[View], proposals: Sequence[View] = (), *, is_stopped: bool = False
+    rollouts: Sequence[View], overview: View, proposals: Sequence[View] = (), *, is_stopped: bool = False
 ) -> Iterator[str]:
     """The lines of the overview: first what needs a person, then what is in progress, then what serves."""
     if is_stopped:
@@ -70,17 +70,20 @@ def describe(
     open_rollouts = [view for view in rollouts if view["ending"] is None]
     waiting = [view for view in open_rollouts if view["needs_person"] or view["held_up"]]
     others = [view for view in open_rollouts if view not in waiting]
-    yield f"Needs you: {len(waiting) + len(proposals) or 'nothing'}"
+    decisions, silences, served = overview["decisions"], overview["silences"], overview["served"]
+    yield f"Needs you: {len(waiting) + len(proposals) + len(decisions) or 'nothing'}"
     for each in proposals:
         yield f"  {', '.join(each['targets'])} is protected; {each['asked_by']} asked for {each['says']}"
         yield f"    sluice proposal approve {each['id']}"
         yield f"    sluice proposal reject {each['id']}"
+    for each in decisions:
+        yield from _decision(each)
     for view in waiting:
-        yield from _rollout(view)
+        yield from _rollout(view, silences.get(view["id"]))
         yield from (f"    sluice rollout {order} {view['id']}" for order in _orders(view))
     yield f"\nIn progress: {len(others) or 'nothing'}"
     for view in others:
-        yield from _rollout(view)
+        yield from _rollout(view, silences.get(view["id"]))
     yield (
         ("\nServing as soon as it runs:" if is_stopped else "\nServing:")
         if served
@@ -94,7 +97,20 @@ def describe(
     yield f"\n{HELP}"
 
 
-def _rollout(view: View) -> Iterator[str]:
+def _decision(experiment: View) -> Iterator[str]:
+    """An experiment whose goal is reached, and what can be done; without a command it goes on as it is."""
+    variation, control = experiment["variation"], experiment["control"]
+    build, name = experiment["build"], experiment["experiment"]
+    yield f"  {experiment['model']}: {variation} (v{build}) reached the goal of {name}"
+    yield f"    {experiment['reason']}"
+    yield f"    to give {control} the build of {variation}:"
+    yield f"    sluice rollout promote {experiment['rollout']}"
+    if not experiment["is_over"]:
+        yield "    to end it without a change:"
+        yield f"    sluice experiment end {name}"
+
+
+def _rollout(view: View, silence: str | None) -> Iterator[str]:
     origin = f"v{view['stable']} -> " if view["stable"] else ""
     step = f", step {view['step']} of {view['steps']}" if view["step"] else ""
     yield f"  {view['model']} {origin}v{view['candidate']}  {view['strategy']} {view['phase']}{step}  [{view['id']}]"
@@ -103,6 +119,8 @@ def _rollout(view: View) -> Iterator[str]:
     paused = f"paused by {view['actor']}: {view['reason']}" if view["phase"] == "paused" else None
     hindrance = view["held_up"] or view["blind"] or view["no_driver"]
     yield f"    {hindrance or paused or view['waits_for'] or view['reason']}"
+    if silence is not None:
+        yield f"    {silence}"
 
 
 def _orders(view: View) -> tuple[str, ...]:

@@ -120,6 +120,8 @@ def test_what_cannot_be_reached_is_exit_code_6_and_names_the_fix(tmp_path: Path)
     assert "sluice up" in said
 
 
+QUIET: dict[str, object] = {"served": [], "decisions": [], "silences": {}}
+"""An overview in which nothing is served and nothing needs anybody."""
 VIEW = {
     "id": "m-v2-1", "model": "m", "strategy": "canary", "stable": "1", "candidate": "2", "phase": "running",
     "ending": None, "reason": "every gate passed at 5 %", "actor": "policy", "needs_person": False,
@@ -190,7 +192,7 @@ def test_alone_it_says_first_what_needs_somebody_and_how_to_answer() -> None:
     paused = VIEW | {"id": "m-v3-2", "phase": "paused", "needs_person": True, "waits_for": "paused: let me look"}
     ended = VIEW | {"id": "m-v1-0", "ending": "promoted"}
     served = [{"model": "m", "build": "1", "arm": "stable", "asked": 90.0, "audience": "default"}]
-    lines = list(describe([VIEW, paused, ended], served))
+    lines = list(describe([VIEW, paused, ended], QUIET | {"served": served}))
     assert lines[0] == "Needs you: 1"
     assert {"    sluice rollout resume m-v3-2", "    sluice rollout abort m-v3-2"} <= set(lines[:6])
     assert any("m-v2-1" in line for line in lines)
@@ -201,13 +203,32 @@ def test_alone_it_says_first_what_needs_somebody_and_how_to_answer() -> None:
 
 def test_alone_it_says_what_is_held_up_and_offers_only_what_is_possible() -> None:
     late = VIEW | {"phase": "launching", "held_up": "packing for 21m. To find out why: sluice logs m-v2-1"}
-    lines = list(describe([late], []))
+    lines = list(describe([late], QUIET))
     assert lines[0] == "Needs you: 1"
     assert "    packing for 21m. To find out why: sluice logs m-v2-1" in lines
     assert "    sluice rollout abort m-v2-1" in lines
     assert not any("approve" in line for line in lines)
     harmed = VIEW | {"phase": "confirming", "needs_person": True}
-    assert not any("approve" in line for line in describe([harmed], []))
+    assert not any("approve" in line for line in describe([harmed], QUIET))
+
+
+def test_alone_it_says_that_requests_have_stopped_and_that_a_goal_is_reached() -> None:
+    silence = "No request has come to m for 12 minutes, so there is nothing new to judge."
+    goal = {"experiment": "m-exp-1", "model": "m", "control": "default", "is_over": False, "variation": "b",
+            "build": "3", "rollout": "m-b-v3-1", "reason": "cost is 5 % lower (better)"}  # fmt: skip
+    lines = list(describe([VIEW], QUIET | {"decisions": [goal], "silences": {"m-v2-1": silence}}))
+    assert lines[:7] == [
+        "Needs you: 1",
+        "  m: b (v3) reached the goal of m-exp-1",
+        "    cost is 5 % lower (better)",
+        "    to give default the build of b:",
+        "    sluice rollout promote m-b-v3-1",
+        "    to end it without a change:",
+        "    sluice experiment end m-exp-1",
+    ]
+    assert f"    {silence}" in lines
+    over = list(describe([], QUIET | {"decisions": [goal | {"is_over": True}]}))
+    assert not any("experiment end" in line for line in over)
 
 
 def test_a_gate_of_an_earlier_step_says_so_in_the_tree() -> None:
@@ -233,7 +254,7 @@ def test_the_overview_names_those_whom_no_audience_matches_and_says_whose_time_i
 
 def test_alone_after_down_it_does_not_say_that_anything_serves() -> None:
     served = [{"model": "m", "build": "1", "arm": "stable", "asked": 100.0, "audience": "default"}]
-    stopped = "\n".join(describe([], served, is_stopped=True))
+    stopped = "\n".join(describe([], QUIET | {"served": served}, is_stopped=True))
     assert stopped.startswith("Nothing runs here now, so nobody is answered. To start everything: sluice up")
     assert ("Serving as soon as it runs:" in stopped, "Serving:" in stopped) == (True, False)
 

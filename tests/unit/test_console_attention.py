@@ -148,6 +148,7 @@ def test_requests_that_have_stopped_are_said_on_the_overview_and_on_the_rollouts
     desk.requests_by_minute = (9, 9, 9, *[0] * 12)
     said = "No request has come to delays for 12 minutes, so there is nothing new to judge."
     assert all(said in text(office.client.get(page).text) for page in pages)
+    assert office.client.get("/api/v1/overview", headers=BEARER).json()["silences"] == {given.name: said}
     desk.requests_by_minute = (0,) * MINUTES
     assert "for 15 minutes or longer, so" in office.client.get("/").text
     orders.abort(given.ledger, given.name, actor="ada", reason="enough", now=given.now)
@@ -189,7 +190,13 @@ def test_an_experiment_whose_goal_is_reached_needs_you(won: Lab) -> None:
     assert places == ["release-b-effect", "end-effect"]
     experiment = client.get(f"/experiments/{name(won)}").text
     assert all(f'id="{place}"' in experiment for place in places), "the links lead somewhere"
-    assert needs_you(signed_in(Lab().begins().runs(1_000))) == ""
+    [decision] = client.get("/api/v1/overview", headers=BEARER).json()["decisions"]
+    assert decision["rollout"] == won.comparison("b").id
+    assert [decision[key] for key in ("experiment", "variation", "build", "is_over")] == [name(won), "b", "2", False]
+    assert client.get("/api/v1/overview?model=other", headers=BEARER).json()["decisions"] == []
+    undecided = signed_in(Lab().begins().runs(1_000))
+    assert needs_you(undecided) == ""
+    assert undecided.get("/api/v1/overview", headers=BEARER).json()["decisions"] == []
 
 
 def test_a_variation_is_released_from_the_experiments_page(won: Lab) -> None:

@@ -102,9 +102,11 @@ def test_a_page_lists_some_and_leads_to_the_others(office: Office) -> None:
     assert 'Rollouts <span class="count">30</span>' in client.get("/rollouts?state=under+way").text
 
 
-def test_whatever_waits_for_a_person_is_on_the_page_however_old(office: Office) -> None:
+def test_all_that_wait_for_a_person_are_counted_and_the_newest_are_listed(office: Office) -> None:
     needs = browser(office.desk).get("/").text.split("Needs you", 1)[1].split("</section>", 1)[0]
-    assert [model for model in MODELS if f"{model} v1 → v2" in needs] == MODELS
+    assert '<span class="count">30</span>' in needs
+    assert [model for model in MODELS if f"{model} v1 → v2" in needs] == MODELS[-overview.ROLLOUTS :]
+    assert "The newest 25 of 30 rollouts that need somebody." in needs
 
 
 def test_what_concerns_all_rollouts_is_read_once_for_a_page(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

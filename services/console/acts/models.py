@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from sluicegate.registry.catalog.naming import no_builds
+from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.order import Deploy, RollBack
 from sluicegate.registry.rollout.namesakes import namesakes, refuse_namesake
 from sluicegate.registry.rollout.standing import Shadowing, Standing, standings
@@ -15,6 +16,7 @@ from sluicegate.registry.words.roles import Role
 from sluicegate.services.console import counted
 from sluicegate.services.console.acts.rollouts import RolloutActs
 from sluicegate.services.console.acts.variations import RoutedBody, ShareBody
+from sluicegate.services.console.attention import Decision, decisions, silences
 from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.operations import Answer, Body, Operation, Request
 from sluicegate.services.console.ports import Desk
@@ -97,9 +99,12 @@ class ModelActs:
         model, after = request.query.get("model"), request.query.get("after")
         fleet = stretch(self._desk.ledger, model=model, after=after, limit=request.count("limit", MODELS, MOST_MODELS))
         served, unread = counted.overview(self._desk, fleet.models)
+        chosen = [each for each in decisions(self._desk) if model in (None, each.readout.model)]
         return 200, {
             "served": served,
             "unread": unread,
+            "silences": self._silences(fleet.models) if unread is None else {},
+            "decisions": [_decision_json(each) for each in chosen],
             "shadows": [
                 _shadow_json(standing, shadow)
                 for standing in standings(self._desk.ledger.current_of(fleet.models))
@@ -108,6 +113,12 @@ class ModelActs:
             "links": self._desk.links,
             "next_after": fleet.next_after,
         }
+
+    def _silences(self, models: Sequence[str]) -> dict[str, str]:
+        """That requests have stopped, by rollout in progress of these models."""
+        under_way = self._desk.ledger.rollouts(Selection(is_ended=False))
+        views = self._rollouts.views([each for each in under_way if each.requested.model in models])
+        return silences(views, counted.pulses(self._desk, {view.model for view in views}))
 
 
 def deployable(desk: Desk, model: str, build: str) -> str:
@@ -121,6 +132,20 @@ def roles_of_builds(standings: Sequence[Standing]) -> dict[str, str]:
     """The role of each version of a model that serves: stable or candidate."""
     roles = {standing.stable.version: "stable" for standing in standings}
     return roles | {standing.candidate.version: "candidate" for standing in standings if standing.candidate}
+
+
+def _decision_json(decision: Decision) -> dict[str, object]:
+    readout, best = decision.readout, decision.best
+    return {
+        "experiment": readout.experiment,
+        "model": readout.model,
+        "control": readout.control,
+        "is_over": readout.is_over,
+        "variation": best.variation,
+        "build": best.build,
+        "rollout": best.rollout,
+        "reason": best.reason,
+    }
 
 
 def _shadow_json(standing: Standing, shadow: Shadowing) -> dict[str, object]:
@@ -171,8 +196,10 @@ def operations(desk: Desk) -> tuple[Operation, ...]:
             summary="Which builds answer which audience.",
             query={"model": "Only this model.", "after": "The page after this model: next_after of the page before.",
                    "limit": f"At most this many models, up to {MOST_MODELS}; {MODELS} by default."},
-            gives={200: "`served`, the builds that answer requests; `shadows`, which only get copies; `links`; "
-                        "`next_after` if there are more models; `unread`, the reason if the telemetry cannot be read "
-                        "and observed figures are missing."},
+            gives={200: "`served`, the builds that answer requests; `shadows`, which only get copies; `decisions`, the "
+                        "experiments whose goal is reached and that somebody should decide about; `silences`, that "
+                        "requests have stopped, by rollout in progress of these models; `links`; `next_after` if "
+                        "there are more models; `unread`, the reason if the telemetry cannot be read and observed "
+                        "figures are missing."},
         ),
     )  # fmt: skip

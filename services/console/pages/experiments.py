@@ -13,13 +13,13 @@ from starlette.requests import Request
 
 from sluicegate.registry.ledger.experiments import find_experiment, last_experiments
 from sluicegate.registry.ledger.reading import read_for_readout
-from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.progress import stable
-from sluicegate.registry.report.readout import WAITS, Readout, arrivals, experiment_readout, winner_to_decide
+from sluicegate.registry.report.readout import Readout, arrivals, experiment_readout
 from sluicegate.registry.rollout.rollout import Ending, Rollout
 from sluicegate.registry.words.roles import Role
 from sluicegate.registry.words.units import format_share
 from sluicegate.services.console import counted
+from sluicegate.services.console.attention import Decision, decisions
 from sluicegate.services.console.if_match import rollout_tag
 from sluicegate.services.console.pages.effects import Offer, offers
 from sluicegate.services.console.pages.ordering import admitted, ordering
@@ -98,32 +98,18 @@ def goal(readout: Readout) -> str:
     return f"{readout.metric} {how} {readout.control}"
 
 
-def decisions(desk: Desk, caller: Caller) -> list[dict[str, object]]:
-    """The experiments whose goal is reached and that a person should decide about, newest first."""
-    now = desk.clock()
-    comparisons = [
-        *desk.ledger.rollouts(Selection(comparisons=True, ended_since=now - WAITS)),
-        *desk.ledger.rollouts(Selection(comparisons=True, is_ended=False)),
-    ]
-    reached = {each.requested.experiment or "": each.requested_at for each in comparisons if each.has_passed}
+def decisions_with_offers(desk: Desk, caller: Caller) -> list[dict[str, object]]:
+    """The experiments that a person should decide about, newest first, each with what the caller may do."""
     return [
-        found
-        for name in sorted(reached, key=reached.__getitem__, reverse=True)
-        if (found := _decision(desk, name, caller, now)) is not None
+        {"readout": each.readout, "best": each.best, "offers": _deciding(desk, each, caller)}
+        for each in decisions(desk)
     ]
 
 
-def _decision(desk: Desk, name: str, caller: Caller, now: datetime) -> dict[str, object] | None:
-    comparisons = desk.ledger.rollouts(Selection(experiment=name))
-    records = read_for_readout(desk.ledger, comparisons)
-    readout = experiment_readout(records)
-    best = winner_to_decide(readout, records, desk.ledger.current(readout.model), now)
-    if best is None:
-        return None
-    acts = [
-        offer for offer, _, _ in _acts(desk, readout, comparisons, caller) if offer.is_primary or offer.order == "end"
-    ]
-    return {"readout": readout, "best": best, "offers": acts}
+def _deciding(desk: Desk, decision: Decision, caller: Caller) -> list[Offer]:
+    """To release the best variation, or to end the experiment."""
+    every = _acts(desk, decision.readout, decision.comparisons, caller)
+    return [offer for offer, _, _ in every if offer.is_primary or offer.order == "end"]
 
 
 def _acts(

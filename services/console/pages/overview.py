@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -11,15 +11,15 @@ from starlette.requests import Request
 from sluicegate.registry.ledger.reading import Common
 from sluicegate.registry.ledger.selection import Selection
 from sluicegate.registry.orders.proposals import proposals
-from sluicegate.registry.report.pulse import Pulse, silence
 from sluicegate.registry.report.view import RolloutView
 from sluicegate.registry.rollout.rollout import Rollout
 from sluicegate.registry.words.roles import Role
 from sluicegate.services.console import counted
 from sluicegate.services.console.acts.proposals import proposal_json
+from sluicegate.services.console.attention import silences
 from sluicegate.services.console.fleet import stretch
 from sluicegate.services.console.pages.effects import Offer, offers
-from sluicegate.services.console.pages.experiments import decisions
+from sluicegate.services.console.pages.experiments import decisions_with_offers
 from sluicegate.services.console.pages.ordering import admitted
 from sluicegate.services.console.pages.rendering import Context, Endpoint, template
 from sluicegate.services.console.pages.trends import Trends, drawn_pulses
@@ -59,12 +59,12 @@ def page(desk: Desk) -> Endpoint:
             "fleet": fleet,
             "models": by_audience(served),
             "pulses": drawn_pulses(pulses),
-            "silences": _silences([*needing, *listed], pulses),
+            "silences": silences([*needing, *listed], pulses),
             "waiting": needing[:ROLLOUTS],
             "waiting_total": len(needing),
             "waiting_ids": {view.id for view in needing},
             "offers": _offers(needing[:ROLLOUTS], under_way, caller),
-            "decisions": decisions(desk, caller),
+            "decisions": decisions_with_offers(desk, caller),
             "proposals": [proposal_json(each) for each in proposals(desk.ledger)[::-1]],
             "may_approve": caller.role >= Role.APPROVER,
             "refused": request.query_params.get("refused"),
@@ -75,12 +75,6 @@ def page(desk: Desk) -> Endpoint:
         }
 
     return template(desk, "overview.html", context)
-
-
-def _silences(views: Iterable[RolloutView], pulses: Mapping[str, Pulse]) -> dict[str, str]:
-    """That requests have stopped, by rollout that waits for them."""
-    told = ((view.id, silence(view, pulses.get(view.model))) for view in views)
-    return {name: sentence for name, sentence in told if sentence is not None}
 
 
 def _offers(views: Iterable[RolloutView], rollouts: Iterable[Rollout], caller: Caller) -> dict[str, tuple[Offer, ...]]:
