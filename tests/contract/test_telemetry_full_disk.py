@@ -62,7 +62,7 @@ def test_lines_wait_in_the_log_until_there_is_room(rig: Rig, room: int) -> None:
         assert behind.unread_bytes > 0
         later = rig.now.timestamp() + 300
         assert finding(behind, later).status is CheckStatus.WARN
-        assert "no line was read for 5 min" in finding(behind, later).found
+        assert "none was counted for 5 min" in finding(behind, later).found
     rig.collect()
     counters = rig.queries.counters()
     assert (counters[Count.LINES], counters[Count.EXPOSURES]) == (ROWS + 1, ROWS + 1)
