@@ -104,7 +104,7 @@ def _rollout(candidate: Candidate) -> RenderableType:
     view = candidate.rollout
     state = (view["ending"] or view["phase"]).upper()
     colour = {"PROMOTED": "bold green", "ABORTED": "bold red"}.get(state, "bold")
-    seen = f"{view['seen']:.1f} %" if view["seen"] is not None else "-"
+    seen = f"{view['observed_weight']:.1f} %" if view["observed_weight"] is not None else "-"
     lines = [
         Text.assemble(
             (f"v{candidate.version} {candidate.name}  ", "bold"),

@@ -93,7 +93,7 @@ def describe(
     for row in served:
         rest = "all other requests" if row["model"] in targeted else "all requests"
         whose = rest if row["audience"] == FALLBACK else f"requests of {row['audience']}"
-        yield f"  {row['model']}  v{row['build']} ({row['arm']}) answers {per_cent(row['asked'])} of {whose}"
+        yield f"  {row['model']}  v{row['build']} ({row['arm']}) answers {per_cent(row['desired'])} of {whose}"
     yield f"\n{HELP}"
 
 

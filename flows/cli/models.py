@@ -74,8 +74,8 @@ def overview(
         ("MODEL", "AUDIENCE", "VARIATION", "BUILD", "ARM", "DESIRED", "OBSERVED", "VERDICT", "REQ/S", "ERRORS", "P95",
          "SINCE (UTC)", "ROLLOUT"),
         lambda s: (
-            s["model"], _whose(s, targeted), s["variation"], f"v{s['build']}", s["arm"], per_cent(s["asked"]),
-            per_cent(s["seen"]), s["verdict"], number(s["requests_per_second"]), per_cent(s["error_rate"]),
+            s["model"], _whose(s, targeted), s["variation"], f"v{s['build']}", s["arm"], per_cent(s["desired"]),
+            per_cent(s["observed"]), s["verdict"], number(s["requests_per_second"]), per_cent(s["error_rate"]),
             None if s["p95"] is None else measured(s["p95"] / 1000, Unit.SECONDS),
             None if s["since"] is None else moment(datetime.fromisoformat(s["since"])), s["rollout"],
         ),

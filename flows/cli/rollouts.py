@@ -85,7 +85,7 @@ def list_(
         views, output, ("ROLLOUT", "FROM", "TO", "STATE", "STEP", "WEIGHT", "OBSERVED", "WHY"),
         lambda v: (
             v["id"], v["stable"] and f"v{v['stable']}", f"v{v['candidate']}", v["ending"] or v["phase"],
-            f"{v['step']}/{v['steps']}", per_cent(v["weight"]), per_cent(v["seen"]),
+            f"{v['step']}/{v['steps']}", per_cent(v["weight"]), per_cent(v["observed_weight"]),
             v["reason"].partition("\n")[0],
         ),
         none="no rollouts yet; to start one: sluice rollout start MODEL",

@@ -90,7 +90,7 @@ def _awaited(view: View) -> str:
 def head(view: View) -> str:
     """The rollout in one line."""
     state = (view["ending"] or view["phase"]).upper()
-    observed = "" if view["seen"] is None else f", {per_cent(view['seen'])} observed"
+    observed = "" if view["observed_weight"] is None else f", {per_cent(view['observed_weight'])} observed"
     weight = f"weight {per_cent(view['weight'])}{'' if view['observed'] else ' (not yet in force)'}{observed}"
     step = f"step {view['step']}/{view['steps']}  " if view["step"] else ""
     elapsed = lasting(view["elapsed"])

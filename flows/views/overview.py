@@ -101,7 +101,7 @@ class _Model:
                 mark = piece.target.assigned
                 sizes[mark.variation, mark.build, mark.arm.value] += piece.size
             served = [self._row(audience.name, key, 100 * size / SLOTS) for key, size in sizes.items()]
-            yield from (replace(row, seen=None) for row in served) if self._is_young(served) else served
+            yield from (replace(row, observed=None) for row in served) if self._is_young(served) else served
 
     def _is_young(self, rows: Sequence[Served]) -> bool:
         """Whether the split is so new that the last minute may show the shares of the one before it."""
@@ -123,8 +123,8 @@ class _Model:
             variation=variation,
             build=build,
             arm=arm,
-            asked=desired_share,
-            seen=self._seen(audience, key),
+            desired=desired_share,
+            observed=self._observed(audience, key),
             rollout=under_way.id if under_way is not None else None,
             verdict=verdict_of(under_way) if is_tried and under_way is not None else None,
             requests_per_second=recent.requests_per_second if recent else None,
@@ -141,7 +141,7 @@ class _Model:
     def _count(self, audience: str) -> int:
         return sum(count for (name, *_), count in self._shares.items() if name == audience)
 
-    def _seen(self, audience: str, key: Key) -> float | None:
+    def _observed(self, audience: str, key: Key) -> float | None:
         total = self._count(audience)
         return 100 * self._shares.get((audience, *key), 0) / total if total else None
 

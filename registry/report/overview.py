@@ -23,9 +23,9 @@ class Served:
     build: str
     arm: str
     """stable or candidate."""
-    asked: float
+    desired: float
     """The desired share."""
-    seen: float | None
+    observed: float | None
     """The observed share in the last minute; None without requests, and until the split is a minute old."""
     rollout: str | None
     """The rollout in progress in this variation."""

@@ -255,7 +255,7 @@ class ExposureRow:
     epoch: int
     weight: float
     """The desired weight, in per cent."""
-    seen: float | None
+    observed_weight: float | None
     """The candidate's observed share of requests, in per cent."""
     stable: ArmCounts
     candidate: ArmCounts
@@ -384,7 +384,7 @@ def _exposures(exposures: Sequence[RequestsAtWeight], weights: Mapping[int, floa
         ExposureRow(
             epoch=each.epoch,
             weight=weights.get(each.epoch, 0.0),
-            seen=_share(each.stable.requests, each.candidate.requests),
+            observed_weight=_share(each.stable.requests, each.candidate.requests),
             stable=each.stable,
             candidate=each.candidate,
         )

@@ -159,7 +159,7 @@ class RolloutView:
     """The desired weight, in per cent."""
     observed: bool
     """Whether the data plane serves the desired weight."""
-    seen: float | None
+    observed_weight: float | None
     """The candidate's observed share of requests at this weight, in per cent."""
     generated: str | None
     """The requests that Sluicegate itself sends by the plan, and how many; None if the plan generates none."""
@@ -224,7 +224,7 @@ def rollout_view(
         preview=_preview(rollout),
         weight=rollout.weight / 100,
         observed=rollout.observed_epoch == rollout.epoch,
-        seen=100 * candidate_n / total if total else None,
+        observed_weight=100 * candidate_n / total if total else None,
         generated=_generated(rollout, generated),
         candidate_requests=candidate_n,
         stable_requests=stable_n,

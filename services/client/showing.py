@@ -32,7 +32,7 @@ class View(dict[str, Any]):
         state = str(self["ending"] or self["phase"]).upper()
         came = f"v{self['stable']} → " if self["stable"] else ""
         head = f"<b>{_text(self['model'])} {_text(came)}v{_text(self['candidate'])}</b> {_text(state)}"
-        observed = "" if self["seen"] is None else f", {self['seen']:.3g} % observed"
+        observed = "" if self["observed_weight"] is None else f", {self['observed_weight']:.3g} % observed"
         where = f"step {self['step']} of {self['steps']}, weight {self['weight']:g} %{observed}"
         waits = f"<br>next: {_text(self['waits_for'])}" if self["waits_for"] else ""
         waits += "".join(f"<br>{_text(self[name])}" for name in ("blind", "no_driver") if self[name])

@@ -107,7 +107,7 @@ def _exposures(report: Report) -> Iterator[str]:
     yield "| desired weight | observed | stable | errors | candidate | errors |\n|---:|---:|---:|---:|---:|---:|"
     for row in report.exposures:
         stable, candidate = (f"{arm.requests:,} | {arm.errors:,}" for arm in (row.stable, row.candidate))
-        yield f"| {per_cent(row.weight)} | {per_cent(row.seen)} | {stable} | {candidate} |"
+        yield f"| {per_cent(row.weight)} | {per_cent(row.observed_weight)} | {stable} | {candidate} |"
     yield ""
     for each in report.errors:
         yield f"Errors of {each.arm}: {_cell(str(each))}.\n"

@@ -63,7 +63,7 @@ def test_a_failing_candidate_is_aborted_and_no_client_sees_it(stack: Stack) -> N
         f"report-{view['id']}",
     }
     assert "errors" in view["reason"]
-    assert [(row["arm"], row["asked"]) for row in stack.ask("overview")] == [("stable", 100)]
+    assert [(row["arm"], row["desired"]) for row in stack.ask("overview")] == [("stable", 100)]
 
 
 def test_an_outcome_is_taken_once_and_refers_to_its_prediction(stack: Stack) -> None:

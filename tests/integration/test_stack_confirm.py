@@ -56,7 +56,7 @@ def test_late_harm_after_a_promotion_rolls_back_by_itself(stack: Stack) -> None:
         view = stack.ask("rollout", "show", name)
         assert (view["phase"], view["confirmation"], view["weight"]) == ("confirming", "confirming", 70), view
         stack.until(name, lambda view: view["settled"] and view["observed"])
-        assert {row["build"]: row["asked"] for row in stack.ask("overview")} == {"1": 30, "2": 70}
+        assert {row["build"]: row["desired"] for row in stack.ask("overview")} == {"1": 30, "2": 70}
         assert alias(stack) == "2"
         assert lend(client, units, 40) == {"1", "2"}
         while (view := stack.ask("rollout", "show", name))["phase"] == "confirming":

@@ -161,12 +161,12 @@ def _overview_tells(country: Country) -> None:
     found = {(row.audience, row.build): row for row in served}
     assert {name for name, _ in found} == {*STATES, "default"}
     held = found["ca", CANDIDATE["ca"]]
-    assert (held.asked, held.verdict) == (50, "PASS")
-    assert held.seen is not None
-    assert 20 < held.seen < 80
+    assert (held.desired, held.verdict) == (50, "PASS")
+    assert held.observed is not None
+    assert 20 < held.observed < 80
     assert (held.requests_per_second or 0) > 0
     assert held.p95 is not None
-    assert found["tx", STABLE["tx"]].asked == 100
+    assert found["tx", STABLE["tx"]].desired == 100
 
 
 def _undeployed_without_a_failed_request(country: Country) -> None:

@@ -135,7 +135,7 @@ VIEW = {
     "launch": None,
     "waits_for": "98 of 200 candidate requests served at this step",
     "step": 1, "steps": 2, "weight": 10.0, "observed": True,
-    "seen": 9.8, "candidate_requests": 98, "stable_requests": 902, "elapsed": 62.0, "settled": False,
+    "observed_weight": 9.8, "candidate_requests": 98, "stable_requests": 902, "elapsed": 62.0, "settled": False,
     "gates": [
         {"metric": "errors", "guardrail": True, "verdict": "UNDECIDED", "reason": "no harm found"},
         {"metric": "log_loss", "guardrail": False, "verdict": "PASS", "reason": "5% worse ruled out"},
@@ -191,7 +191,7 @@ def test_a_bar_shows_any_share_and_that_it_is_not_all() -> None:
 def test_alone_it_says_first_what_needs_somebody_and_how_to_answer() -> None:
     paused = VIEW | {"id": "m-v3-2", "phase": "paused", "needs_person": True, "waits_for": "paused: let me look"}
     ended = VIEW | {"id": "m-v1-0", "ending": "promoted"}
-    served = [{"model": "m", "build": "1", "arm": "stable", "asked": 90.0, "audience": "default"}]
+    served = [{"model": "m", "build": "1", "arm": "stable", "desired": 90.0, "audience": "default"}]
     lines = list(describe([VIEW, paused, ended], QUIET | {"served": served}))
     assert lines[0] == "Needs you: 1"
     assert {"    sluice rollout resume m-v3-2", "    sluice rollout abort m-v3-2"} <= set(lines[:6])
@@ -239,7 +239,7 @@ def test_a_gate_of_an_earlier_step_says_so_in_the_tree() -> None:
 def test_the_overview_names_those_whom_no_audience_matches_and_says_whose_time_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = {"variation": "default", "build": "1", "arm": "stable", "asked": 100.0, "seen": None, "verdict": None,
+    row = {"variation": "default", "build": "1", "arm": "stable", "desired": 100.0, "observed": None, "verdict": None,
            "requests_per_second": None, "error_rate": None, "p95": None, "rollout": None,
            "since": "2026-11-30T17:05:57.123456+00:00"}  # fmt: skip
     whose = [("m", "default"), ("n", "ny"), ("n", "default")]
@@ -253,7 +253,7 @@ def test_the_overview_names_those_whom_no_audience_matches_and_says_whose_time_i
 
 
 def test_alone_after_down_it_does_not_say_that_anything_serves() -> None:
-    served = [{"model": "m", "build": "1", "arm": "stable", "asked": 100.0, "audience": "default"}]
+    served = [{"model": "m", "build": "1", "arm": "stable", "desired": 100.0, "audience": "default"}]
     stopped = "\n".join(describe([], QUIET | {"served": served}, is_stopped=True))
     assert stopped.startswith("Nothing runs here now, so nobody is answered. To start everything: sluice up")
     assert ("Serving as soon as it runs:" in stopped, "Serving:" in stopped) == (True, False)

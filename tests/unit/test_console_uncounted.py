@@ -87,7 +87,7 @@ def test_the_split_of_requests_is_the_desired_one_of_the_ledger(office: Office) 
     shown = office.client.get(f"/models/{tried.requested.model}").text
     assert 'v2</a> <span class="quiet small">candidate</span>' in shown
     answer = office.client.get(f"/api/v1/overview?model={tried.requested.model}", headers=BEARER).json()
-    assert {(row["arm"], row["asked"], row["seen"]) for row in answer["served"]} >= {("candidate", 50.0, None)}
+    assert {(row["arm"], row["desired"], row["observed"]) for row in answer["served"]} >= {("candidate", 50.0, None)}
     assert "the telemetry" in answer["unread"]
 
 

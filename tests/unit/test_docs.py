@@ -287,7 +287,8 @@ def test_writing_the_pages_imports_nothing_heavy() -> None:
 
 README_VIEW: dict[str, object] = {
     "id": "delays-v2-32c688", "model": "delays", "strategy": "canary", "phase": "running", "ending": None, "step": 2,
-    "steps": 3, "weight": 25.0, "seen": 100 * 224 / (224 + 635), "observed": True, "elapsed": 47.0, "stable": "1",
+    "steps": 3, "weight": 25.0, "observed_weight": 100 * 224 / (224 + 635), "observed": True,
+    "elapsed": 47.0, "stable": "1",
     "candidate": "2", "stable_requests": 635, "candidate_requests": 224, "reason": "every gate passed at 10 %",
     "actor": "policy", "needs_person": False, "no_driver": None, "blind": None, "offline": [], "hooks": [],
     "external": [], "errors": {}, "launch": None,
@@ -307,7 +308,8 @@ def seen(model: str, state: dict[str, object], *gates: tuple[str, str, str]) -> 
     """The view of a rollout of the tutorial; gates as (metric, verdict, reason), the last one a guardrail."""
     return {
         "model": model, "strategy": "canary", "steps": 2, "observed": True, "needs_person": False, "no_driver": None,
-        "blind": None, "waits_for": None, "seen": None, "stable_requests": 0, "candidate_requests": 0, "ending": None,
+        "blind": None, "waits_for": None, "observed_weight": None, "stable_requests": 0,
+        "candidate_requests": 0, "ending": None,
         "offline": [], "external": [], "hooks": [], "launch": None, "errors": {},
         "gates": [
             {"guardrail": metric == "errors", "metric": metric, "verdict": verdict, "reason": reason}
@@ -321,7 +323,8 @@ TUTORIAL_VIEWS = (
     seen(
         "churn",
         {
-            "id": "churn-v2-4d232a", "phase": "running", "step": 1, "weight": 10.0, "seen": 100 * 86 / (86 + 736),
+            "id": "churn-v2-4d232a", "phase": "running", "step": 1, "weight": 10.0,
+            "observed_weight": 100 * 86 / (86 + 736),
             "elapsed": 81.0, "stable": "1", "candidate": "2", "stable_requests": 736, "candidate_requests": 86,
             "reason": "the candidate is ready", "actor": "driver",
             "waits_for": "86 of 100 candidate requests served at this step",

@@ -26,7 +26,7 @@ def rollout(end: str | None) -> dict[str, object]:
     return {
         "ending": end, "phase": "ended" if end else "running", "reason": "log_loss failed", "stable": "2",
         "candidate": "3", "elapsed": 66.0, "ended_at": "2026-11-22T14:36:16+00:00", "weight": 0.0, "step": 2,
-        "steps": 3, "seen": None, "gates": [gate],
+        "steps": 3, "observed_weight": None, "gates": [gate],
     }  # fmt: skip
 
 

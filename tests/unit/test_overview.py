@@ -57,11 +57,18 @@ def test_every_audience_is_there_in_order_with_what_is_asked_and_what_was_seen()
         ("ny", "2"), ("ny", "5"), ("ca", "3"), ("ca", "6"), ("tx", "4"), ("tx", "7"), ("default", "1"),
     }  # fmt: skip
     tried = found["ny", "5"]
-    assert (tried.arm, tried.asked, tried.seen, tried.rollout) == ("candidate", 20, 30, world.three.rollouts["ny"])
+    assert (tried.arm, tried.desired, tried.observed, tried.rollout) == (
+        "candidate",
+        20,
+        30,
+        world.three.rollouts["ny"],
+    )
     assert (tried.requests_per_second, tried.error_rate, tried.p95) == (2.5, 1.0, 200.0)
     assert tried.since == world.three.rollout("ny").step_entered_at
-    assert (found["ca", "6"].seen, found["tx", "7"].seen) == (0, None), "seen to be nothing, and not seen at all"
-    assert found["default", "1"].asked == 100
+    assert (found["ca", "6"].observed, found["tx", "7"].observed) == (0, None), (
+        "seen to be nothing, and not seen at all"
+    )
+    assert found["default", "1"].desired == 100
     assert (found["ca", "3"].taken, found["default", "1"].taken) == (pytest.approx(100 * 5 / 105), 0)
 
 
@@ -75,9 +82,9 @@ def test_a_split_younger_than_the_last_minute_has_no_observed_shares_yet() -> No
     for age, seen in ((30, None), (69, None), (70, 1)):
         told = LastMinute(found=(BUSY,), counts=counts)
         found = rows(world.ledger, told, began + timedelta(seconds=age))
-        assert (found["ny", "5"].seen, found["ny", "2"].seen) == (seen, None if seen is None else 99)
+        assert (found["ny", "5"].observed, found["ny", "2"].observed) == (seen, None if seen is None else 99)
     told = LastMinute(found=(BUSY,), counts=counts | {("ny", "ny", "4", "candidate"): 50})
-    assert rows(world.ledger, told, world.now + LATER)["ny", "2"].seen is None, "a build that has no share any more"
+    assert rows(world.ledger, told, world.now + LATER)["ny", "2"].observed is None, "a build that has no share any more"
 
 
 def test_each_build_says_where_the_time_goes_in_its_service() -> None:
@@ -92,7 +99,7 @@ def test_each_build_says_where_the_time_goes_in_its_service() -> None:
 def test_an_experiment_shares_its_audience_as_its_layout_says() -> None:
     lab = Lab(plan=plan(variations={"default": 2, "b": 1, "c": 1})).begins()
     found = {row.variation: row for row in overview(lab.ledger, LastMinute(), ["m"], lab.now)}
-    assert {name: (row.asked, row.arm) for name, row in found.items()} == {
+    assert {name: (row.desired, row.arm) for name, row in found.items()} == {
         "default": (50, "stable"), "b": (25, "candidate"), "c": (25, "candidate"),
     }  # fmt: skip
     assert (found["b"].rollout, found["b"].verdict) == (lab.comparison("b").id, "NO DATA")

@@ -144,7 +144,7 @@ def test_the_timeline_tells_every_fact_with_actor_and_cause(aborted: Report) -> 
 
 def test_exposures_are_told_by_weight(aborted: Report) -> None:
     (row,) = aborted.exposures
-    assert (row.weight, row.seen, row.candidate.failed, row.candidate.fallbacks) == (10, 9.0, 3, 2)
+    assert (row.weight, row.observed_weight, row.candidate.failed, row.candidate.fallbacks) == (10, 9.0, 3, 2)
 
 
 def test_latency_by_arm_is_on_the_page(aborted: Report) -> None:

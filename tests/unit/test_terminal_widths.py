@@ -11,7 +11,8 @@ from sluicegate.flows.cli.tree import tree
 
 RUNNING: dict[str, Any] = {
     "id": "delays-v2-32c688", "model": "delays", "strategy": "canary", "phase": "running", "ending": None, "step": 2,
-    "steps": 3, "weight": 25.0, "seen": 26.1, "observed": True, "elapsed": 47.0, "stable": "1", "candidate": "2",
+    "steps": 3, "weight": 25.0, "observed_weight": 26.1, "observed": True, "elapsed": 47.0,
+    "stable": "1", "candidate": "2",
     "stable_requests": 635, "candidate_requests": 224, "reason": "every gate passed at 10 %", "actor": "policy",
     "needs_person": False, "no_driver": None, "held_up": None, "blind": None, "offline": [], "external": [],
     "hooks": [], "errors": {}, "launch": None,
@@ -26,7 +27,7 @@ RUNNING: dict[str, Any] = {
     ],
 }  # fmt: skip
 LAUNCHING = RUNNING | {
-    "phase": "launching", "step": 0, "weight": 0.0, "seen": None, "launch": "packing", "gates": [],
+    "phase": "launching", "step": 0, "weight": 0.0, "observed_weight": None, "launch": "packing", "gates": [],
     "stable_requests": 0, "candidate_requests": 0, "reason": "launching the candidate", "actor": "driver",
     "waits_for": "packing for 12s (before that: fetching its files from MLflow 1s, making its environment 3s)",
 }  # fmt: skip
@@ -35,11 +36,12 @@ PAUSED = RUNNING | {
     "reason": "the refunds of yesterday are not booked yet, look at them first",
 }  # fmt: skip
 SERVED = [
-    {"model": "delays", "audience": "new-york", "build": "3", "arm": "stable", "asked": 100.0},
-    {"model": "delays", "audience": "default", "build": "1", "arm": "stable", "asked": 75.0},
-    {"model": "delays", "audience": "default", "build": "2", "arm": "candidate", "asked": 25.0},
-    {"model": "fraud", "audience": "default", "build": "1", "arm": "stable", "asked": 100.0},
+    {"model": "delays", "audience": "new-york", "build": "3", "arm": "stable", "desired": 100.0},
+    {"model": "delays", "audience": "default", "build": "1", "arm": "stable", "desired": 75.0},
+    {"model": "delays", "audience": "default", "build": "2", "arm": "candidate", "desired": 25.0},
+    {"model": "fraud", "audience": "default", "build": "1", "arm": "stable", "desired": 100.0},
 ]
+OVERVIEW = {"served": SERVED, "decisions": [], "silences": {}}
 RUNNING_60 = """\
 delays  CANARY RUNNING  step 2/3  weight 25 %, 26.1 %
   observed  47s elapsed  [delays-v2-32c688]
@@ -143,4 +145,4 @@ def test_what_runs_at_a_width_and_its_commands_stay_whole() -> None:
 
 
 def home(width: int) -> str:
-    return "\n".join(folded(line, width) for line in describe([PAUSED, LAUNCHING], SERVED))
+    return "\n".join(folded(line, width) for line in describe([PAUSED, LAUNCHING], OVERVIEW))
