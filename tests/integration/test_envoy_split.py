@@ -66,11 +66,13 @@ def test_requests_without_a_unit_are_split_at_random_and_say_so(envoy: Gateway, 
 
 def test_rotation_under_load_loses_no_line(envoy: Gateway, endpoints: Endpoints) -> None:
     envoy.plane.apply(routes([standing(weight=2000)], endpoints), endpoints)
+    log = envoy.plane.logs / "live.jsonl"
     with load(envoy.plane.url, http2=False) as record:
         for _ in range(10):
             seen = record.total
             assert eventually(lambda seen=seen: record.total > seen + 20)
+            assert eventually(lambda: log.exists() and log.stat().st_size > 0)  # an empty log is not renamed
             (renamed,) = envoy.plane.rotate()
-            assert eventually((envoy.plane.logs / "live.jsonl").exists)
+            assert eventually(log.exists)
     assert renamed.name == "live.000010.jsonl"
     assert len(envoy.lines(record.total)) == record.total

@@ -58,7 +58,9 @@ class Fences:
 
 
 def first(stack: Stack) -> int:
-    return next(int(each["pid"]) for each in stack.ask("status", code=None)["programs"] if each["name"] == "keeper")
+    """The keeper's pid; 0 while it is started again."""
+    programs = stack.ask("status", code=None)["programs"]
+    return next(int(each["pid"] or 0) for each in programs if each["name"] == "keeper")
 
 
 @contextmanager
