@@ -175,7 +175,7 @@ def _rules() -> str:
 - Each metric is used by a gate or a guardrail, and by one of them only.
 - Every gate has a margin at every step, its own or the step's, or `below`. A guardrail has no margin, `fresh` or beta.
 - What was ruled out stays ruled out, but the last step is judged afresh: before a candidate is promoted, each gate must also pass on the requests
-  of the last step alone. They must rule out the margin and a quarter of it (`margin: 20%`: a harm of 25%; of a latency's quantile the margin itself),
+  of the last step alone. They must rule out the margin and half of it again (`margin: 20%`: a harm of 30%; of a latency's quantile the margin itself),
   or what `fresh` says, and show `below` once more. So a candidate that turned bad at the last step, by more than that, is promoted with a chance of
   beta at most, whatever it was before. `fresh: 1000%` asks for no more than some requests of both builds. A plan of one step has nothing to ask afresh.
 - `below` is for rates of what goes wrong: status, latency quantiles, zero-one scores. As a time (`below: 300ms`) it is for a latency's quantile that has

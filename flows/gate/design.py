@@ -88,8 +88,6 @@ class Question:
     """The relative harm to rule out at each step; None: the step asks for no margin. Empty: the gate only stops."""
     declared_beta: float | None = None
     """The plan's beta, if earlier tries of the build have spent some of it."""
-    moves_threshold: bool
-    """Whether margins move the candidate's threshold, as for latency quantiles; otherwise they scale stable's mean."""
     assigns_rows: bool = False
     """Whether each request is assigned by itself, so that rows must arrive in the shares of the weights."""
     below: float | None = None
@@ -139,7 +137,7 @@ class Question:
     def moved_by(self) -> tuple[float, ...]:
         """The margins by which the candidate's threshold is moved, widest first."""
         rungs = (*self.design.rungs, *(self.fresh.design.rungs if self.fresh is not None else ()))
-        moved = {rung.margin for rung in rungs if self.moves_threshold and rung.margin > 0}
+        moved = {rung.margin for rung in rungs if self.design.moves_threshold and rung.margin > 0}
         return tuple(sorted(moved, reverse=True))
 
     @property
@@ -169,6 +167,7 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside
         beta=gate.beta,
         information=information,
         rungs=_rungs(_margins(plan, gate), information),
+        moves_threshold=moves_threshold(spec),
         bounds=bounds_of(spec),
         origin=spec.origin,
     )
@@ -177,7 +176,6 @@ def gate_question(plan: Plan, gate: GateSpec, *, guardrail: bool = False, beside
         words=wording(plan, gate, beside),
         design=design,
         first_look=FIRST_ROWS * _least_per_row(plan),
-        moves_threshold=moves_threshold(spec),
         assigns_rows=plan.unit is None,
         below=plan.limit(gate),
         is_absolute=plan.is_absolute(gate),

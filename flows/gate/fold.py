@@ -270,7 +270,7 @@ class _News:
     def increment(self, question: Question, information: float) -> Increment:
         """The increment of the metric; for a latency quantile, also at each moved threshold."""
         name = question.metric
-        margins = [rung.margin for rung in question.design.rungs if rung.margin > 0 and question.moves_threshold]
+        margins = [rung.margin for rung in question.design.rungs if rung.margin > 0 and question.design.moves_threshold]
         moved = {m: self._between(name, exceedance_name(name, m), information) for m in margins}
         return replace(self._between(name, name, information), at_margin=moved)
 

@@ -29,7 +29,7 @@ def gate_verdict(state: GateState, step: int) -> Verdict:
     """The verdict that follows from the state at a step."""
     question, trial = state.question, state.trial
     margin = question.margin(step)
-    readout, is_scaled = _readout(state, margin), margin is not None and not question.moves_threshold
+    readout, is_scaled = _readout(state, margin), margin is not None and not question.design.moves_threshold
     stable, candidate = (state.counted(arm) for arm in Arm)
     words = _words(state)
     is_absolute = question.is_absolute
@@ -141,7 +141,7 @@ def _readout(state: GateState, margin: float | None) -> Estimate:
     test gives no end yet, the end comes from each rate's own interval.
     """
     question, arms = state.question, [state.counted(arm) for arm in Arm]
-    readout = estimate(state.trial, None if question.moves_threshold else margin)
+    readout = estimate(state.trial, None if question.design.moves_threshold else margin)
     has_both_values = 0 < sum(arm.total for arm in arms) < sum(arm.n for arm in arms)
     if question.design.kind is not Kind.COUNT or readout.value is None:
         return readout
@@ -226,7 +226,7 @@ def _since_ruled_out(state: GateState, margin: float, readout: Estimate) -> str:
     sign = state.trial.design.sign
     end = readout.high if sign > 0 else readout.low
     is_inside = end is not None and sign * end <= sign * _in_unit(state.trial, margin, readout)
-    return "" if is_inside or state.question.moves_threshold else "an earlier look showed it to be "
+    return "" if is_inside or state.question.design.moves_threshold else "an earlier look showed it to be "
 
 
 def _harmless(state: GateState, difference: str) -> str:
@@ -376,7 +376,7 @@ def _goal(state: GateState, words: Wording, margin: float, readout: Estimate) ->
     """What a margin asks the candidate to be; for a moved threshold, how far it is moved."""
     if margin == 0:
         return "better"
-    if state.question.moves_threshold:
+    if state.question.design.moves_threshold:
         return f"less than {share(margin)} slower"
     return f"within the margin of {words.size(_in_unit(state.trial, margin, readout))} ({share(margin)})"
 

@@ -185,7 +185,7 @@ def _values(
         )
     pair = cohort.draw(rng, *drawn)
     rows = dict[str, Pair]({question.metric: pair})
-    rows |= _moved(question, pair, baseline, harm, rng) if question.moves_threshold else {}
+    rows |= _moved(question, pair, baseline, harm, rng) if question.design.moves_threshold else {}
     rows |= _above_levels(question, pair, harm, rng) if question.levels else {}
     return _tallied(rows, cohort.stratum, cohort.weight)
 

@@ -98,7 +98,7 @@ def _question(plan: PlanLine) -> Question:
         beside="stable", is_named=False, confidence=1 - plan.alpha - plan.beta, counted="rows", units="units",
     )  # fmt: skip
     question = Question(
-        metric=_METRIC, words=words, design=design, first_look=0.0, moves_threshold=False,
+        metric=_METRIC, words=words, design=design, first_look=0.0,
         assigns_rows=plan.unit == "request", comes_late=plan.late, margins=ladder,
     )  # fmt: skip
     if plan.weights is None or len(ladder) < 2:

@@ -74,7 +74,8 @@ class PlanLine(_Line):
     weights: list[Annotated[float, Field(gt=0, le=1)]] | None = None
     """The weight of each step. Rows name their own; the last step's weight shows which rows must be fresh."""
     info_steps: list[Positive] | None = None
-    """Planned cumulative information at the end of each step."""
+    """Planned cumulative information at the end of each step. Only means need it; events tell by themselves what they
+    can show."""
 
     @model_validator(mode="after")
     def _one_for_each_step(self) -> Self:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sluicegate.flows.stats.counts import Draw
+from sluicegate.flows.stats.counts import Draw, divergence
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.scores import Score, score
 from sluicegate.flows.stats.sequential import CountTest, ScoreTest
@@ -96,6 +96,8 @@ class CohortTest:
     """The exact test, as long as the values are 0 or 1 and no unit has returned."""
     score: Score = field(default_factory=Score)
     """The score of everything so far."""
+    divergence: float = 0.0
+    """What all rows as counts can say against the null, in nats."""
 
     @classmethod
     def begin(cls, budget: Budget, *, counts: bool) -> CohortTest:
@@ -123,14 +125,16 @@ class CohortTest:
         `against`: +1 asks whether the candidate is higher than `factor` times stable, -1 whether it is lower. `draws`
         are the same rows as counts, for the exact test.
         """
-        total = self.score
+        drawn, total = tuple(draws), self.score
         for change in changes:
             new = change.score(factor, origin)
             total += new if against > 0 else -new
+        after = replace(self, score=total, divergence=self.divergence + divergence(drawn))
         if self.counts is not None and not any(change.now.has_returned for change in changes):
-            return replace(self, counts=self.counts.look(draws, information), score=total)
+            return replace(after, counts=self.counts.look(drawn, information))
         test = self.test if self.counts is None else _continued(self.counts)
-        return replace(self, counts=None, test=test.look(total - test.score, information), score=total)
+        time = after.divergence if test.budget.by_divergence else information
+        return replace(after, counts=None, test=test.look(total - test.score, time))
 
 
 def _continued(counts: CountTest) -> ScoreTest:

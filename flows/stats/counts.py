@@ -64,6 +64,24 @@ def _expected(draw: Draw) -> float:
     return low + float(masses @ np.arange(masses.size))
 
 
+def divergence(draws: Iterable[Draw]) -> float:
+    """What the events can say against the null, in nats: the log likelihood ratio that an equal arm's share of them
+    yields on average (Kullback & Leibler 1951). It does not depend on which arm the events fell on.
+
+    Each event falls on an equal arm with its share of the rows; (n - events) / (n - 1) corrects for draws without
+    replacement, as in the variance of the hypergeometric distribution.
+    """
+    return math.fsum(_divergence(draw) for draw in draws if draw.is_informative)
+
+
+def _divergence(draw: Draw) -> float:
+    n = draw.size + draw.others
+    equal = draw.size / n
+    null = draw.odds * draw.size / (draw.odds * draw.size + draw.others)
+    of_one = equal * math.log(equal / null) + (1 - equal) * math.log((1 - equal) / (1 - null))
+    return draw.events * (n - draw.events) / (n - 1) * of_one
+
+
 @lru_cache(maxsize=256)
 def hypergeometric(size: int, others: int, events: int, odds: float = 1.0) -> tuple[int, Masses]:
     """Smallest count kept and the probabilities from there: events of an arm of `size` rows among `events` of all.

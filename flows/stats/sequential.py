@@ -27,8 +27,10 @@ class CountTest:
     """The arm's events."""
     expected: float = 0.0
     """The arm's events on average under the null."""
+    divergence: float = 0.0
+    """What all events can say against the null, in nats."""
     information: float = 0.0
-    """At the last look that could reject."""
+    """At the last look that could reject; the divergence, if alpha is spent by that."""
     reach: float | None = None
     """How far above `expected` the last look rejected from; None when it could not."""
     rejected: bool = False
@@ -43,7 +45,9 @@ class CountTest:
         lattice = counts.spread(self.lattice, new)
         observed = self.observed + sum(draw.mine for draw in new)
         expected = self.expected + counts.expected(new)
-        test = replace(self, lattice=lattice, observed=observed, expected=expected)
+        divergence = self.divergence + counts.divergence(new)
+        test = replace(self, lattice=lattice, observed=observed, expected=expected, divergence=divergence)
+        information = divergence if self.budget.by_divergence else information
         if information <= self.information:
             return test
         cut, critical = lattice.cut_counts(self.budget.spent(information))

@@ -2,6 +2,7 @@
 
 Information time t is the information collected divided by the information planned (Lan & DeMets 1983). It may be any
 quantity that is chosen without looking at which arm did better; the guarantee does not depend on the plan being right.
+For a margin of 0/1 values it is the divergence of the events so far (`counts.divergence`), which needs no plan.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ _FIRST = 0.001
 """Information time from which `early_and_late` spends evenly per e-fold."""
 _FIRST_OF_MARGIN = 0.03
 """The same for `evenly`."""
+_HALF_SPENT, _SPREAD = 1.75, 0.6
+"""Divergence in nats by which `around_need` has spent half of alpha, and the standard deviation of its logarithm."""
+_ALL_SPENT = 20.0
+"""Divergence in nats by which `around_need` has spent all but a 40,000th of alpha."""
 
 
 def early_and_late(t: float, alpha: float) -> float:
@@ -37,6 +42,16 @@ def evenly(t: float, alpha: float) -> float:
     effects that would show in a thousandth of the plan: `early_and_late` needs a tenth more at every effect size.
     """
     return alpha * math.log1p(t / _FIRST_OF_MARGIN) / math.log1p(1 / _FIRST_OF_MARGIN)
+
+
+def around_need(t: float, alpha: float) -> float:
+    """Spend most where an equal candidate is expected to pass: as a lognormal distribution function of the divergence.
+
+    For ruling out a margin. A test that looks once, at level .05, passes an equal candidate in half of the cases once
+    its divergence is 1.645^2 / 2 = 1.35 nats.
+    """
+    divergence = t * _ALL_SPENT
+    return alpha * _NORMAL.cdf(math.log(divergence / _HALF_SPENT) / _SPREAD) if divergence > 0 else 0.0
 
 
 def obrien_fleming(t: float, alpha: float) -> float:
@@ -63,6 +78,13 @@ class Budget:
     reserve: float = 0.0
     """The share of alpha kept for looks beyond the plan, in [0, 1)."""
     shape: Shape = early_and_late
+    by_divergence: bool = False
+    """Whether time is the divergence of the events in nats, instead of information."""
+
+    @classmethod
+    def of_events(cls, alpha: float) -> Budget:
+        """The budget of a margin of 0/1 values."""
+        return cls(alpha=alpha, information=_ALL_SPENT, shape=around_need, by_divergence=True)
 
     def time(self, information: float) -> float:
         """Information time: the share of the planned information that was collected; may exceed 1."""

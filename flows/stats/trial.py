@@ -38,6 +38,7 @@ class Rung:
     margin: float
     """0.05: the candidate's mean is 5 % worse than stable's. 0: superiority."""
     information: float
+    """Not needed where the divergence of events tells when to expect this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,8 @@ class Design:
     information: float
     """Planned sum of w (1 - w) n, for finding harm."""
     rungs: tuple[Rung, ...] = ()
+    moves_threshold: bool = False
+    """Whether a margin moves the candidate's threshold, as for latency quantiles, instead of scaling stable's mean."""
     by_cohort: bool = False
     """Units return: increments are changes of cohorts."""
     bounds: Bounds | None = None
@@ -155,6 +158,8 @@ class Trial:
 
 
 def _budget(design: Design, rung: Rung) -> Budget:
+    if design.kind is Kind.COUNT and rung.margin > 0 and not design.moves_threshold:
+        return Budget.of_events(design.beta)
     shape = evenly if rung.margin > 0 else early_and_late
     return Budget(alpha=design.beta, information=rung.information, reserve=design.reserve, shape=shape)
 

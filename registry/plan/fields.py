@@ -285,8 +285,8 @@ CAP_QUANTILE = 0.999
 """The share of stable's values that a frozen cap leaves unchanged."""
 _TOLERANCE = 0.1
 _FAR = 10.0
-FRESH = 1.25
-"""The fresh margin is a quarter wider than the margin, so it costs a fourteenth more requests instead of a sixth."""
+FRESH = 1.5
+"""The fresh margin is half as wide again as the margin: then it costs few requests (docs/why/gate.md)."""
 _DAY = 86_400.0
 UNSTATED_RETENTION = 7 * _DAY
 """How long requests are kept for labels if the plan does not say when the labels come."""
@@ -333,7 +333,7 @@ class GateSpec(Document):
     for nothing else."""
     fresh: Annotated[Share, Field(gt=0, le=10)] | None = None
     """The relative harm that the requests of the last step alone must rule out, so that a candidate that turned bad
-    there is not promoted because it was good before. None: 1.25 times the last step's margin; for a latency's quantile
+    there is not promoted because it was good before. None: 1.5 times the last step's margin; for a latency's quantile
     the margin itself."""
     slices: tuple[HeaderName, ...] = ()
     """Guardrails of 0/1 metrics only: request headers, such as x-state. The requests of each of their values are judged

@@ -77,10 +77,10 @@ def is_promoted(
 
 TURNED = {
     "better, then 1.5 times the errors": (ERRORS, RATES, 0.05, 0.03, 0.075),
-    "better, then just what must be ruled out": (ERRORS, RATES, 0.05, 0.03, 0.065625),
+    "better, then just what must be ruled out": (ERRORS, RATES, 0.05, 0.03, 0.06875),
     "better by half, then 1.25 times the cost": (COST, LOSSES, 1.0, 0.5, 1.25),
-    "equal, then just what must be ruled out": (COST, LOSSES, 1.0, 1.0, 1.125),
-    "twice the gain, then just what must be ruled out": (GAIN, LOSSES, 1.0, 2.0, 0.875),
+    "equal, then just what must be ruled out": (COST, LOSSES, 1.0, 1.0, 1.15),
+    "twice the gain, then just what must be ruled out": (GAIN, LOSSES, 1.0, 2.0, 0.85),
     "no errors, then as many as the cap": (RARE, RATES, 0.002, 0.0, 0.01),
 }
 

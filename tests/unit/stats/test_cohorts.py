@@ -156,10 +156,11 @@ def test_what_the_counts_rejected_stays_rejected() -> None:
     assert test.look([Change(before=first, now=later)], 100.0, (), against=1).rejected
 
 
-def trial(kind: Kind, *margins: float, higher: bool = True) -> Trial:
+def trial(kind: Kind, *margins: float, higher: bool = True, moved: bool = False) -> Trial:
     return Trial.begin(
         Design(
             kind=kind, worse_is_higher=higher, alpha=0.05, beta=0.05, information=1000.0, by_cohort=True,
+            moves_threshold=moved,
             rungs=tuple(Rung(margin=m, information=1000.0) for m in margins),
         )
     )  # fmt: skip
@@ -193,8 +194,8 @@ def test_harm_and_margins_are_found_where_they_are(kind: Kind) -> None:
 def test_a_moved_threshold_is_judged_by_unit() -> None:
     moved = Increment(information=500.0, changes=[Change(now=users(3, 0.3, 0.1))])
     news = Increment(information=500.0, changes=[Change(now=users(3, 0.3, 0.4))], at_margin={0.2: moved})
-    assert trial(Kind.COUNT, 0.2).look(news).ruled_out(0.2) == 1
-    assert trial(Kind.COUNT, 0.2, higher=False).look(news).ruled_out(0.2) is None
+    assert trial(Kind.COUNT, 0.2, moved=True).look(news).ruled_out(0.2) == 1
+    assert trial(Kind.COUNT, 0.2, higher=False, moved=True).look(news).ruled_out(0.2) is None
 
 
 def test_sums_are_those_of_the_cohorts_as_they_are_now() -> None:

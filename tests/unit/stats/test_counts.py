@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import nchypergeom_fisher
 
-from sluicegate.flows.stats.counts import Draw, expected, hypergeometric, spread
+from sluicegate.flows.stats.counts import Draw, divergence, expected, hypergeometric, spread
 from sluicegate.flows.stats.lattice import Lattice
 from sluicegate.flows.stats.sequential import CountTest
 from sluicegate.flows.stats.spending import Budget
@@ -83,3 +83,24 @@ def test_more_events_never_undo_a_rejection(a: int, b: int) -> None:
         for x in (low, high)
     ]
     assert reject[0] <= reject[1]
+
+
+@pytest.mark.parametrize("odds", [0.25, 0.8, 1.25, 4.0])
+@pytest.mark.parametrize(("size", "others", "events"), [(50, 4950, 100), (500, 500, 40), (60, 60, 60)])
+def test_divergence_is_the_log_likelihood_ratio_that_an_equal_arm_is_expected_to_yield(
+    size: int, others: int, events: int, odds: float
+) -> None:
+    equal, null = (nchypergeom_fisher(size + others, size, events, each) for each in (1.0, odds))
+    k = np.arange(max(0, events - others), min(size, events) + 1)
+    wanted = float(np.sum(equal.pmf(k) * (equal.logpmf(k) - null.logpmf(k))))
+    assert math.isclose(
+        divergence([Draw(size=size, others=others, events=events, mine=0, odds=odds)]), wanted, rel_tol=0.1
+    )
+
+
+def test_divergence_does_not_depend_on_where_the_events_fell_and_adds_up() -> None:
+    draws = [Draw(size=30, others=70, events=9, mine=mine, odds=2.0) for mine in (0, 3, 9)]
+    assert len({divergence([draw]) for draw in draws}) == 1
+    assert math.isclose(divergence(draws), 3 * divergence(draws[:1]))
+    assert divergence([Draw(size=30, others=70, events=9, mine=9)]) == 0, "the null is equality"
+    assert divergence([Draw(size=0, others=70, events=9, mine=0, odds=2.0)]) == 0, "nothing to compare"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluicegate.flows.stats.spending import Budget, early_and_late, evenly, obrien_fleming, pocock
+from sluicegate.flows.stats.spending import Budget, around_need, early_and_late, evenly, obrien_fleming, pocock
 
 SHAPES = pytest.mark.parametrize("shape", [early_and_late, evenly, obrien_fleming, pocock])
 
@@ -52,3 +52,12 @@ def test_less_than_nothing_is_nothing() -> None:
 def test_margins_are_spent_on_evenly_per_e_fold_from_three_per_cent_of_the_plan_on() -> None:
     assert math.isclose(evenly(0.03, 0.05), 0.05 * math.log(2) / math.log(1 + 1 / 0.03))
     assert math.isclose(evenly(0.27, 0.05) - evenly(0.12, 0.05), 0.05 * math.log(10 / 5) / math.log(1 + 1 / 0.03))
+
+
+def test_margins_of_events_are_spent_on_around_the_divergence_at_which_an_equal_candidate_passes() -> None:
+    budget = Budget.of_events(0.04)
+    assert budget.spent(0.0) == 0
+    assert math.isclose(budget.spent(1.75), 0.02)
+    assert math.isclose(budget.spent(1.75 * math.exp(0.6)), 0.04 * 0.841345, rel_tol=1e-5)
+    assert 0.03999 < budget.spent(20.0) == budget.spent(1e6) <= 0.04
+    assert around_need(1.0, 0.04) == budget.spent(20.0)

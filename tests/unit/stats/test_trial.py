@@ -16,7 +16,7 @@ from sluicegate.flows.stats.intervals import estimate
 from sluicegate.flows.stats.pair import Pair
 from sluicegate.flows.stats.populations import Durations, Events, Losses, split, tally_of
 from sluicegate.flows.stats.scores import Score, score
-from sluicegate.flows.stats.sequential import ScoreTest
+from sluicegate.flows.stats.sequential import CountTest, ScoreTest
 from sluicegate.flows.stats.spending import Budget, early_and_late, evenly
 from sluicegate.flows.stats.trial import Design, Kind, Rung, Trial
 from sluicegate.registry.words.tally import Tally
@@ -153,12 +153,29 @@ def test_harm_and_margins_have_budgets_of_their_own(kind: Kind) -> None:
         rungs=(Rung(margin=0.5, information=700.0), Rung(margin=0.0, information=2500.0)),
     )  # fmt: skip
     trial = Trial.begin(design)
-    budgets = [test.budget for test in (trial.harm, *trial.margins) if not isinstance(test, CohortTest)]
-    assert budgets == [
+    assert budgets(trial) == [
         Budget(alpha=0.03, information=2500.0, reserve=0.2, shape=early_and_late),
-        Budget(alpha=0.04, information=700.0, reserve=0.2, shape=evenly),
+        Budget.of_events(0.04)
+        if kind is Kind.COUNT
+        else Budget(alpha=0.04, information=700.0, reserve=0.2, shape=evenly),
         Budget(alpha=0.04, information=2500.0, reserve=0.2, shape=early_and_late),
     ]
+    moved = Trial.begin(dataclasses.replace(design, moves_threshold=True))
+    assert budgets(moved)[1] == Budget(alpha=0.04, information=700.0, reserve=0.2, shape=evenly)
+
+
+def budgets(trial: Trial) -> list[Budget]:
+    return [test.budget for test in (trial.harm, *trial.margins) if not isinstance(test, CohortTest)]
+
+
+def test_when_a_margin_of_events_is_ruled_out_does_not_depend_on_the_plan() -> None:
+    rng = np.random.default_rng(8)
+    pairs = [split(rng, 500, 0.2, Events(rate=0.05), Events(rate=0.05)) for _ in range(60)]
+    designs = [dataclasses.replace(asked(Kind.COUNT, 1.0, 0.5).design, information=planned) for planned in (50, 50_000)]
+    few, many = (watched(Trial.begin(design), pairs) for design in designs)
+    assert few.ruled_out_at == many.ruled_out_at
+    assert None not in few.ruled_out_at
+    assert few.harm.spent > many.harm.spent
 
 
 def test_a_margin_ruled_out_is_asked_no_more_and_superiority_always_is() -> None:
@@ -166,8 +183,11 @@ def test_a_margin_ruled_out_is_asked_no_more_and_superiority_always_is() -> None
     once = watched(asked(Kind.COUNT, 0.5, 0.0), pairs[:1])
     assert [test.rejected for test in once.margins] == [True, True]
     more = watched(asked(Kind.COUNT, 0.5, 0.0), pairs)
-    wide, least = more.margins
-    assert (wide.information, least.information) == (100.0, 300.0)  # type: ignore[union-attr]
+    first, wide, least = once.margins[0], *more.margins
+    assert isinstance(first, CountTest)
+    assert isinstance(wide, CountTest)
+    assert isinstance(least, CountTest)
+    assert (wide.divergence, least.information) == (first.divergence, 300.0)
     assert more.ruled_out_at == (1, 1)
     assert more.looks == 3
 
