@@ -10,7 +10,7 @@ SLOWLY   = $(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR -o faulthandl
 
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE  # each process would compile the same sources, and each worker rewrite the same tests
-.PHONY: help setup demo test check quick quick-others slow ends lock bench bench-gate bench-pairs soak mutate docs site sbom clean
+.PHONY: help setup demo test check quick statistics slow adapters chaos quick-others ends lock bench bench-gate bench-pairs soak mutate docs site sbom clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
@@ -32,7 +32,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup  ## Watch a good candidate be promoted and a worse one be taken back, on real data. KEEP=1 leaves it running.
 	$(BIN)/sluice demo --folder .demo $(if $(KEEP),--keep)
 
-test: check quick slow quick-others  ## Run every check and every test.
+test: check quick statistics slow  ## Check everything and test it, in less than half an hour; what takes longer: adapters, chaos, quick-others.
 
 check: setup  ## Format, lint, types, import contracts.
 	$(BIN)/ruff format --check .
@@ -41,14 +41,22 @@ check: setup  ## Format, lint, types, import contracts.
 	$(BIN)/lint-imports
 
 quick: setup  ## Run the tests that need no server.
-	$(PYTEST) -n $(WORKERS) -m "not slow" tests/unit tests/contract tests/statistics tests/acceptance
+	$(PYTEST) -n $(WORKERS) -m "not slow" tests/unit tests/contract tests/acceptance
+
+statistics: setup  ## Simulate what the gate promises, with seeds; soak does so for longer.
+	$(PYTEST) -n $(WORKERS) tests/statistics
 
 quick-others: setup  ## Run them on each other Python that is here; those that are not are named.
 	$(BIN)/python .ci/others.py --workers $(WORKERS)
 
 slow: setup  ## Run the tests with real servers; one that fails is run once more, and listed as RERUN.
-	$(SLOWLY) tests/integration
+	$(SLOWLY) -m "not chaos" tests/integration
+
+adapters: setup  ## Run the contract tests of adapters that need a real server.
 	$(SLOWLY) -m slow tests/contract
+
+chaos: setup  ## Kill, hang, fill and cut off real servers under load.
+	$(SLOWLY) -m chaos tests/integration
 
 ends: setup  ## Install a wheel with the oldest and the newest releases allowed, and run the servers from it.
 	$(BIN)/python -m tests.integration.whole_wheel $(PYTHON) lowest-direct

@@ -16,7 +16,7 @@ from docs.pages.contracts import ROOT
 from docs.pages.tables import NOTICE, code, table
 
 SYSTEMS = (
-    ("Debian 12, x86-64, glibc 2.36", "everything", "make test", "where CI runs"),
+    ("Debian 12, x86-64, glibc 2.36", "everything", ".ci/run", "where CI runs"),
     ("another Linux, x86-64, glibc 2.31 or newer", "nothing", "", "its wheels, Envoy's among them, are made for it"),
     ("macOS, Windows", "nothing", "", "the supervisor is for Unix; the client alone is plain Python"),
 )
@@ -85,7 +85,7 @@ def locked() -> dict[str, str]:
 
 def _pythons() -> Iterator[tuple[str, str, str]]:
     oldest, *newer = pythons()
-    yield oldest, "everything, with real servers", code("make test")
+    yield oldest, "everything, with real servers", "`make test`, `make adapters`, `make chaos`"
     for version in newer:
         yield version, "everything that needs no server", code("make quick-others")
 

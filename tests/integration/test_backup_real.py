@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 def _builds_of_users(stack: Stack) -> dict[str, str]:

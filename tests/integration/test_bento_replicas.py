@@ -29,7 +29,7 @@ from tests.integration.bento_models import logged_models
 from tests.integration.host_rig import supervised
 from tests.integration.traffic_rig import Gateway, eventually, gateway, standing
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 REF = BuildRef(model="delays", version="1")
 BODY = json.dumps({"inputs": [{"carrier": "AA", "distance": 700, "hour": 6}]}).encode()
 SERVE = Serve.model_validate({"replicas": 3, "timeout": "2s"})

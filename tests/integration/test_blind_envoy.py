@@ -26,7 +26,7 @@ from sluicegate.services.telemetry.tally.spec import RolloutSpec
 from sluicegate.services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, build, gateway, standing, upstreams
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 SPEC = RolloutSpec(rollout="r-7", metrics={"errors": MetricSpec(source=Source.STATUS)})
 EACH = 12
 """Requests a step."""

@@ -27,7 +27,7 @@ from tests.doubles.api_server import ApiServer
 from tests.integration.gateway_pods import NAMESPACE, Keeper, Line, Pod, cluster
 from tests.integration.traffic_rig import build, eventually, standing, upstreams
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 UNWATCHED = 8.0
 """Seconds. In good order six may pass between two times that a gateway hears of its keeper."""
 UNITS = [f"unit-{number}" for number in range(40)]

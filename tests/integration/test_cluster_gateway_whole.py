@@ -31,7 +31,7 @@ from tests.integration.gateway_pods import CONTROL, GATEWAY, NAMESPACE, Keeper
 from tests.integration.traffic_rig import build, eventually, free_port, standing, upstreams
 from tests.own_postgres import own_postgres
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def wait_for(queries: Queries, *, lines: int, labels: int = 0) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.timeout(300)
 def test_killed_at_any_moment_each_row_and_each_outcome_counts_once(tmp_path: Path) -> None:
     url, log = f"sqlite:///{tmp_path}/telemetry.db", tmp_path / "live.jsonl"

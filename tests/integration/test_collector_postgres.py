@@ -25,7 +25,7 @@ from tests.integration.test_collector_kill import check_sums, collecting
 from tests.own_postgres import own_postgres
 from tests.stopped import hung
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.postgres, pytest.mark.timeout(600)]
 T = TypeVar("T")
 ROUNDS = 6
 

@@ -16,7 +16,7 @@ from sluicegate.services.traffic.routes import routes
 from tests import plain_http
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 MEGABYTE = 1_000_000
 HEAD = "POST /delays/predict HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\n"
 

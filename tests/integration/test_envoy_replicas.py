@@ -21,7 +21,7 @@ from tests import plain_http
 from tests.integration.traffic_load import Record, load
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 UNITS = [f"unit-{number}" for number in range(60)]
 
 

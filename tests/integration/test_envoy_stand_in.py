@@ -20,7 +20,7 @@ from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 NY = Audience(name="ny", condition=Match(header="state", operator=Operator.EXACT, operands=("ny",)))
 Services = dict[str, Upstream]
 

@@ -25,7 +25,7 @@ from sluicegate.services.traffic.table import RouteTable
 from tests import plain_http
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 
 class Load:

@@ -34,7 +34,7 @@ from tests.integration.registering import Registrar
 from tests.integration.stack_rig import Stack
 from tests.integration.traffic_rig import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(1800)]
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "run-on-several-hosts.md"
 LOAD = Path(__file__).with_name("hosts_load.py")

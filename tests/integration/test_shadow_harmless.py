@@ -24,7 +24,7 @@ from sluicegate.services.traffic.envoy.limits import Limits
 from sluicegate.services.traffic.routes import routes
 from tests.integration.traffic_rig import Gateway, Upstream, build, eventually, gateway, standing, upstreams
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 REQUESTS = 400
 SPEC = ShadowSpec(
     metrics=RolloutSpec(rollout="r-7", metrics={"flips": MetricSpec(source=Source.DISAGREEMENT)}), stable="1"

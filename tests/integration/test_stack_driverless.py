@@ -13,7 +13,7 @@ import pytest
 from tests.integration.stack_rig import MODEL, Stack, serving_stack
 from tests.integration.traffic_rig import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.stack_rig import MODEL, PLAN, Load, Stack, serving_stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 EXTERNAL = """\
 external:

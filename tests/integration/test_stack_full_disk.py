@@ -17,6 +17,7 @@ from tests.integration.stack_rig import MODEL, PLAN, Load, serving_stack
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.chaos,
     pytest.mark.timeout(600),
     pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system"),
 ]

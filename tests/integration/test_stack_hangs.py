@@ -16,7 +16,7 @@ import pytest
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 from tests.stopped import hung
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

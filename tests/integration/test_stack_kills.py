@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sluicegate.registry.words.build import BuildRef, service_name
 from tests.integration.stack_rig import MODEL, PLAN, Load, Stack, serving_stack
 
 RECORDS = "records"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(900)]
 ASKED = PLAN.replace("min_requests: 100}", "min_requests: 100, approval: true}") + "bake: 1h\n"
 """Whether it is promoted is a person's word, so that the test says when."""
 

@@ -28,7 +28,7 @@ from tests.integration.test_collector_postgres import kill_server
 from tests.own_postgres import own_postgres
 from tests.stopped import hung
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.postgres, pytest.mark.timeout(900)]
 
 PLAN = """\
 kind: plan

@@ -15,7 +15,7 @@ from tests.integration.test_stack_hangs import api, metric
 from tests.own_postgres import own_postgres
 from tests.stopped import hung
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.postgres, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

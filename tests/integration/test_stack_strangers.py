@@ -19,6 +19,7 @@ from tests.integration.stack_rig import MODEL, Stack, serving_stack
 STRANGER = 65534
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.chaos,
     pytest.mark.timeout(600),
     pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user"),
 ]

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.namespaces import Hosts, hosts
 from tests.integration.test_run_on_several_hosts import block
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 GATEWAY, CALLER, STRANGER, OTHER = "gateway", "caller", "stranger", "other"
 ADDRESS = {GATEWAY: "10.0.0.6", CALLER: "10.0.0.8", STRANGER: "10.0.0.66", OTHER: "10.0.0.67"}

@@ -19,7 +19,7 @@ from sluicegate.registry.ledger.sql import SqlLedger
 from sluicegate.registry.words.fencing import FencingToken
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(900)]
 KEEPER = [sys.executable, "-m", "sluicegate.flows.wiring.processes", "keeper"]
 PATIENCE = 120
 

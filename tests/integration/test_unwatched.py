@@ -11,7 +11,7 @@ import pytest
 from tests import plain_http
 from tests.integration.stack_rig import MODEL, Load, Stack, serving_stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
