@@ -10,7 +10,7 @@ SLOWLY   = $(PYTEST) -n $(WORKERS) --dist loadfile --reruns 1 -raR -o faulthandl
 
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE  # each process would compile the same sources, and each worker rewrite the same tests
-.PHONY: help setup demo test check quick statistics slow adapters chaos quick-others ends lock bench bench-gate bench-pairs soak mutate docs site sbom clean
+.PHONY: help setup demo test check quick statistics slow adapters chaos quick-others ends lock bench bench-gate bench-ramp bench-pairs soak mutate docs site sbom clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
@@ -77,6 +77,9 @@ bench: setup  ## Measure everything that has a target, print one table; fails wh
 
 bench-gate: setup  ## Print the gate next to six other methods, simulated in the same run.
 	$(BIN)/python -m benchmarks.gate
+
+bench-ramp: setup  ## Rehearse a whole ramp: false stops, bad promotions, requests until a promotion.
+	$(BIN)/python -m benchmarks.ramp
 
 bench-pairs: setup  ## Print how many pairs of a shadow do what requests split in halves do.
 	$(BIN)/python -m benchmarks.pairs

@@ -70,7 +70,7 @@ def _runs(folder: Path, endpoints: Endpoints, chosen: argparse.Namespace) -> dic
             return changes.measure(plane, url, services, there / "of", chosen.changes, at_most, many=many + 1)
 
     return {
-        "cost": lambda: cost.measure(folder, endpoints, 3 * chosen.rounds, chosen.requests // 2),
+        "cost": lambda: cost.measure(folder / "cost", endpoints, 4 * chosen.rounds, chosen.requests // 2),
         "latency": lambda: latency.measure(folder / "bento", 2 * chosen.rounds + 2),
         "changes": lambda: changing(1, 100),
         "gateways": lambda: changing(10, 250),

@@ -1,5 +1,6 @@
 """What a request costs in the gateway, in a bare Envoy and in two gateways written in Python; short rounds, each right
-after one of the bare Envoy, because a virtual machine may be half as fast some seconds later.
+after one of the bare Envoy, because a virtual machine may be half as fast some seconds later. All are started several
+times, because two processes of one configuration differ by a twentieth.
 
 The processor time that a gateway itself took is the figure to trust where other processes run; requests a second are of
 sixteen connections, each with one request under way; a constant service answers at once and keeps its connections.
@@ -14,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import truediv
@@ -31,8 +33,9 @@ from sluicegate.services.traffic.routes import routes
 from sluicegate.services.traffic.table import RouteTable
 from tests.integration.traffic_rig import end, eventually, free_port, standing
 
-CONNECTIONS = 16
+CONNECTIONS, STARTS = 16, 4
 BODY = b'{"dataframe_split": {"columns": ["a", "b", "c", "d"], "data": [[1.0, 2.0, 3.0, 4.0]]}}'
+BARE = "bare Envoy"
 Config = dict[str, object]
 
 
@@ -46,12 +49,18 @@ class Round:
     """Requests a second."""
 
 
-@dataclass
-class Variant:
-    """One gateway, its rounds, and the rounds of the bare Envoy right before each."""
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """One gateway."""
 
     process: subprocess.Popen[bytes]
     port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The rounds of one kind of gateway, and the rounds of the bare Envoy right before each."""
+
     rounds: list[Round] = field(default_factory=list)
     before: list[Round] = field(default_factory=list)
 
@@ -97,40 +106,41 @@ def table(endpoints: Endpoints, audiences: int = 0) -> Routed:
 
 
 def measure(folder: Path, endpoints: Endpoints, rounds: int, requests: int) -> list[Figure]:
-    """Cost of every variant, and ratios to the bare one."""
-    with _variants(folder, endpoints) as running:
-        plain, *others = running.values()
-        for turn in range(rounds + 1):
-            for variant in others:
-                pair = _round(plain, requests), _round(variant, requests)
-                if turn:  # the first round warms up
-                    variant.before.append(pair[0])
-                    variant.rounds.append(pair[1])
-        plain.rounds = [each for variant in others for each in variant.before]
-    return [*_absolute(running), *_ratios(running)]
+    """Cost of every kind of gateway, and ratios to the bare one."""
+    taken = defaultdict[str, Taken](Taken)
+    for start in range(STARTS):
+        with _gateways(folder / str(start), endpoints) as running:
+            for turn in range(rounds // STARTS + 1):
+                for name in list(running)[1:]:
+                    pair = _round(running[BARE], requests), _round(running[name], requests)
+                    if turn:  # the first round warms up
+                        taken[BARE].rounds.append(pair[0])
+                        taken[name].before.append(pair[0])
+                        taken[name].rounds.append(pair[1])
+    return [*_absolute(taken), *_ratios(taken)]
 
 
 @contextlib.contextmanager
-def _variants(folder: Path, endpoints: Endpoints) -> Iterator[dict[str, Variant]]:
-    running: dict[str, Variant] = {}
+def _gateways(folder: Path, endpoints: Endpoints) -> Iterator[dict[str, Running]]:
+    running: dict[str, Running] = {}
     try:
-        running["bare Envoy"] = envoy(folder / "bare", table(endpoints), bare)
+        running[BARE] = envoy(folder / "bare", table(endpoints), bare)
         running["gateway"] = envoy(folder / "gateway", table(endpoints), as_it_is)
         running["gateway, 3 audiences"] = envoy(folder / "three", table(endpoints, 3), as_it_is)
         running["gateway, 20 audiences"] = envoy(folder / "twenty", table(endpoints, 20), as_it_is)
         running["gateway, 50 models"] = envoy(folder / "fifty", crowd(endpoints, 50), as_it_is)
         for kind in ("aiohttp", "starlette"):
             running[f"Python, {kind}"] = _python(folder, kind, endpoints)
-        for variant in running.values():
-            url = f"http://127.0.0.1:{variant.port}/delays/predict"
+        for each in running.values():
+            url = f"http://127.0.0.1:{each.port}/delays/predict"
             eventually(lambda url=url: httpx.post(url, content=BODY).status_code == 200)
         yield running
     finally:
-        for variant in running.values():
-            end(variant.process)
+        for each in running.values():
+            end(each.process)
 
 
-def envoy(folder: Path, routed: Routed, change: Callable[[Config], None]) -> Variant:
+def envoy(folder: Path, routed: Routed, change: Callable[[Config], None]) -> Running:
     """Start an Envoy of one worker thread with the gateway's configuration, changed."""
     plane = Envoy(folder, port=free_port())
     plane.prepare()
@@ -143,20 +153,22 @@ def envoy(folder: Path, routed: Routed, change: Callable[[Config], None]) -> Var
         plane.apply(*routed)
     command = list(plane.command())
     command[command.index("--concurrency") + 1] = "1"
-    return Variant(subprocess.Popen(command), plane.places.port)
+    return Running(process=subprocess.Popen(command), port=plane.places.port)
 
 
-def _python(folder: Path, kind: str, endpoints: Endpoints) -> Variant:
+def _python(folder: Path, kind: str, endpoints: Endpoints) -> Running:
     port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
     script = Path(__file__).with_name("python_gateway.py")
     addresses = [endpoint.address for (endpoint,) in endpoints.values()]
-    return Variant(subprocess.Popen([sys.executable, str(script), kind, str(port), *addresses], cwd=folder), port)
+    command = (sys.executable, str(script), kind, str(port), *addresses)
+    return Running(process=subprocess.Popen(command, cwd=folder), port=port)
 
 
-def _round(variant: Variant, requests: int) -> Round:
-    before, began = _processor_us(variant.process.pid), time.perf_counter()
-    ask(variant.port, requests)
-    wall, cpu = time.perf_counter() - began, _processor_us(variant.process.pid) - before
+def _round(gateway: Running, requests: int) -> Round:
+    before, began = _processor_us(gateway.process.pid), time.perf_counter()
+    ask(gateway.port, requests)
+    wall, cpu = time.perf_counter() - began, _processor_us(gateway.process.pid) - before
     return Round(cpu_us=cpu / requests, rate=requests / wall)
 
 
@@ -182,20 +194,20 @@ def ask(port: int, count: int) -> None:
                     answer += link.recv(65536)
 
 
-def _absolute(running: Mapping[str, Variant]) -> Iterator[Figure]:
-    for name, variant in running.items():
-        cpu_us, rate = (statistics.median(values) for values in _values(variant.rounds))
+def _absolute(taken: Mapping[str, Taken]) -> Iterator[Figure]:
+    for name, each in taken.items():
+        cpu_us, rate = (statistics.median(values) for values in _values(each.rounds))
         yield Figure(name=f"{name}: processor time a request", value=cpu_us, unit="us")
         yield Figure(name=f"{name}: requests a second", value=rate)
 
 
-def _ratios(running: Mapping[str, Variant]) -> Iterator[Figure]:
+def _ratios(taken: Mapping[str, Taken]) -> Iterator[Figure]:
     """Medians of what each round took, to the bare one right before it."""
     targets = {"gateway": 0.85, "gateway, 3 audiences": 0.85}
-    for name, variant in running.items():
-        if not variant.before:
+    for name, each in taken.items():
+        if not each.before:
             continue
-        pairs = zip(_values(variant.rounds), _values(variant.before), strict=True)
+        pairs = zip(_values(each.rounds), _values(each.before), strict=True)
         cpu, rate = (statistics.median(map(truediv, ours, theirs)) for ours, theirs in pairs)
         yield Figure(name=f"{name}: requests a second / bare Envoy", value=rate, at_least=targets.get(name))
         yield Figure(name=f"{name}: processor time / bare Envoy", value=cpu)

@@ -52,16 +52,26 @@ def detours(limits: Limits, socket: str) -> list[Resource]:
 
 
 def by_size(tree: Resource, limits: Limits) -> Resource:
-    """The tree of routes behind a fork that sends large bodies to the detour first."""
+    """The tree of routes behind a fork that sends large bodies to the detour first.
+
+    A length of few digits is small. Most requests have one, and are compared with nothing else.
+    """
     medium, large = budgets(limits)
     length = _input("content-length")
+    few_digits = _matches(length, f"[0-9]{{1,{len(str(limits.small_bytes)) - 1}}}")
     is_unknown: Resource = {"not_matcher": _matches(length, ".*")}
     forks = [
         _fork(large, _matches(length, at_least(limits.medium_bytes + 1))),
         _fork(medium, _matches(length, at_least(limits.small_bytes + 1))),
         _fork(large, is_unknown, _matches(_input(":method"), "POST")),
     ]
-    return {"matcher_list": {"matchers": forks}, "on_no_match": {"matcher": tree}}
+    by_length: Resource = {"predicate": {"not_matcher": few_digits}, "on_match": {"matcher": _first_of(forks)}}
+    return {**_first_of([by_length]), "on_no_match": {"matcher": tree}}
+
+
+def _first_of(matchers: list[Resource]) -> Resource:
+    """Where none matches, what stands after it is tried."""
+    return {"matcher_list": {"matchers": matchers}}
 
 
 def body_limit(most: int) -> Resource:
