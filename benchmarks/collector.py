@@ -123,7 +123,7 @@ def measure(url: str, log: Path, rows: int, asked: RolloutSpec, into: Collected)
     if store.is_sqlite:
         into.kept.append(_kept(store) / rows)
     queries = Queries(store, lambda: end)
-    seen = queries.seen("r1")
+    seen = queries.requests_by_arm("r1")
     assert seen.stable.requests + seen.candidate.requests == rows, "a row was lost or counted twice"
     labels = [OutcomeIn(prediction_id=parse(line).request_id, name="late", value=1)
               for line in log.read_text().splitlines()[: min(rows, 20_000)]]  # fmt: skip

@@ -52,7 +52,10 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Links of the repository become links of the site; the note above a generated page goes, so that its heading comes first."""
-    return _outside_fences(re.sub(r"\A<!--.*?-->\s*", "", markdown), lambda text: _LINK.sub(lambda link: _relative(page.file, link.group()), text))
+    return _outside_fences(
+        re.sub(r"\A<!--.*?-->\s*", "", markdown),
+        lambda text: _LINK.sub(lambda link: _relative(page.file, link.group()), text),
+    )
 
 
 def on_page_context(context: TemplateContext, page: Page, **_: Any) -> TemplateContext:
@@ -87,7 +90,9 @@ def _fetched(script: Script, config: MkDocsConfig) -> Path:
 
 def _attached(file: File) -> list[str]:
     uris: list[str] = []
-    _outside_fences(file.content_string, lambda text: uris.extend(_site_uri(file, it) for it in _LINK.findall(text)) or "")
+    _outside_fences(
+        file.content_string, lambda text: uris.extend(_site_uri(file, it) for it in _LINK.findall(text)) or ""
+    )
     return [uri for uri in uris if uri.startswith("files/")]
 
 

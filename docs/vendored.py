@@ -57,9 +57,13 @@ def fetch(script: Script, folder: Path = FOLDER) -> Path:
 def _packed(script: Script, folder: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
-        raise SystemExit(f"npm is not installed; {script.package} {script.version} draws in the site, and is taken from its registry")
+        raise SystemExit(
+            f"npm is not installed; {script.package} {script.version} draws in the site, and is taken from its registry"
+        )
     subprocess.run(
-        (npm, "pack", "--silent", "--pack-destination", str(folder), f"{script.package}@{script.version}"), check=True, stdout=sys.stderr
+        (npm, "pack", "--silent", "--pack-destination", str(folder), f"{script.package}@{script.version}"),
+        check=True,
+        stdout=sys.stderr,
     )
     return folder / f"{script.package}-{script.version}.tgz"
 

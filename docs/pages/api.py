@@ -6,8 +6,8 @@ from typing import cast
 
 from docs.pages.tables import NOTICE, code, fields, table
 from sluicegate.registry.report.view import GateView, RolloutView
-from sluicegate.services.console.operations import Nothing, Operation
 from sluicegate.services.console.acts.table import table as operations
+from sluicegate.services.console.operations import Nothing, Operation
 from sluicegate.services.console.ports import Desk
 
 

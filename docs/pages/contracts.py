@@ -73,9 +73,11 @@ def forbidden() -> tuple[Forbidden, ...]:
     """Every contract that forbids."""
     return tuple(
         Forbidden(
-            name=it["name"], sources=tuple(it["source_modules"]), modules=tuple(it["forbidden_modules"]),
+            name=it["name"],
+            sources=tuple(it["source_modules"]),
+            modules=tuple(it["forbidden_modules"]),
             exceptions=tuple(sorted({line.partition(" -> ")[2] for line in it.get("ignore_imports", ())})),
-        )  # fmt: skip
+        )
         for it in _contracts()
         if it["type"] == "forbidden"
     )

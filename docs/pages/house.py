@@ -9,7 +9,10 @@ from docs.pages.contracts import PACKAGE, Room, forbidden, is_room, layers_of, p
 from docs.pages.tables import code, table
 
 PAGE = Path(__file__).parents[1] / "why" / "house.md"
-_BEGIN, _END = "<!-- From here on written by `make docs`, from the contracts of pyproject.toml. -->\n", "<!-- So far. -->\n"
+_BEGIN, _END = (
+    "<!-- From here on written by `make docs`, from the contracts of pyproject.toml. -->\n",
+    "<!-- So far. -->\n",
+)
 _ROOMS = {room.module: room for room in rooms()}
 
 
@@ -55,7 +58,7 @@ def _order(room: Room) -> str:
 
 
 def _file(room: Room, name: str) -> str:
-    module = ".".join((room.module, name))
+    module = f"{room.module}.{name}"
     return code(f"{name}/") if is_room(module) else code(name) + "°" * (module in pure())
 
 
@@ -69,7 +72,9 @@ def _imports(room: Room) -> str:
         never = [name for name in room.never if name not in around.never]
     else:
         lower = _tops()[_tops().index(top) + 1 :]
-        may = [code(name) for name in beside] + [code(f"{name}/") for name in lower if f"{PACKAGE}.{name}" not in room.never]
+        may = [code(name) for name in beside] + [
+            code(f"{name}/") for name in lower if f"{PACKAGE}.{name}" not in room.never
+        ]
         never = list(room.never)
     but = f" except {', '.join(map(_path, room.exceptions))}" if room.exceptions else ""
     return (", ".join(may) or "nothing of ours") + but + (f"; never {', '.join(map(_path, never))}" if never else "")

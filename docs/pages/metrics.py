@@ -43,8 +43,8 @@ _LABELS = {
 def families() -> tuple[Metric, ...]:
     """Every family of a scrape."""
     from sluicegate.services.bento.stage_times import stage_family
-    from sluicegate.services.telemetry.tailing.backlog import Backlog
     from sluicegate.services.telemetry.reading.prometheus import Scrape, exposition
+    from sluicegate.services.telemetry.tailing.backlog import Backlog
 
     with _queries() as queries:
         backlog = Backlog(unread_bytes=0, read_at=None)

@@ -9,9 +9,9 @@ from typing import Any
 from docs.pages.tables import NOTICE, anchor, code, field_docs, summary, table
 from sluicegate.registry.plan import external, fields, placement
 from sluicegate.registry.plan import rules as plan_rules
-from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.plan.plan import Plan
 from sluicegate.registry.plan.reading import json_schema
+from sluicegate.registry.words.metric import Worse
 from sluicegate.registry.words.units import format_duration, format_memory, format_share
 
 _ORDER = (
@@ -40,7 +40,16 @@ _ORDER = (
     "Blind",
     "Expect",
 )
-_NAMES = {"MetricSpec": "Metric", "PredictionField": "Prediction", "OfflineGate": "Offline gate", "GateSpec": "Gate and guardrail", "Confirm": "Confirmation", "ExternalGate": "External gate", "HttpValue": "Value of an HTTP answer", "ExperimentSpec": "Experiment"}
+_NAMES = {
+    "MetricSpec": "Metric",
+    "PredictionField": "Prediction",
+    "OfflineGate": "Offline gate",
+    "GateSpec": "Gate and guardrail",
+    "Confirm": "Confirmation",
+    "ExternalGate": "External gate",
+    "HttpValue": "Value of an HTTP answer",
+    "ExperimentSpec": "Experiment",
+}
 _MODULES = (fields, external, placement)
 _DURATION, _SHARE, _SIZE = "a duration such as", "a share with its per cent sign", "a size such as"
 
@@ -109,7 +118,9 @@ def _plain(schema: dict[str, Any]) -> str:
         case "array":
             return f"list of {type_of(schema['items'])}"
         case "object":
-            inner = next(iter(schema.get("patternProperties", {}).values()), None) or schema.get("additionalProperties", {})
+            inner = next(iter(schema.get("patternProperties", {}).values()), None) or schema.get(
+                "additionalProperties", {}
+            )
             return f"name: {type_of(inner)}"
         case "string" if _mentions(schema, _DURATION) or schema.get("le") == 366 * 86_400:
             return "duration" + _bounds(schema)

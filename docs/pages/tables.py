@@ -67,7 +67,9 @@ def _own_field_types(kind: type) -> dict[str, str]:
 def fields(kind: type) -> str:
     """A table of a class's fields."""
     types, docs = field_types(kind), field_docs(kind)
-    return table(("field", "type", "meaning"), [(code(name), code(types[name]), meaning) for name, meaning in docs.items()])
+    return table(
+        ("field", "type", "meaning"), [(code(name), code(types[name]), meaning) for name, meaning in docs.items()]
+    )
 
 
 def summary(thing: type | ModuleType) -> str:

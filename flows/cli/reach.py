@@ -87,7 +87,7 @@ class ApiRequest:
     key: str | None
 
 
-def _answer(settings: Settings, asked: ApiRequest) -> Any:
+def _answer(settings: Settings, api_request: ApiRequest) -> Any:
     api = console_api(settings)
     if api is None and not has_ledger(settings):
         if settings.api_url is not None:
@@ -97,7 +97,7 @@ def _answer(settings: Settings, asked: ApiRequest) -> Any:
         raise Unreachable(f"nothing runs in {settings.state}, and it has no ledger.", fix=_FIX_UNREACHABLE)
     if api is not None and not _is_hung(settings):
         try:
-            return ask(api, asked)
+            return ask(api, api_request)
         except NotSent as error:
             if settings.api_url is not None:
                 raise NotSent(
@@ -106,7 +106,7 @@ def _answer(settings: Settings, asked: ApiRequest) -> Any:
                 ) from error
             if not has_ledger(settings):
                 raise
-    return _on_ledger(asked)
+    return _on_ledger(api_request)
 
 
 def _is_hung(settings: Settings) -> bool:
@@ -117,38 +117,42 @@ def _is_hung(settings: Settings) -> bool:
     return silence is not None and silence > HUNG
 
 
-def ask(api: Api, asked: ApiRequest) -> Any:
+def ask(api: Api, api_request: ApiRequest) -> Any:
     """Get the act's answer from a console; retries there with the same key if an answer was lost.
 
     Raises NotSent if nothing was sent at all, and Unanswered if the request may have had its effect.
     """
     try:
-        return over_http(api, asked)
+        return over_http(api, api_request)
     except Unanswered:
         pass
     for pause in PAUSES:
         time.sleep(pause)
         with suppress(Unreachable):
-            return over_http(api, asked)
+            return over_http(api, api_request)
     raise Unanswered(
         f"the console at {api.url} did not answer, so we do not know whether it did what you asked.",
         fix="check what happened before you repeat it: sluice rollout list, sluice status",
     )
 
 
-def over_http(api: Api, asked: ApiRequest) -> Any:
+def over_http(api: Api, api_request: ApiRequest) -> Any:
     """Get the act's answer from a console, without retries. Raises NotSent, Unanswered, or the act's own error."""
-    target = api.url.rstrip("/") + asked.path + (f"?{urllib.parse.urlencode(asked.query)}" if asked.query else "")
+    target = (
+        api.url.rstrip("/")
+        + api_request.path
+        + (f"?{urllib.parse.urlencode(api_request.query)}" if api_request.query else "")
+    )
     headers = {
         "authorization": f"Bearer {api.token}",
         "content-type": "application/json",
         "x-sluice-door": "cli",
         "x-sluice-actor": actor(),
     }
-    if asked.key is not None:
-        headers["idempotency-key"] = asked.key
-    data = json.dumps(asked.body).encode() if asked.body is not None else None
-    request = urllib.request.Request(target, data=data, headers=headers, method=asked.method)
+    if api_request.key is not None:
+        headers["idempotency-key"] = api_request.key
+    data = json.dumps(api_request.body).encode() if api_request.body is not None else None
+    request = urllib.request.Request(target, data=data, headers=headers, method=api_request.method)
     try:
         with opener(api.ca).open(request, timeout=SECONDS) as answer:
             return json.load(answer)
@@ -205,7 +209,7 @@ def _problem(error: urllib.error.HTTPError) -> SluiceError:
     return kind(str(body["detail"]), fix=body.get("fix"))
 
 
-def _on_ledger(asked: ApiRequest) -> Any:
+def _on_ledger(api_request: ApiRequest) -> Any:
     from sluicegate.flows.wiring.desk import desk_without_doors
     from sluicegate.registry.words.roles import Role
     from sluicegate.services.console.acts.table import find
@@ -215,16 +219,17 @@ def _on_ledger(asked: ApiRequest) -> Any:
     try:
         desk = desk_without_doors()
     except Unreachable as error:
-        if asked.method == "GET":
+        if api_request.method == "GET":
             raise
         raise Unreachable(f"nothing was recorded: {error.message}", fix=error.fix) from error
-    parameters = {name: value for name, value in asked.query.items() if name != "dry_run"}
+    parameters = {name: value for name, value in api_request.query.items() if name != "dry_run"}
     request = Request(
-        actor=actor(), role=Role.ADMIN, person=OWNER, door="cli", query=parameters, body=asked.body, key=asked.key
+        actor=actor(), role=Role.ADMIN, person=OWNER, door="cli", query=parameters,
+        body=api_request.body, key=api_request.key,
     )  # fmt: skip
-    if "dry_run" in asked.query:
+    if "dry_run" in api_request.query:
         from sluicegate.services.console.dry_run import dry_run
 
-        return dry_run(desk, asked.method, asked.path, request)[1]
-    operation, names = find(desk, asked.method, asked.path)
+        return dry_run(desk, api_request.method, api_request.path, request)[1]
+    operation, names = find(desk, api_request.method, api_request.path)
     return operation.run(replace(request, path=names))[1]

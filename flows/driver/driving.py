@@ -283,9 +283,9 @@ def settle_rollout(name: str) -> tuple[str, ...]:
 
 
 def _show_verdicts(runtime: Runtime, outcome: Tick) -> None:
-    from sluicegate.flows.views.evidence import all_seen
+    from sluicegate.flows.views.evidence import all_requests_by_arm
 
-    share = all_seen(runtime.telemetry, [(outcome.rollout, outcome.rollout.epoch)])[0].share
+    share = all_requests_by_arm(runtime.telemetry, [(outcome.rollout, outcome.rollout.epoch)])[0].share
     show_verdicts(outcome, share, lambda: runtime.readings.report(outcome.rollout.id))
 
 

@@ -29,7 +29,9 @@ MISMATCH = 0.001
 class Telemetry(Protocol):
     """The telemetry that the evidence reads."""
 
-    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> Mapping[tuple[str, int | None], RequestsByArm]:
+    def all_requests_by_arm(
+        self, wanted: Collection[tuple[str, int | None]]
+    ) -> Mapping[tuple[str, int | None], RequestsByArm]:
         """Requests by arm of each rollout, in the epoch given with it, or in all epochs."""
         ...
 
@@ -45,7 +47,7 @@ class Telemetry(Protocol):
 def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int]) -> Evidence:
     """Requests by weight, outcomes, latency and the sample ratio. `weights`: desired, by epoch, in basis points."""
     epochs = sorted(weights)
-    seen = all_seen(telemetry, [(rollout, epoch) for epoch in epochs])
+    seen = all_requests_by_arm(telemetry, [(rollout, epoch) for epoch in epochs])
     counted = (
         RequestsAtWeight(epoch=epoch, stable=each.stable, candidate=each.candidate)
         for each, epoch in zip(seen, epochs, strict=True)
@@ -60,14 +62,14 @@ def evidence(telemetry: Telemetry, rollout: Rollout, weights: Mapping[int, int])
     )
 
 
-def all_seen(telemetry: Telemetry, wanted: Sequence[tuple[Rollout, int | None]]) -> list[RequestsByArm]:
+def all_requests_by_arm(telemetry: Telemetry, wanted: Sequence[tuple[Rollout, int | None]]) -> list[RequestsByArm]:
     """The requests of both arms of each rollout, in the epoch given with it, or in all epochs.
 
     For a comparison, stable is the control that all comparisons share.
     """
     keys = {(rollout.id, epoch) for rollout, epoch in wanted}
     shared = {(rollout.requested.experiment, None) for rollout, _ in wanted if rollout.requested.experiment is not None}
-    found = telemetry.all_seen(keys | shared)
+    found = telemetry.all_requests_by_arm(keys | shared)
     return [
         found[rollout.id, epoch]
         if rollout.requested.experiment is None

@@ -59,19 +59,19 @@ class Readings:
 
     def requests(self, rollouts: Sequence[Rollout]) -> Mapping[str, tuple[int, int]]:
         """Requests assigned to stable and candidate at the present weight, by rollout."""
-        from sluicegate.flows.views.evidence import all_seen
+        from sluicegate.flows.views.evidence import all_requests_by_arm
 
-        found = all_seen(self.telemetry, [(each, each.epoch) for each in rollouts])
+        found = all_requests_by_arm(self.telemetry, [(each, each.epoch) for each in rollouts])
         counted = ((seen.stable.requests, seen.candidate.requests) for seen in found)
         return {each.id: both for each, both in zip(rollouts, counted, strict=True)}
 
     def errors(self, rollouts: Sequence[Rollout]) -> Mapping[str, Mapping[str, str]]:
         """The causes of each arm's errors, in words, by rollout. Only for rollouts that are judged."""
-        from sluicegate.flows.views.evidence import all_seen
+        from sluicegate.flows.views.evidence import all_requests_by_arm
         from sluicegate.registry.report.report import arm_errors, errors_in_words
 
         judged = [each for each in rollouts if each.is_judged]
-        whole = all_seen(self.telemetry, [(each, None) for each in judged])
+        whole = all_requests_by_arm(self.telemetry, [(each, None) for each in judged])
         return {each.id: errors_in_words(arm_errors([it])) for each, it in zip(judged, whole, strict=True)}
 
     def waiting(self, now: datetime) -> Sequence[Happening]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 
-from sluicegate.registry.plan.fields import GateSpec
+from sluicegate.registry.plan.fields import GateSpec, Source
 from sluicegate.registry.report.course import StepReport, WeightPoint, step_reports, weight_points
 from sluicegate.registry.report.reason import counted, unit_noun
 from sluicegate.registry.report.shadow_view import ShadowView
@@ -217,7 +217,7 @@ class GateReport:
     """The noun for the plan's units, such as users; None if it names none."""
     since: str
     """What began when counting began: the rollout, the shadow or the experiment."""
-    source: str
+    source: Source
     alpha: float
     alpha_spent: float | None
     """The part of alpha that its looks have used."""
@@ -336,7 +336,7 @@ def _gate(record: RolloutRecord, view: GateView, spec: GateSpec) -> GateReport:
         counted="pairs" if record.rollout.is_shadow else counted(metric),
         units=unit_noun(record.rollout.plan.unit) if record.rollout.plan.unit else None,
         since="shadow" if record.rollout.is_shadow else "experiment" if record.rollout.is_comparison else "rollout",
-        source=metric.source.value,
+        source=metric.source,
         alpha=spec.alpha,
         alpha_spent=points[-1].alpha_spent if points else None,
         beta=spec.beta,

@@ -29,7 +29,7 @@ class FlowPods:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    def seen(self) -> Mapping[str, Hindrance | None]:
+    def hindrances(self) -> Mapping[str, Hindrance | None]:
         """By run that has a pod: what hinders the pod; None: nothing does. Empty while the API does not answer."""
         try:
             pods = sorted(self._api.select(POD, _ANY).items, key=_made)

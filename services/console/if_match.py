@@ -42,7 +42,7 @@ def entity_tag(answer: object) -> str | None:
             return None
 
 
-def seen(if_match: str | None) -> SeenRollout | SeenConnections | None:
+def seen_by_tag(if_match: str | None) -> SeenRollout | SeenConnections | None:
     """What the giver of an order saw, from If-Match. Raises UsageError if it is not an entity tag of this API."""
     if if_match is None or if_match == "*":
         return None

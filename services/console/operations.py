@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from sluicegate.registry.orders.order import Act, Order
 from sluicegate.registry.words.errors import UsageError
 from sluicegate.registry.words.roles import Role
-from sluicegate.services.console.if_match import seen
+from sluicegate.services.console.if_match import seen_by_tag
 
 
 class Body(BaseModel):
@@ -53,7 +53,7 @@ class Request:
         """The order that this request gives."""
         return Order(
             act=act, actor=self.actor, role=self.role, person=self.person, cause=self.door, reason=reason,
-            override_freeze=override_freeze, override_assessment=override_assessment, seen=seen(self.if_match),
+            override_freeze=override_freeze, override_assessment=override_assessment, seen=seen_by_tag(self.if_match),
             key=self.key,
         )  # fmt: skip
 

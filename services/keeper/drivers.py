@@ -154,7 +154,7 @@ class PrefectDrivers:
         Returns the state of each. If the server does not answer, it is not called again for the other rollouts.
         """
         leased = self._leases.live(self._ledger.leases(), now)
-        pods = self._pods.seen() if self._pods is not None and rollouts else {}
+        pods = self._pods.hindrances() if self._pods is not None and rollouts else {}
         states: dict[str, Driver | Hindrance] = {}
         server_fault: Hindrance | None = None
         for rollout in rollouts:

@@ -129,7 +129,7 @@ class Drivers(Protocol):
 class RunPods(Protocol):
     """The pods of Prefect's flow runs, if runs are Kubernetes Jobs."""
 
-    def seen(self) -> Mapping[str, Hindrance | None]:
+    def hindrances(self) -> Mapping[str, Hindrance | None]:
         """What prevents each run's pod from working, or None; only for runs that have a pod."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from sluicegate.registry.plan.fields import Source
 from sluicegate.registry.report.report import GateReport, LookPoint, Turn
 from sluicegate.registry.words.figures import Unit, count, difference, interval, number, scaling, share, signed
 from sluicegate.services.report.scale import Scale
@@ -65,7 +66,7 @@ def _reach(looks: Sequence[LookPoint]) -> tuple[float, float]:
 
 def _frame(gate: GateReport, x: Scale, y: Scale, width: int) -> Iterator[Part]:
     scale, unit = scaling(Unit(gate.view.unit), y.low, y.high)
-    written = number if gate.source == "disagreement" else signed
+    written = number if gate.source is Source.DISAGREEMENT else signed
     yield box("plot", x.start, TOP, x.end - x.start, HEIGHT - TOP - BOTTOM)
     for value in y.ticks():
         yield line("zero" if value == 0 else "grid", x.start, y.at(value), x.end, y.at(value))
@@ -77,7 +78,7 @@ def _frame(gate: GateReport, x: Scale, y: Scale, width: int) -> Iterator[Part]:
     yield words("axis", middle, HEIGHT - 8, f"{gate.counted} compared{whose}", "middle")
     is_narrow = width <= WIDTHS["narrow"]
     what = f"{'difference' if is_narrow else 'candidate minus stable'}{',' if unit else ''}{unit}"
-    yield words("axis", 8, KEY, "pairs that differ, %" if gate.source == "disagreement" else what)
+    yield words("axis", 8, KEY, "pairs that differ, %" if gate.source is Source.DISAGREEMENT else what)
 
 
 def _key(gate: GateReport, looks: Sequence[LookPoint], width: int) -> Iterator[Part]:

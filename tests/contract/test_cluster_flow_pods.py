@@ -85,7 +85,7 @@ def test_a_pod_that_does_not_run_is_told_with_its_reason_and_fix(
     cluster: Cluster, status: Object, obstacle: Obstacle, detail: str, fix: str
 ) -> None:
     put(cluster, running_pod("run", **status))
-    found = FlowPods(cluster.allow(Role.CONTROL).api()).seen()["run"]
+    found = FlowPods(cluster.allow(Role.CONTROL).api()).hindrances()["run"]
     assert found is not None
     assert (found.obstacle, detail in found.detail, fix in str(found.fix)) == (obstacle, True, True), found
 
@@ -93,7 +93,7 @@ def test_a_pod_that_does_not_run_is_told_with_its_reason_and_fix(
 @pytest.mark.parametrize("phase", ["Pending", "Running", "Succeeded"])
 def test_a_pod_that_runs_or_will_is_not_told(cluster: Cluster, phase: str) -> None:
     put(cluster, running_pod("run", phase=phase))
-    assert dict(FlowPods(cluster.api()).seen()) == {"run": None}
+    assert dict(FlowPods(cluster.api()).hindrances()) == {"run": None}
 
 
 def test_of_two_pods_of_a_run_the_last_counts(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_of_two_pods_of_a_run_the_last_counts(cluster: Cluster, monkeypatch: pyt
     for minute, pod in enumerate((old, new)):
         monkeypatch.setattr("tests.doubles.api_objects.now", lambda minute=minute: f"2026-11-30T10:0{minute}:00Z")
         put(cluster, pod)
-    assert dict(FlowPods(cluster.api()).seen()) == {"run": None}
+    assert dict(FlowPods(cluster.api()).hindrances()) == {"run": None}
 
 
 def event(cluster: Cluster, job: str, message: str, at: str, reason: str = "FailedCreate") -> None:
@@ -133,7 +133,7 @@ def test_the_pod_of_one_run_is_removed_and_no_other(cluster: Cluster) -> None:
         cluster.api().create(POD, {**pod, "spec": {**pod["spec"], "schedulerName": "nobody"}})
     pods = FlowPods(cluster.allow(Role.CONTROL).api())
     pods.remove("one")
-    assert list(pods.seen()) == ["two"]
+    assert list(pods.hindrances()) == ["two"]
     if cluster.server is not None:
         assert (Role.CONTROL, "events", Verb.LIST) not in cluster.server.used
         pods.unmade("any")
@@ -145,5 +145,5 @@ def test_an_api_that_is_away_hinders_nobody(cluster: Cluster) -> None:
         pytest.skip("a real API stays up")
     pods = FlowPods(Api(cluster.access, cluster.namespace))
     cluster.server.away()
-    assert (dict(pods.seen()), pods.unmade("x")) == ({}, None)
+    assert (dict(pods.hindrances()), pods.unmade("x")) == ({}, None)
     pods.remove("x")

@@ -177,7 +177,7 @@ def test_copies_are_no_exposures(rig: Rig) -> None:
     rig.collect()
     counters = rig.queries.counters()
     assert (counters[Count.EXPOSURES], counters[Count.SHADOWS], counters[Count.LINES]) == (1, 2, 3)
-    assert rig.queries.seen("s1").candidate.requests == 0
+    assert rig.queries.requests_by_arm("s1").candidate.requests == 0
 
 
 def test_a_line_said_twice_counts_once(rig: Rig) -> None:

@@ -68,7 +68,7 @@ def test_a_candidate_that_hangs_until_callers_leave_is_stopped(rig: Rig) -> None
     assert verdict.answer is Answer.FAIL
     assert (verdict.candidate_mean, verdict.stable_mean) == (1.0, 0.0)
     assert rig.queries.progress("r1", 1) == 0
-    assert rig.queries.counters()[Count.ABANDONED] == rig.queries.seen("r1").candidate.abandoned > 0
+    assert rig.queries.counters()[Count.ABANDONED] == rig.queries.requests_by_arm("r1").candidate.abandoned > 0
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -86,7 +86,7 @@ def test_leaving_after_another_try_is_one_error_and_not_two(rig: Rig) -> None:
     rig.write(line("a", assigned=assigned("candidate"), **LEFT | {"attempts": 2}))
     rig.collect()
     assert rig.sums("errors", "candidate") == (1, 0, 1.0)
-    seen = rig.queries.seen("r1").candidate
+    seen = rig.queries.requests_by_arm("r1").candidate
     assert (seen.failed, seen.abandoned) == (1, 0)
 
 
@@ -113,7 +113,7 @@ def test_answers_that_their_callers_closed_stop_nothing_and_every_page_tells_the
     rig.collect()
     assert rig.sums("errors", "candidate") == (151, 0, 1.0)
     assert rig.sums("errors", "stable") == (451, 0, 1.0)
-    seen = rig.queries.seen("r1")
+    seen = rig.queries.requests_by_arm("r1")
     assert seen.candidate.ends == {End.ANSWERED: 100, End.CLOSED: 50, End.LEFT: 1}
     assert sum(seen.stable.ends.values()) == seen.stable.requests == 451
     stable, candidate = arm_errors([seen])
@@ -122,5 +122,5 @@ def test_answers_that_their_callers_closed_stop_nothing_and_every_page_tells_the
         str(candidate) == "1 of 151 requests: 1 caller left; 50 answers were closed by their callers, which is no error"
     )
     assert str(stable) == "1 of 451 requests: 1 5xx"
-    assert rig.queries.seen("r1", 1) == seen
-    assert rig.queries.seen("r1", 2).candidate.ends == {}
+    assert rig.queries.requests_by_arm("r1", 1) == seen
+    assert rig.queries.requests_by_arm("r1", 2).candidate.ends == {}

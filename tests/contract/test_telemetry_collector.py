@@ -74,7 +74,7 @@ def test_requests_outside_of_a_trial_are_judged_by_nobody(rig: Rig) -> None:
     )  # fmt: skip
     rig.collect()
     assert rig.queries.tallies("r1")[1] == ()
-    seen = rig.queries.seen("r1")
+    seen = rig.queries.requests_by_arm("r1")
     assert (seen.stable.requests, seen.candidate.requests) == (1, 1)
     rig.counted(unassigned=1, shadows=1)
 
@@ -99,7 +99,7 @@ def test_a_request_for_a_variation_by_its_name_is_traffic_and_part_of_no_compari
     rig.now += timedelta(seconds=10)
     rig.collect()
     assert (rig.sums("errors"), rig.sums("p99"), rig.sums("spend")) == ((1, 0, 0.0), (1, 0, 0.0), (1, 0, 3.0))
-    assert rig.queries.seen("r1").stable.requests == 1
+    assert rig.queries.requests_by_arm("r1").stable.requests == 1
     assert rig.queries.latencies(["r1"])["r1"][Arm.STABLE].requests == 1
     (recent,) = rig.queries.recent(["delays"])["delays"]
     assert (recent.variation, recent.error_share) == ("default", pytest.approx(1 / 3))

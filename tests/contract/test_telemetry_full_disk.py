@@ -68,7 +68,7 @@ def test_lines_wait_in_the_log_until_there_is_room(rig: Rig, room: int) -> None:
     assert (counters[Count.LINES], counters[Count.EXPOSURES]) == (ROWS + 1, ROWS + 1)
     assert (counters[Count.OUTCOMES], counters[Count.JOINED], counters[Count.QUARANTINED]) == (1, 1, 0)
     assert rig.sums("brier")[0] == 1
-    seen = rig.queries.seen("r1").stable
+    seen = rig.queries.requests_by_arm("r1").stable
     assert seen.requests == ROWS + 1
     assert sum(row.tally.n for row in rig.queries.tallies("r1")[1] if row.metric == "errors") == ROWS + 1
     assert finding(backlog(rig.store, [rig.log]), later).status is CheckStatus.PASS

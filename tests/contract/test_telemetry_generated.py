@@ -81,7 +81,7 @@ def test_they_count_for_the_arm_that_answered_and_in_no_other_table(two: Two) ->
     assert two.rows().keys() - KEPT_ANYWAY == COUNTED
     assert two.rig.queries.counters()[Count.GENERATED] == 4
     assert two.rig.queries.counters()[Count.EXPOSURES] == 0
-    assert two.rig.queries.seen("r1").candidate.requests == two.rig.queries.progress("r1", 1) == 0
+    assert two.rig.queries.requests_by_arm("r1").candidate.requests == two.rig.queries.progress("r1", 1) == 0
 
 
 def test_gates_by_unit_get_them_as_units_of_their_own(two: Two) -> None:

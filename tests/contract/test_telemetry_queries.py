@@ -23,7 +23,7 @@ def test_the_queries_of_a_tick(rig: Rig) -> None:
     assert rig.queries.stable_quantile("delays", "7", 0.5) is None
     assert rig.queries.progress("r1", 1) == 1
     assert rig.queries.progress("r1", 2) == 0
-    seen = rig.queries.seen("r1", 1)
+    seen = rig.queries.requests_by_arm("r1", 1)
     assert seen.share == pytest.approx(2 / 3)
     assert (seen.candidate.abandoned, seen.candidate.failed, seen.candidate.fallbacks) == (1, 1, 1)
     assert rig.sums("errors", "candidate") == (2, 0, 2.0)

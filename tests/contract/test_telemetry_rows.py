@@ -66,7 +66,8 @@ def told(queries: Queries) -> list[object]:
     """All that a report, a page and a threshold are made of."""
     field = PredictionField(column="probability")
     return [
-        queries.tallies("r1")[1], queries.seen("r1"), queries.latencies(["r1"])["r1"], queries.coverage("r1", "brier"),
+        queries.tallies("r1")[1], queries.requests_by_arm("r1"), queries.latencies(["r1"])["r1"],
+        queries.coverage("r1", "brier"),
         queries.stable_quantile("delays", "1", 0.99), queries.stable_predictions("delays", "1", field, (0.5, 0.9)),
         queries.recent(["delays"])["delays"], queries.shares(["delays"])["delays"], queries.counters(),
     ]  # fmt: skip

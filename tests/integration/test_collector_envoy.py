@@ -93,7 +93,7 @@ def test_a_candidate_that_hangs_is_answered_for_in_time_and_blamed_for_each_requ
     assert site.ask_all() == [(200, "1")] * len(UNITS)
     ours, theirs = site.assigned[Arm.STABLE], site.assigned[Arm.CANDIDATE]
     assert theirs > 10
-    seen = site.queries.seen("r-7")
+    seen = site.queries.requests_by_arm("r-7")
     assert (seen.candidate.requests, seen.candidate.failed, seen.candidate.fallbacks) == (theirs, theirs, theirs)
     assert (seen.stable.requests, seen.stable.failed, seen.stable.fallbacks) == (ours, 0, 0)
     assert site.counted("errors", Arm.CANDIDATE) == (theirs, theirs, every_unit_failed(theirs))
@@ -109,7 +109,7 @@ def test_a_stable_that_hangs_is_an_error_of_stable_alone(site: Site) -> None:
     answers = site.ask_all()
     assert answers.count((200, "2")) == theirs
     assert all(status >= 500 for status, number in answers if number != "2")
-    seen = site.queries.seen("r-7")
+    seen = site.queries.requests_by_arm("r-7")
     assert (seen.stable.requests, seen.stable.failed, seen.candidate.failed) == (ours, ours, 0)
     assert site.counted("errors", Arm.STABLE) == (ours, ours, every_unit_failed(ours))
     assert site.counted("errors", Arm.CANDIDATE) == (theirs, 0, none_failed(theirs))

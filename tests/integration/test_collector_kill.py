@@ -85,7 +85,7 @@ def test_killed_at_any_moment_each_row_and_each_outcome_counts_once(tmp_path: Pa
     assert counters[Count.OUTCOMES] == counters[Count.JOINED] == counters[Count.SCORED] == load.written.labels
     check_sums(queries, load.written)
     assert {arm: found.counts for arm, found in queries.latencies(["r1"])["r1"].items()} == load.written.durations
-    seen = queries.seen("r1")
+    seen = queries.requests_by_arm("r1")
     assert {Arm.STABLE: seen.stable.requests, Arm.CANDIDATE: seen.candidate.requests} == {
         arm: durations.total() for arm, durations in load.written.durations.items()
     }

@@ -121,7 +121,7 @@ def test_both_arms_get_them_by_weight_no_row_is_an_exposure_and_an_abort_stops_t
     found = counted.collect()
     assert 0.24 < found[Arm.CANDIDATE] / found.total() < 0.36
     assert counted.rows() == found.total()
-    assert (counted.exposures(), counted.queries.seen("r-7").candidate.requests) == (0, 0)
+    assert (counted.exposures(), counted.queries.requests_by_arm("r-7").candidate.requests) == (0, 0)
 
 
 def test_a_caller_is_a_caller_whatever_he_sends(envoy: Gateway, services: dict[str, Upstream], tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_large_body_takes_no_detour_into_the_log_of_callers(envoy: Gateway, tm
     with ramp.generates(envoy, b"[" + b"1," * 500_000 + b"1]"):
         eventually(lambda: counted.collect().total() >= 20)
     counted.collect()
-    assert (counted.exposures(), counted.queries.seen("r-7").stable.requests) == (0, 0)
+    assert (counted.exposures(), counted.queries.requests_by_arm("r-7").stable.requests) == (0, 0)
     assert counted.rows() >= 20
 
 

@@ -77,7 +77,7 @@ class RealLab(Lab):
         return self.queries.tallies(rollout)
 
     def requests(self, name: str | None) -> int:
-        seen = self.queries.seen(name or "")
+        seen = self.queries.requests_by_arm(name or "")
         return seen.stable.requests + seen.candidate.requests
 
 

@@ -99,7 +99,7 @@ def test_callers_notice_nothing_and_each_copy_is_counted(
     assert sum(ended.values()) + told.shadows.dropped("r-7") == REQUESTS
     assert sum(pairs.values()) + told.shadows.waiting("r-7") == sum(ended.values())
     assert told.queries.counters()[Count.EXPOSURES] == REQUESTS
-    assert told.queries.seen("r-7").candidate.requests == 0
+    assert told.queries.requests_by_arm("r-7").candidate.requests == 0
     if kind in ("fail", "reset", "hang", "garbage", "dead"):
         assert "answered" not in ended
         assert set(pairs) == {"copy failed"}

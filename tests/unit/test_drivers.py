@@ -470,7 +470,7 @@ class FakePods:
     unmade_jobs: dict[str, Hindrance] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
 
-    def seen(self) -> dict[str, Hindrance | None]:
+    def hindrances(self) -> dict[str, Hindrance | None]:
         return self.pods
 
     def unmade(self, job: str) -> Hindrance | None:

@@ -22,7 +22,9 @@ class Telemetry:
     def __init__(self, seen: dict[int, tuple[int, int]]) -> None:
         self._seen = seen
 
-    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], RequestsByArm]:
+    def all_requests_by_arm(
+        self, wanted: Collection[tuple[str, int | None]]
+    ) -> dict[tuple[str, int | None], RequestsByArm]:
         return {(rollout, epoch): self._of(epoch or 0) for rollout, epoch in wanted}
 
     def _of(self, epoch: int) -> RequestsByArm:

@@ -57,7 +57,7 @@ def _verdicts(rollouts: Sequence[Rollout]) -> Metric:
 def _requests(queries: Queries, rollouts: Sequence[Rollout]) -> Metric:
     labels = ["rollout", "arm", "end"]
     family = CounterMetricFamily("sluice_rollout_requests", "Requests by arm and how they ended.", labels=labels)
-    for (rollout, _), seen in queries.all_seen([(each.id, None) for each in rollouts]).items():
+    for (rollout, _), seen in queries.all_requests_by_arm([(each.id, None) for each in rollouts]).items():
         for arm, requests in ((Arm.STABLE, seen.stable), (Arm.CANDIDATE, seen.candidate)):
             for end, n in _ends(requests):
                 family.add_metric([rollout, arm.value, end], n)

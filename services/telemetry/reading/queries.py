@@ -120,15 +120,17 @@ class Queries:
 
     def progress(self, rollout: str, epoch: int) -> int:
         """The number of requests assigned to the candidate in this epoch whose client waited for the answer."""
-        candidate = self.seen(rollout, epoch).candidate
+        candidate = self.requests_by_arm(rollout, epoch).candidate
         return candidate.requests - candidate.abandoned
 
-    def seen(self, rollout: str, epoch: int | None = None) -> RequestsByArm:
+    def requests_by_arm(self, rollout: str, epoch: int | None = None) -> RequestsByArm:
         """The number of requests by arm, in one epoch or in all."""
-        return self.all_seen([(rollout, epoch)])[rollout, epoch]
+        return self.all_requests_by_arm([(rollout, epoch)])[rollout, epoch]
 
-    def all_seen(self, wanted: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], RequestsByArm]:
-        """The same as `seen` for many rollouts, each in its given epoch or in all."""
+    def all_requests_by_arm(
+        self, wanted: Collection[tuple[str, int | None]]
+    ) -> dict[tuple[str, int | None], RequestsByArm]:
+        """The same as `requests_by_arm` for many rollouts, each in its given epoch or in all."""
         sums = _by_epoch(schema.seen, wanted, (), _COUNTED)
         ended = _by_epoch(schema.ends, wanted, ("ended",), ("requests",))
         counted: dict[tuple[str, int | None, str], Counter[str]] = defaultdict(Counter)
