@@ -32,7 +32,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup  ## Watch a good candidate be promoted and a worse one be taken back, on real data. KEEP=1 leaves it running.
 	$(BIN)/sluice demo --folder .demo $(if $(KEEP),--keep)
 
-test: check quick statistics slow  ## Check everything and test it, in less than half an hour; what takes longer: adapters, chaos, quick-others.
+test: check quick statistics slow  ## Check and test what one waits for before a commit; CI also runs quick-others, adapters and chaos.
 
 check: setup  ## Format, lint, types, import contracts.
 	$(BIN)/ruff format --check .
