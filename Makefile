@@ -46,7 +46,7 @@ quick: setup  ## Run the tests that need no server.
 statistics: setup  ## Simulate what the gate promises, with seeds; soak does so for longer.
 	$(PYTEST) -n $(WORKERS) tests/statistics
 
-quick-others: setup  ## Run them on each other Python that is here; those that are not are named.
+quick-others: setup  ## Run the quick tests on each other Python that is here; those that are not are named.
 	$(BIN)/python .ci/others.py --workers $(WORKERS)
 
 slow: setup  ## Run the tests with real servers; one that fails is run once more, and listed as RERUN.

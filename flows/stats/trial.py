@@ -38,7 +38,7 @@ class Rung:
     margin: float
     """0.05: the candidate's mean is 5 % worse than stable's. 0: superiority."""
     information: float
-    """Not needed where the divergence of events tells when to expect this."""
+    """Margins of zeros and ones do not use it: their budget follows the divergence of the events."""
 
 
 @dataclass(frozen=True, kw_only=True)
